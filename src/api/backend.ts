@@ -1,0 +1,32 @@
+/**
+ * What the REST API asks of the rest of the controller. The API never imports controller or engine code: the
+ * program that starts both (cli/controller.ts) hands it an implementation of this.
+ */
+import type { Explanation, StepSummary, SystemStatus, Trace } from '../policy/answers.ts';
+
+/** A change that a user considers: an object as it would be, or its deletion. */
+export type ProposedChange =
+  | { kind: string; name: string; spec: unknown }
+  | { kind: string; name: string; delete: true };
+
+export interface Backend {
+  /** The steps that the changes would cause, performing none. Without changes: what is still to be done. */
+  plan(changes: readonly ProposedChange[], signal: AbortSignal): Promise<StepSummary[]>;
+  /** Every concerned engine's view of a service. `from` is the client address the choice is explained for. */
+  explain(service: string, from: string | null, signal: AbortSignal): Promise<Explanation[]>;
+  /** The way of a packet from an address to a service. */
+  trace(request: TraceRequest, signal: AbortSignal): Promise<Trace>;
+  status(): Promise<SystemStatus>;
+}
+
+export interface TraceRequest {
+  service: string;
+  from: string;
+  /** Source port; an unused one is taken where none is named. */
+  fromPort?: number | undefined;
+  /** Service address; the first of the first tier, in the family of `from`, where none is named. */
+  to?: string | undefined;
+  port?: number | undefined;
+  /** The engine the packet enters by; the one that the address leads to where none is named. */
+  engine?: string | undefined;
+}

@@ -1,0 +1,27 @@
+/**
+ * Every reason for which an engine drops a packet. Packets never throw: they are dropped, and counted here.
+ * docs/drops.md equals this table, by test. The order is the counter's index and only ever grows at the end.
+ */
+export const DROPS = [
+  ['malformed', 'The frame is truncated or its headers contradict each other.'],
+  ['firewall-deny', 'A firewall rule or default of a service denied the packet.'],
+  ['firewall-reject', 'A firewall rule or default of a service rejected the packet; the sender was told.'],
+  ['no-member', 'No member of the pool is up, not draining and reachable in the address family.'],
+  ['flow-table-full', 'The flow table is full: the first packet of a new flow was refused.'],
+  ['no-flow', 'A packet in the middle of a TCP connection that no engine knows; the sender was reset.'],
+  ['fragment', 'A fragment to or from a service whose first fragment was not seen.'],
+  ['spoofed-peer', 'A frame from the protected side bears the source MAC of an engine.'],
+  ['control-invalid', 'A control frame between engines failed its authentication or is malformed.'],
+  ['not-local', 'A balanced frame arrived for a member that is not on this host (it has just moved).'],
+  ['translate-ports', 'No source port is left for connections to members without an engine.'],
+  ['transmit-full', 'The kernel took no more frames: the transmit ring of the port stayed full.'],
+  ['not-a-service', 'A packet to an address that the engine announces, but to no port of a service.'],
+  ['held', 'The engine is not in service yet: no graph has been applied.'],
+] as const;
+
+export type DropName = (typeof DROPS)[number][0];
+
+/** The index of a drop reason. */
+export function dropIndex(name: DropName): number {
+  return DROPS.findIndex(([candidate]) => candidate === name);
+}

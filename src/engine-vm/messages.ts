@@ -1,0 +1,39 @@
+/**
+ * What the two threads of an engine say to each other. The main thread (agent.ts) speaks with the controller and
+ * probes members; the data-plane thread (worker.ts) moves packets and blocks in poll(2), woken by an eventfd.
+ */
+import type { ServiceGraph } from '../policy/graph.ts';
+import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
+
+export type ToDataplane =
+  | { type: 'graph'; graph: ServiceGraph }
+  /** Another engine's counts, or null when that engine is gone. */
+  | { type: 'connections'; engine: string; report: ConnectionReport | null }
+  /** Verdicts on members; one that is not named counts as up. */
+  | { type: 'health'; pool: string; members: Record<string, boolean> }
+  /** A session learned from another engine, or null where it ended. `client` is canonical address text. */
+  | { type: 'session'; service: string; client: string; session: { member: string; time: number } | null }
+  | { type: 'request'; id: number; method: 'explain' | 'trace' | 'flows'; params: unknown }
+  | { type: 'stop' };
+
+export type FromDataplane =
+  | { type: 'ready'; datapath: string }
+  | { type: 'graph-applied'; revision: number; error: string | null }
+  /** At most every 20 ms, when a count changed. */
+  | { type: 'connections'; report: ConnectionReport }
+  /** A session that this engine made or used; at most once a second for one that is merely used. */
+  | { type: 'session'; service: string; client: string; member: string; time: number; timeoutMs: number }
+  /** On change, and with each `counters`. */
+  | { type: 'peers'; peers: Record<string, PeerObservation> }
+  /** Every 250 ms. */
+  | {
+      type: 'counters';
+      heartbeat: number;
+      ports: Record<string, PortCounters>;
+      drops: Record<string, number>;
+      flows: number;
+      newFlows: number;
+      components: Record<string, number>;
+    }
+  | { type: 'reply'; id: number; result?: unknown; error?: string }
+  | { type: 'failed'; message: string };

@@ -1,0 +1,155 @@
+/**
+ * The contract that every platform fulfils (lab, vCenter, Hyper-V): inventory and watch, VMs, and segments.
+ *
+ * Rules for implementers, checked by test/contract/platform.ts:
+ * - Every mutation is idempotent: repeating it after a lost reply changes nothing and succeeds.
+ * - Objects are identified by (cloud, VM id, NIC id), never by display name; ids survive renames and migration.
+ * - Vendor faults become WeftError inside the platform's folder: ERR_HYPERVISOR_UNREACHABLE where no answer came,
+ *   ERR_HYPERVISOR_REFUSED (with the vendor's reason) where one did, ERR_NOT_FOUND, ERR_HYPERVISOR_UNSUPPORTED.
+ * - Everything that waits takes an AbortSignal and ends promptly with its reason.
+ * - A listing that failed throws; it never comes back empty.
+ */
+
+export interface Platform {
+  readonly capabilities: Capabilities;
+  /** The whole inventory, as of `Inventory.cursor`. */
+  inventory(signal: AbortSignal): Promise<Inventory>;
+  /**
+   * Resolves when the inventory differs from what it was at `cursor`, with the new cursor. The caller lists again.
+   * A cursor that is no longer known resolves at once.
+   */
+  watch(cursor: string, signal: AbortSignal): Promise<string>;
+
+  /** Makes sure that the host has the segment. */
+  ensureSegment(segment: SegmentSpec, signal: AbortSignal): Promise<void>;
+  /** Removes a segment that Weft made. Gone already: succeeds. Ports still attached: ERR_HYPERVISOR_REFUSED. */
+  removeSegment(host: string, segment: string, signal: AbortSignal): Promise<void>;
+
+  /**
+   * Creates an engine VM and powers it on, or adopts the one that bears the same `engine` id. The VM carries the id
+   * as an ownership mark (`Vm.engine`), so that a lost controller store can be rebuilt from the inventory.
+   */
+  deployEngine(engine: EngineSpec, progress: Progress, signal: AbortSignal): Promise<Vm>;
+  /** Powers off and deletes a VM. Gone already: succeeds. Refuses VMs that bear no ownership mark of Weft. */
+  removeVm(vm: string, signal: AbortSignal): Promise<void>;
+  /** Clones a VM onto a host under a new name with new MACs and addresses; adopts a clone of that name made before. */
+  cloneVm(vm: string, clone: CloneSpec, progress: Progress, signal: AbortSignal): Promise<Vm>;
+  /** Already in that state: succeeds. `reset` takes a hung VM through a hard power cycle. */
+  power(vm: string, action: 'on' | 'off' | 'reset', signal: AbortSignal): Promise<void>;
+  /** Moves a running VM to another host; its NICs keep their MACs and arrive on the segment of the same name. */
+  migrate(vm: string, host: string, signal: AbortSignal): Promise<void>;
+  /** Load of VMs now. VMs that are off or unknown are left out. */
+  stats(vms: readonly string[], signal: AbortSignal): Promise<VmStats[]>;
+
+  /**
+   * Puts a NIC on a segment of the VM's host, while the VM runs and without its noticing. The only vendor part of
+   * interception: the pre-image is the segment that `inventory` showed before, and undoing is attaching back to it.
+   */
+  attach(nic: NicRef, segment: string, signal: AbortSignal): Promise<void>;
+
+  /** Frees sockets and watches. */
+  close(): Promise<void>;
+}
+
+export interface Capabilities {
+  /** The vendor's product and version, for people. */
+  product: string;
+  clone: boolean;
+  migrate: boolean;
+  /** Ports of a shadow segment can be kept from each other, so that even neighbours meet the engine. */
+  isolation: boolean;
+}
+
+export interface Inventory {
+  cursor: string;
+  hosts: Host[];
+  vms: Vm[];
+}
+
+export interface Host {
+  id: string;
+  name: string;
+  isConnected: boolean;
+  isInMaintenance: boolean;
+  /** The switches above the host, the outermost first, for example `['spine', 'tor-a']`; hops are counted from it. */
+  uplinkPath: string[];
+  segments: Segment[];
+}
+
+export interface Segment {
+  name: string;
+  /** `production`: joined to the physical network. `shadow`: this host only, made by Weft. `management`: engines to controller. */
+  role: 'production' | 'shadow' | 'management';
+}
+
+export interface SegmentSpec {
+  host: string;
+  name: string;
+  role: 'shadow';
+  /** The production segment that this shadows. */
+  shadows: string;
+}
+
+export interface Vm {
+  id: string;
+  name: string;
+  host: string;
+  power: 'on' | 'off';
+  folder: string;
+  tags: string[];
+  /** Set where Weft made this VM: the engine id. */
+  engine: string | null;
+  nics: Nic[];
+}
+
+export interface Nic {
+  id: string;
+  /** Lower-case, colon-separated. */
+  mac: string;
+  segment: string;
+  isConnected: boolean;
+  /** Guest addresses as far as the platform knows them, canonical text without prefix length. */
+  addresses: string[];
+}
+
+export interface NicRef {
+  vm: string;
+  nic: string;
+}
+
+export interface EngineSpec {
+  /** The engine id, also the ownership mark; a DNS label. */
+  engine: string;
+  host: string;
+  /** Segments of the three NICs, which `Vm.nics` lists with the ids `mgmt`, `out` and `in`. */
+  segments: { mgmt: string; out: string; in: string };
+  /** What the appliance is told at first boot (OVF properties on vSphere). */
+  properties: EngineProperties;
+}
+
+export interface EngineProperties {
+  engine: string;
+  /** `https://address:port` of the controller's hub, as reached from the management segment. */
+  controller: string;
+  /** PEM of the controller's CA. */
+  ca: string;
+  /** One-time enrolment token. */
+  token: string;
+}
+
+export interface CloneSpec {
+  name: string;
+  host: string;
+}
+
+export interface VmStats {
+  vm: string;
+  /** Share of one core, 0 and up. */
+  cpu: number;
+  memoryBytes: number;
+  receivedBytes: number;
+  sentBytes: number;
+}
+
+/** Called with 0 to 1 while a long operation goes on. */
+export type Progress = (fraction: number, what: string) => void;

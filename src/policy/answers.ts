@@ -1,0 +1,141 @@
+/**
+ * What Weft answers when it is asked: plan, explain, trace, status. Engine, controller, REST and CLI share these
+ * shapes; `policy` is the folder that all of them know.
+ */
+
+/** One step towards the desired state, as `weft plan` prints it and the controller performs it. */
+export interface StepSummary {
+  /** Verb of the step, for example `deploy-engine`. */
+  step: string;
+  /** What it acts on, for example `host h1` or `nic app1/eth0`. */
+  object: string;
+  /** One sentence for people: what will be done and why. */
+  reason: string;
+  /** What undoes it, or null where nothing can. */
+  undo: string | null;
+}
+
+/** Why a member was or would be chosen, as one engine sees it now. */
+export interface Explanation {
+  service: string;
+  tier: string;
+  engine: string;
+  host: string;
+  method: string;
+  candidates: Candidate[];
+  /** VM name of the choice for a new flow, or null where no candidate is usable. */
+  choice: string | null;
+  /** One sentence: the rule that decided. */
+  reason: string;
+}
+
+export interface Candidate {
+  member: string;
+  vm: string;
+  host: string;
+  /** C: connections that the member handles, over all engines. */
+  connections: number;
+  /** H: hops between the member and this engine. */
+  hops: number;
+  /** L = C x (1 + H). */
+  load: number;
+  weight: number;
+  isUsable: boolean;
+  /** Why it is not usable, or an empty string. */
+  reason: string;
+  /** Whether an engine is in line before it; else this engine translates both ways. */
+  isBehindEngine: boolean;
+}
+
+/** The way of one packet through the live graph; nothing is changed and nothing is sent. */
+export interface Trace {
+  service: string;
+  packet: string;
+  hops: TraceHop[];
+  /** `delivered to <vm>`, or `dropped: <reason>`, or `rejected: <reason>`, or `bridged`. */
+  outcome: string;
+}
+
+export interface TraceHop {
+  engine: string;
+  host: string;
+  steps: TraceStep[];
+}
+
+export interface TraceStep {
+  /** `parse`, `flow-table`, `service`, `firewall`, `load-balancer`, `rewrite`, `send` ... */
+  component: string;
+  verdict: string;
+  detail: string;
+}
+
+/** What one engine answers to a trace request; the controller asks the next engine and puts the Trace together. */
+export interface TraceAnswer {
+  packet: string;
+  hop: TraceHop;
+  /** Set where the packet's way ends here. */
+  outcome: string | null;
+  /** Set where another engine sees the packet next: that engine, and the member it is addressed to. */
+  next: { engine: string; member: string } | null;
+}
+
+/** What the controller asks an engine in a trace. */
+export interface TraceQuestion {
+  service: string;
+  from: string;
+  fromPort: number;
+  to: string;
+  port: number;
+  /** Member id where the packet comes already balanced from another engine; null at the entry engine. */
+  balancedTo: string | null;
+}
+
+/** The whole system at a glance: `weft status`, and the screen of `npm start`. */
+export interface SystemStatus {
+  controller: {
+    version: string;
+    uptimeMs: number;
+    revision: number;
+    reconciling: string | null;
+    lastError: string | null;
+  };
+  clouds: { name: string; state: string; message: string }[];
+  hosts: { name: string; cloud: string; isConnected: boolean; vms: number; engine: string | null }[];
+  engines: EngineStatus[];
+  services: { name: string; state: string; addresses: string[]; message: string }[];
+  members: MemberStatus[];
+  /** Steps being performed or to be tried again. */
+  operations: { step: string; object: string; state: string; attempts: number; message: string }[];
+}
+
+export interface EngineStatus {
+  id: string;
+  host: string;
+  group: string;
+  /** `deploying` `enrolling` `ready` `silent` `bypassed` `held`. */
+  state: string;
+  message: string;
+  datapath: string;
+  graphRevision: number;
+  wantedRevision: number;
+  flows: number;
+  newFlows: number;
+  receivedPackets: number;
+  sentPackets: number;
+  drops: Record<string, number>;
+}
+
+export interface MemberStatus {
+  member: string;
+  vm: string;
+  host: string;
+  pool: string;
+  health: 'up' | 'down' | 'unknown';
+  reason: string;
+  /** Whether its traffic passes an engine now. */
+  isIntercepted: boolean;
+  /** C as the hub knows it. */
+  connections: number;
+  /** Per engine id: H and L. */
+  views: Record<string, { hops: number; load: number }>;
+}

@@ -1,0 +1,57 @@
+/** The kind `engine-group`: how engines are sized, placed, addressed and what happens when one falls silent. */
+import { z } from 'zod';
+import { Address, DurationMs, Name, Prefix } from './attributes.ts';
+import { defineKind } from './kind.ts';
+
+export const EngineGroupSpec = z
+  .strictObject({
+    cloud: Name.meta({ description: 'The cloud whose hosts carry the engines.' }),
+    failMode: z.enum(['open', 'closed']).default('open').meta({
+      description:
+        'What happens to the traffic of a host whose engine is silent: `open` puts its ports back on the production segment, `closed` holds the traffic until an engine is back.',
+    }),
+    dataAddresses: z
+      .strictObject({
+        prefix: Prefix.meta({ description: 'The production network, for example 10.77.0.0/24.' }),
+        first: Address.meta({ description: 'The first address that engines may use.' }),
+        last: Address.meta({ description: 'The last address that engines may use.' }),
+      })
+      .array()
+      .min(1)
+      .max(2)
+      .meta({
+        description:
+          'Addresses on the production network, one per engine and family: the source of health probes, and of connections to members that have no engine beside them.',
+      }),
+    probeIntervalMs: DurationMs.min(20)
+      .default(100)
+      .meta({ description: 'How often engines probe each other through the data path.' }),
+    deadAfterMs: DurationMs.min(100)
+      .default(500)
+      .meta({ description: 'How long a data path may be silent before it counts as dead.' }),
+    maxFlows: z.int().min(1024).max(4_194_304).default(65_536).meta({
+      description: 'How many flows an engine keeps; beyond that new flows are dropped and counted.',
+    }),
+    maxEngines: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(1000)
+      .meta({ description: 'The most engines this group may have.' }),
+  })
+  .meta({ description: 'A set of engines that are sized, placed and treated alike.' });
+
+export type EngineGroupSpec = z.output<typeof EngineGroupSpec>;
+
+export interface EngineGroupStatus {
+  engines: number;
+  ready: number;
+  message: string;
+}
+
+export const engineGroup = defineKind({
+  name: 'engine-group',
+  summary: 'how engines are sized, placed and treated when one falls silent',
+  spec: EngineGroupSpec,
+  references: (spec) => [{ path: '$.spec.cloud', kind: 'cloud', name: spec.cloud }],
+});

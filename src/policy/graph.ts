@@ -1,0 +1,98 @@
+/**
+ * The service graph: policy compiled for one engine. The controller writes it (shared-state key `graph/<engine>`),
+ * the engine keeps it on disk and executes it; it is applied whole or not at all.
+ *
+ * Addresses are text in canonical form, MACs are lower-case colon-separated text, and lists refer to each other
+ * by index into `members`, so that the engine can load it into typed arrays in one pass.
+ */
+import type { FirewallRule } from './firewall-policy.ts';
+import type { HealthMonitor } from './pool.ts';
+import type { BalancingMethod } from './virtual-service.ts';
+
+export interface ServiceGraph {
+  /** Grows with every change of the content; the engine acknowledges it. */
+  revision: number;
+  engine: GraphEngine;
+  /** The other engines of the group, in id order. A frame whose source MAC is a peer's is already balanced. */
+  peers: GraphPeer[];
+  /** Every member of every pool that a service of this engine uses. */
+  members: GraphMember[];
+  pools: GraphPool[];
+  services: GraphService[];
+}
+
+export interface GraphEngine {
+  id: string;
+  host: string;
+  /** MAC of the `out` NIC: this engine's identity on the production network. */
+  mac: string;
+  failMode: 'open' | 'closed';
+  /** Own addresses on the production network with prefix length, for example `10.77.0.201/24`. */
+  dataAddresses: string[];
+  probeIntervalMs: number;
+  deadAfterMs: number;
+  maxFlows: number;
+  /** Base64 of the 32-byte key that authenticates control frames between the engines of this group. */
+  groupKey: string;
+}
+
+export interface GraphPeer {
+  id: string;
+  host: string;
+  mac: string;
+  /** The peer's own addresses, with prefix length: its health probes come from them and are not counted. */
+  dataAddresses: string[];
+}
+
+export interface GraphMember {
+  /** `<cloud>/<vm id>/<nic id>`: stable over renames and migrations. */
+  id: string;
+  vm: string;
+  host: string;
+  mac: string;
+  ipv4: string | null;
+  ipv6: string | null;
+  /** H: hops between this member and this engine; 0 on the same host. */
+  hops: number;
+  /** The engine in line before this member, or null where none is (never deployed, or bypassed). */
+  engine: string | null;
+}
+
+export interface GraphPool {
+  name: string;
+  port: number;
+  healthMonitors: HealthMonitor[];
+  members: { member: number; weight: number; isDraining: boolean }[];
+}
+
+export interface GraphService {
+  name: string;
+  protocol: 'tcp' | 'udp';
+  tiers: GraphTier[];
+  components: GraphComponent[];
+}
+
+export interface GraphTier {
+  name: string;
+  port: number;
+  /** Index into `pools`. */
+  pool: number;
+  addresses: GraphAddress[];
+}
+
+export interface GraphAddress {
+  address: string;
+  /**
+   * Empty where a VM owns the address: traffic comes in line of itself. Otherwise the engines that announce the
+   * address by ARP and ND, best first: the first one that lives does.
+   */
+  announcers: string[];
+}
+
+export type GraphComponent =
+  | { type: 'firewall'; policy: string; rules: FirewallRule[]; defaultAction: 'allow' | 'deny' | 'reject' }
+  | {
+      type: 'load-balancer';
+      method: BalancingMethod;
+      persistence: { type: 'none' } | { type: 'source-address'; timeoutMs: number };
+    };

@@ -1,0 +1,134 @@
+/** The kind `virtual-service`: addresses, port and protocol, an ordered chain of service components, one or more tiers. */
+import { z } from 'zod';
+import { Address, DurationMs, Name, Port } from './attributes.ts';
+import { defineKind } from './kind.ts';
+
+export const BALANCING_METHODS = [
+  'topological',
+  'least-connections',
+  'round-robin',
+  'weighted-round-robin',
+  'source-hash',
+  'maglev',
+] as const;
+
+export type BalancingMethod = (typeof BALANCING_METHODS)[number];
+
+export const LoadBalancing = z.strictObject({
+  type: z.literal('load-balancer').meta({ description: 'Chooses the member of each new flow.' }),
+  method: z
+    .enum(BALANCING_METHODS)
+    .default('topological')
+    .meta({ description: '`topological` takes the least L = C x (1 + H); the others are the usual ones.' }),
+  persistence: z
+    .discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('none').meta({ description: 'Every flow is balanced afresh.' }) }),
+      z.strictObject({
+        type: z
+          .literal('source-address')
+          .meta({ description: 'A client address keeps its member, on every engine.' }),
+        timeoutMs: DurationMs.default(300_000).meta({
+          description: 'How long after the last flow the session ends.',
+        }),
+      }),
+    ])
+    .default({ type: 'none' })
+    .meta({ description: 'Whether a client comes back to the member that it had.' }),
+});
+
+export const ServiceComponent = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z
+      .literal('firewall')
+      .meta({ description: 'Passes, drops or rejects by rule; established flows included.' }),
+    policy: Name.meta({ description: 'The firewall policy.' }),
+  }),
+  LoadBalancing,
+]);
+
+export type ServiceComponent = z.output<typeof ServiceComponent>;
+
+export const Tier = z.strictObject({
+  name: Name.meta({ description: 'Names the tier in traces and counters.' }),
+  addresses: z.array(Address).min(1).max(64).meta({
+    description:
+      'Service addresses. An address that a member owns is served in line; one that no VM owns is announced by an engine (ARP, ND).',
+  }),
+  port: Port.meta({ description: 'The service port.' }),
+  pool: Name.meta({ description: 'The pool that serves this tier.' }),
+});
+
+export const VirtualServiceSpec = z
+  .strictObject({
+    engineGroup: Name.meta({ description: 'The engine group whose engines carry the service.' }),
+    protocol: z.enum(['tcp', 'udp']).default('tcp').meta({ description: 'The transport protocol.' }),
+    tiers: z.array(Tier).min(1).max(8).meta({
+      description: 'The tiers, the client-facing one first; each is a pool behind addresses of its own.',
+    }),
+    components: z
+      .array(ServiceComponent)
+      .min(1)
+      .max(16)
+      .default([{ type: 'load-balancer', method: 'topological', persistence: { type: 'none' } }])
+      .meta({ description: 'The chain each new flow walks, in this order.' }),
+    hosts: z.array(z.string().min(1)).min(1).optional().meta({
+      description:
+        'Only engines on these hosts carry the service; every host that runs members where none is named.',
+    }),
+    isEnabled: z
+      .boolean()
+      .default(true)
+      .meta({ description: 'A disabled service keeps its definition and serves nothing.' }),
+  })
+  .superRefine((spec, context) => {
+    const balancers = spec.components.filter((component) => component.type === 'load-balancer').length;
+    if (balancers !== 1) {
+      context.addIssue({
+        code: 'custom',
+        path: ['components'],
+        message: `must hold exactly one load-balancer, holds ${balancers}`,
+      });
+    }
+    const names = new Set<string>();
+    spec.tiers.forEach((tier, index) => {
+      if (names.has(tier.name)) {
+        context.addIssue({
+          code: 'custom',
+          path: ['tiers', index, 'name'],
+          message: 'is the name of an earlier tier; names must differ',
+        });
+      }
+      names.add(tier.name);
+    });
+  })
+  .meta({
+    description: 'One service: addresses and port, a chain of service components, one or more tiers.',
+  });
+
+export type VirtualServiceSpec = z.output<typeof VirtualServiceSpec>;
+
+export interface VirtualServiceStatus {
+  state: 'serving' | 'deploying' | 'degraded' | 'disabled';
+  /** Hosts whose engines are concerned, and what each engine has acknowledged. */
+  engines: { engine: string; host: string; graphRevision: number; state: string }[];
+  message: string;
+}
+
+export const virtualService = defineKind({
+  name: 'virtual-service',
+  summary: 'addresses, port, protocol, a chain of service components and one or more tiers',
+  spec: VirtualServiceSpec,
+  references: (spec) => [
+    { path: '$.spec.engineGroup', kind: 'engine-group', name: spec.engineGroup },
+    ...spec.tiers.map((tier, index) => ({
+      path: `$.spec.tiers[${index}].pool`,
+      kind: 'pool',
+      name: tier.pool,
+    })),
+    ...spec.components.flatMap((component, index) =>
+      component.type === 'firewall'
+        ? [{ path: `$.spec.components[${index}].policy`, kind: 'firewall-policy', name: component.policy }]
+        : [],
+    ),
+  ],
+});
