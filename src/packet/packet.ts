@@ -1,6 +1,7 @@
 /**
  * One Ethernet frame, parsed in place. A Packet is made once and pointed at frame after frame: the hot path
- * allocates nothing. Fields hold host-order numbers.
+ * allocates nothing. Fields hold host-order numbers; the 32-bit words of addresses are signed (as in an Int32Array),
+ * so that they stay small integers for the engine: compare them with words from address.ts, or mask with `>>> 0`.
  *
  * Buffer convention, from the NIC to the wire: the ten bytes before `start` hold the frame's virtio_net_hdr
  * (linux/virtio_net.h): it says whether the L4 checksum is still partial and how the kernel shall segment the frame.
@@ -31,7 +32,9 @@ export class Packet {
   l4 = 0;
   /** IP protocol number behind IPv6 extension headers. */
   protocol = 0;
-  /** Source address, 4 words; IPv4 as ::ffff:a.b.c.d. */
+  /** Offset behind the last byte of the IP datagram; what follows up to `start` + `length` is padding. */
+  end = 0;
+  /** Source address, 4 signed words; IPv4 as ::ffff:a.b.c.d. */
   s0 = 0;
   s1 = 0;
   s2 = 0;
@@ -46,6 +49,8 @@ export class Packet {
   destinationPort = 0;
   /** Low byte of the TCP flags: FIN 1, SYN 2, RST 4, PSH 8, ACK 16. */
   tcpFlags = 0;
+  /** Type of ICMP or ICMPv6, else 0. */
+  icmpType = 0;
   isFragment = false;
   /** Fragment offset in bytes; 0 for the first. */
   fragmentOffset = 0;
