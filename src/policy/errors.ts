@@ -79,6 +79,11 @@ export const ERROR_CODES = {
     exit: 1,
     meaning: 'The store could not be written durably (disk full, read-only, I/O error).',
   },
+  ERR_STORE_IN_USE: {
+    status: 409,
+    exit: 1,
+    meaning: 'Another live process has the store open; the message names it.',
+  },
   ERR_COMPACTED: {
     status: 410,
     exit: 1,
