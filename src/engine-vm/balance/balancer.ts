@@ -28,3 +28,8 @@ export interface Balancer {
   /** One sentence for `weft explain`: by which rule the choice at `position` was made. */
   explain(candidates: Candidates, position: number): string;
 }
+
+/** Whether a method may choose the candidate at `position`: usable, and not of weight 0. */
+export function takesNewFlows(candidates: Candidates, position: number): boolean {
+  return candidates.usable[position] === 1 && candidates.weights[position] > 0;
+}

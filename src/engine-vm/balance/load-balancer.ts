@@ -1,0 +1,260 @@
+/**
+ * The service component `load-balancer`: for the first packet of a flow it finds the member. A client with a live
+ * session keeps its member; otherwise the balancing method chooses among the tier's candidates. Whoever makes the
+ * flow counts it in the connection table; the component itself changes nothing there.
+ */
+
+import type { Packet } from '../../packet/packet.ts';
+import type { Candidate, Explanation } from '../../policy/answers.ts';
+import type { GraphComponent, GraphMember, GraphTier } from '../../policy/graph.ts';
+import { type Component, type Decision, DROP, PASS, type Verdict } from '../component/component.ts';
+import type { ComponentContext } from '../component/registry.ts';
+import { dropIndex } from '../drops.ts';
+import type { Balancer, Candidates } from './balancer.ts';
+import { hashAddress, hashText } from './hash.ts';
+import { createBalancer } from './registry.ts';
+
+type Spec = Extract<GraphComponent, { type: 'load-balancer' }>;
+
+const NO_MEMBER = dropIndex('no-member');
+
+/** How the latest choice came about, for `describe`. */
+const BY_METHOD = 0;
+const BY_SESSION = 1;
+
+export class LoadBalancer implements Component {
+  readonly type = 'load-balancer';
+  readonly judgesEstablished = false;
+
+  private readonly spec: Spec;
+  private readonly context: ComponentContext;
+  private readonly tiers: TierBalancer[];
+  private readonly sessionTimeoutMs: number;
+  private chosen = 0;
+  private continued = 0;
+  private refused = 0;
+  private latest: TierView | null = null;
+  private latestPosition = -1;
+  private latestWay = BY_METHOD;
+
+  constructor(spec: Spec, context: ComponentContext, previous?: Component) {
+    this.spec = spec;
+    this.context = context;
+    this.sessionTimeoutMs = spec.persistence.type === 'source-address' ? spec.persistence.timeoutMs : 0;
+    this.tiers = context.graph.services[context.serviceIndex].tiers.map(
+      (tier, index) => new TierBalancer(tier, index, spec, context),
+    );
+    if (previous instanceof LoadBalancer) {
+      this.chosen = previous.chosen;
+      this.continued = previous.continued;
+      this.refused = previous.refused;
+    }
+  }
+
+  process(packet: Packet, decision: Decision): Verdict {
+    const tier = this.tiers[decision.tier];
+    const view = packet.ipVersion === 6 ? tier.ipv6 : tier.ipv4;
+    view.refresh();
+    decision.rule = -1;
+    this.latest = view;
+    this.latestWay = BY_METHOD;
+    const { sessions } = this.context;
+    const { s0, s1, s2, s3 } = packet;
+    let position = -1;
+    if (this.sessionTimeoutMs > 0) {
+      const member = sessions.find(tier.scope, s0, s1, s2, s3, this.context.nowMs());
+      position = member < 0 ? -1 : view.positionOf(member);
+      if (position >= 0 && view.continues[position] === 1) this.latestWay = BY_SESSION;
+      else position = -1;
+    }
+    if (position < 0) {
+      position = view.balancer.choose(view, hashAddress(s0, s1, s2, s3), decision.isTrace);
+    }
+    this.latestPosition = position;
+    if (position < 0) {
+      decision.member = -1;
+      decision.reason = NO_MEMBER;
+      if (!decision.isTrace) this.refused++;
+      return DROP;
+    }
+    decision.member = view.members[position];
+    if (decision.isTrace) return PASS;
+    if (this.latestWay === BY_SESSION) this.continued++;
+    else this.chosen++;
+    if (this.sessionTimeoutMs > 0) this.remember(tier.scope, s0, s1, s2, s3, decision.member);
+    return PASS;
+  }
+
+  describe(decision: Decision): string {
+    const view = this.latest;
+    if (view === null) return 'nothing decided yet';
+    if (decision.member < 0 || this.latestPosition < 0) return 'no member is up, not draining and reachable';
+    const vm = this.context.graph.members[decision.member].vm;
+    if (this.latestWay === BY_SESSION) return `${vm}: the client's session keeps its member`;
+    return `${vm}: ${view.balancer.explain(view, this.latestPosition)}`;
+  }
+
+  /** `chosen` by the method, `session` kept, `no-member` found. */
+  counters(): Record<string, number> {
+    return { chosen: this.chosen, session: this.continued, 'no-member': this.refused };
+  }
+
+  /**
+   * Why a new flow to a tier would go where it goes now; changes nothing. `client`: the words of its address, or
+   * null for any client: then sessions are left out, and a method that goes by the client's address names none.
+   */
+  explainTier(
+    tierIndex: number,
+    family: 4 | 6,
+    client: readonly [number, number, number, number] | null = null,
+  ): Explanation {
+    const { graph } = this.context;
+    const service = graph.services[this.context.serviceIndex];
+    const tier = this.tiers[tierIndex];
+    const view = family === 6 ? tier.ipv6 : tier.ipv4;
+    view.refresh();
+    let position = -1;
+    let reason = '';
+    if (client !== null && this.sessionTimeoutMs > 0) {
+      const member = this.context.sessions.find(tier.scope, ...client, this.context.nowMs());
+      const kept = member < 0 ? -1 : view.positionOf(member);
+      if (kept >= 0 && view.continues[kept] === 1) {
+        position = kept;
+        reason = "persistence: the client's session keeps its member";
+      }
+    }
+    if (position < 0) {
+      const isByClient = this.spec.method === 'source-hash' || this.spec.method === 'maglev';
+      position = view.balancer.choose(view, client === null ? 0 : hashAddress(...client), true);
+      reason = view.balancer.explain(view, position);
+      if (isByClient && client === null && position >= 0) {
+        position = -1;
+        reason = `${this.spec.method}: each client address has a member of its own; name a client to see which`;
+      }
+    }
+    return {
+      service: service.name,
+      tier: service.tiers[tierIndex].name,
+      engine: graph.engine.id,
+      host: graph.engine.host,
+      method: this.spec.method,
+      candidates: Array.from(view.members, (_member, index) => view.candidate(index)),
+      choice: position < 0 ? null : graph.members[view.members[position]].vm,
+      reason,
+    };
+  }
+
+  private remember(scope: number, w0: number, w1: number, w2: number, w3: number, member: number): void {
+    const { context } = this;
+    const isToTell = context.sessions.set(scope, w0, w1, w2, w3, member, context.nowMs(), context.wallMs());
+    if (!isToTell) return;
+    const time = context.sessions.timeOf(scope, w0, w1, w2, w3);
+    context.onSession(context.sessions.scopeName(scope), w0, w1, w2, w3, member, time, this.sessionTimeoutMs);
+  }
+}
+
+/** One tier in both address families: a method that keeps state must not see the usable set alternate. */
+class TierBalancer {
+  readonly scope: number;
+  readonly ipv4: TierView;
+  readonly ipv6: TierView;
+
+  constructor(tier: GraphTier, index: number, spec: Spec, context: ComponentContext) {
+    this.scope = context.sessions.scopeOf(context.serviceIndex, index);
+    this.ipv4 = new TierView(tier, 4, spec, context);
+    this.ipv6 = new TierView(tier, 6, spec, context);
+  }
+}
+
+/** The candidates of a tier in one address family, refreshed in place. */
+class TierView implements Candidates {
+  readonly count: number;
+  readonly members: Int32Array;
+  readonly connections: Float64Array;
+  readonly hops: Float64Array;
+  readonly weights: Float64Array;
+  readonly usable: Uint8Array;
+  readonly ids: Uint32Array;
+  /** 1 where a session may go on: as `usable`, and draining members too. */
+  readonly continues: Uint8Array;
+  readonly balancer: Balancer;
+
+  private readonly context: ComponentContext;
+  private readonly pool: number;
+  private readonly family: 4 | 6;
+  private readonly isDraining: Uint8Array;
+  private readonly hasAddress: Uint8Array;
+  /** Position by graph member, -1 for members of other pools. */
+  private readonly positions: Int32Array;
+
+  constructor(tier: GraphTier, family: 4 | 6, spec: Spec, context: ComponentContext) {
+    const { graph } = context;
+    const entries = graph.pools[tier.pool].members;
+    const member = (index: number): GraphMember => graph.members[entries[index].member];
+    const count = entries.length;
+    this.context = context;
+    this.pool = tier.pool;
+    this.family = family;
+    this.count = count;
+    this.balancer = createBalancer(spec.method);
+    this.members = Int32Array.from(entries, (entry) => entry.member);
+    this.connections = new Float64Array(count);
+    this.hops = Float64Array.from(entries, (_entry, index) => member(index).hops);
+    this.weights = Float64Array.from(entries, (entry) => entry.weight);
+    this.usable = new Uint8Array(count);
+    this.continues = new Uint8Array(count);
+    this.ids = Uint32Array.from(entries, (_entry, index) => hashText(member(index).id));
+    this.isDraining = Uint8Array.from(entries, (entry) => (entry.isDraining ? 1 : 0));
+    this.hasAddress = Uint8Array.from(entries, (_entry, index) =>
+      (family === 4 ? member(index).ipv4 : member(index).ipv6) === null ? 0 : 1,
+    );
+    this.positions = new Int32Array(graph.members.length).fill(-1);
+    entries.forEach((entry, index) => {
+      this.positions[entry.member] = index;
+    });
+  }
+
+  refresh(): void {
+    const { connections } = this.context;
+    for (let position = 0; position < this.count; position++) {
+      const member = this.members[position];
+      const isReachable =
+        this.hasAddress[position] === 1 &&
+        this.weights[position] > 0 &&
+        this.context.isMemberUp(this.pool, member);
+      this.connections[position] = connections.connections(member);
+      this.continues[position] = isReachable ? 1 : 0;
+      this.usable[position] = isReachable && this.isDraining[position] === 0 ? 1 : 0;
+    }
+  }
+
+  positionOf(member: number): number {
+    return this.positions[member];
+  }
+
+  candidate(position: number): Candidate {
+    const member = this.context.graph.members[this.members[position]];
+    const connections = this.connections[position];
+    return {
+      member: member.id,
+      vm: member.vm,
+      host: member.host,
+      connections,
+      hops: member.hops,
+      load: connections * (1 + member.hops),
+      weight: this.weights[position],
+      isUsable: this.usable[position] === 1,
+      reason: this.whyNot(position),
+      isBehindEngine: member.engine !== null,
+    };
+  }
+
+  private whyNot(position: number): string {
+    if (this.hasAddress[position] === 0) return `has no IPv${this.family} address`;
+    if (!this.context.isMemberUp(this.pool, this.members[position]))
+      return 'its health monitor says it is down';
+    if (this.weights[position] <= 0) return 'weight 0 takes no new flows';
+    if (this.isDraining[position] === 1) return 'draining: keeps its flows and sessions, takes no new ones';
+    return '';
+  }
+}
