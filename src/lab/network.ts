@@ -1,0 +1,34 @@
+/** The lab platform's segments and ports. */
+import type { NicRef, SegmentSpec } from '../hypervisor/platform.ts';
+import type { LabSession } from './session.ts';
+
+export async function ensureSegment(
+  session: LabSession,
+  segment: SegmentSpec,
+  signal: AbortSignal,
+): Promise<void> {
+  await session.call('PUT', pathOf(segment.host, segment.name), signal, { shadows: segment.shadows });
+}
+
+export async function removeSegment(
+  session: LabSession,
+  host: string,
+  segment: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await session.call('DELETE', pathOf(host, segment), signal);
+}
+
+export async function attachNic(
+  session: LabSession,
+  nic: NicRef,
+  segment: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const path = `/vms/${encodeURIComponent(nic.vm)}/nics/${encodeURIComponent(nic.nic)}/segment`;
+  await session.call('PUT', path, signal, { segment });
+}
+
+function pathOf(host: string, segment: string): string {
+  return `/hosts/${encodeURIComponent(host)}/segments/${encodeURIComponent(segment)}`;
+}

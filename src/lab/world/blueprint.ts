@@ -1,0 +1,68 @@
+/**
+ * What a new lab consists of: hosts and their place in the physical network, VMs, addresses. The daemon builds this
+ * once; from then on its record (record.ts) is the truth.
+ */
+
+/** A segment that every host has from the start. */
+export const PRODUCTION_SEGMENT = 'prod';
+export const MANAGEMENT_SEGMENT = 'mgmt';
+
+/** Top-of-rack switches below the spine. */
+export const RACKS: readonly string[] = ['tor-a', 'tor-b'];
+export const SPINE = 'spine';
+
+/** Hosts and the rack each stands in: h1 and h2 are 1 hop apart, h3 is 3 hops from both. */
+export const HOSTS: readonly { id: string; rack: string }[] = [
+  { id: 'h1', rack: 'tor-a' },
+  { id: 'h2', rack: 'tor-a' },
+  { id: 'h3', rack: 'tor-b' },
+];
+
+/** Application VMs at the start. `station` is the last number of their addresses. */
+export const APPLICATION_VMS: readonly { name: string; host: string; station: number }[] = [
+  { name: 'app1', host: 'h1', station: 11 },
+  { name: 'app2', host: 'h1', station: 12 },
+  { name: 'app3', host: 'h2', station: 13 },
+  { name: 'app4', host: 'h2', station: 14 },
+  { name: 'app5', host: 'h3', station: 15 },
+  { name: 'app6', host: 'h3', station: 16 },
+];
+export const APPLICATION_TAGS: readonly string[] = ['app=shop'];
+export const APPLICATION_FOLDER = '/lab/shop';
+export const ENGINE_FOLDER = '/lab/weft';
+export const APPLICATION_PORT = 8080;
+
+/** Stations that clones get, first free first. */
+export const CLONE_STATIONS = { first: 60, last: 99 };
+/** The client's own station, and more that tests and `weft lab exec client` can bind to. */
+export const CLIENT_STATION = 9;
+export const CLIENT_EXTRA_STATIONS = { first: 20, last: 59 };
+/** Nobody has this address: asking for it is how a port announces a MAC (see announce in switch.ts). */
+export const ABSENT_ADDRESS = '10.77.0.254';
+
+/** The management network: the controller's gateway, and the addresses that engines get. */
+export const GATEWAY = { address: '192.0.2.1', port: 7443 };
+export const MANAGEMENT_PREFIX_LENGTH = 24;
+export const ENGINE_STATIONS = { first: 10, last: 250 };
+
+/** Addresses of a station on the production network. */
+export function productionAddresses(station: number): string[] {
+  return [`10.77.0.${station}`, `fd77::${station}`];
+}
+
+/** Address of an engine on the management network. */
+export function managementAddress(station: number): string {
+  return `192.0.2.${station}`;
+}
+
+/** The station of a VM's NIC, or null where it has no address of the lab's plan. */
+export function stationOf(addresses: readonly string[]): number | null {
+  const match = /^(?:10\.77\.0|192\.0\.2)\.(\d+)$/.exec(addresses[0] ?? '');
+  return match ? Number(match[1]) : null;
+}
+
+/** Locally administered; `57` is a W. */
+export function macOf(vmNumber: number, nicNumber: number): string {
+  const byte = (value: number) => (value & 0xff).toString(16).padStart(2, '0');
+  return `02:57:${byte(nicNumber)}:00:${byte(vmNumber >> 8)}:${byte(vmNumber)}`;
+}

@@ -1,0 +1,219 @@
+/**
+ * The lab's daemon: the hypervisor's API over HTTP on a unix socket that only root can open. It can be killed at any
+ * time; the VMs go on, and the next daemon takes them over.
+ *
+ *   GET    /inventory                      PUT    /hosts/:host/segments/:name   { shadows }
+ *   GET    /watch?cursor=                  DELETE /hosts/:host/segments/:name
+ *   POST   /engines                        PUT    /vms/:vm/nics/:nic/segment    { segment }
+ *   POST   /vms/:vm/clone                  DELETE /vms/:vm
+ *   POST   /vms/:vm/power   { action }     POST   /vms/:vm/migrate              { host }
+ *   GET    /stats?vms=a,b
+ * and, for the lab itself and not subject to faults:
+ *   GET /status · PUT /gateway { host, port } · POST /faults · DELETE /faults[/:id] · POST /vms/:vm/kill
+ */
+import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { ERROR_CODES, isWeftError, WeftError } from '../../policy/errors.ts';
+import { Datacenter, type DatacenterOptions } from './datacenter.ts';
+import { FaultSpec, fateOf, type PlatformMethod } from './faults.ts';
+import { Gateway } from './gateway.ts';
+import { labPaths } from './names.ts';
+import { refOf, writePidFile } from './process.ts';
+import { labStatus } from './status.ts';
+
+/** A watch is answered after this time even if nothing changed; the client asks again. */
+const WATCH_LIMIT_MS = 25_000;
+
+const Text = z.string().min(1).max(4096);
+const SegmentBody = z.strictObject({ shadows: Text });
+const EngineBody = z.strictObject({
+  engine: Text,
+  host: Text,
+  segments: z.strictObject({ mgmt: Text, out: Text, in: Text }),
+  properties: z.strictObject({ engine: Text, controller: Text, ca: z.string().max(1 << 16), token: Text }),
+});
+const CloneBody = z.strictObject({ name: Text, host: Text });
+const PowerBody = z.strictObject({ action: z.enum(['on', 'off', 'reset']) });
+const MigrateBody = z.strictObject({ host: Text });
+const AttachBody = z.strictObject({ segment: Text });
+const GatewayBody = z.strictObject({ host: Text, port: z.int().min(1).max(65535) }).nullable();
+
+export interface LabDaemon {
+  readonly datacenter: Datacenter;
+  /** Stops the daemon, not the lab. */
+  close(): Promise<void>;
+}
+
+/**
+ * Builds or takes over a lab and serves it. Throws ERR_LAB where another daemon serves it already, ERR_KERNEL where
+ * its networks cannot be made.
+ */
+export async function serveLab(options: DatacenterOptions): Promise<LabDaemon> {
+  const paths = labPaths(options.lab);
+  mkdirSync(paths.vms, { recursive: true, mode: 0o700 });
+  chmodSync(paths.runDir, 0o700);
+  if (await answers(paths.socket)) {
+    throw new WeftError('ERR_LAB', `lab ${options.lab} is up already; \`weft lab down\` ends it`);
+  }
+  rmSync(paths.socket, { force: true });
+  writePidFile(paths.daemonPid, refOf(process.pid));
+
+  const datacenter = await Datacenter.open(options);
+  const gateway = new Gateway(options.lab, () => datacenter.record.gateway);
+  await gateway.start();
+  const ended = new AbortController();
+  const server = routes(datacenter, gateway, ended.signal);
+  await server.listen({ path: paths.socket });
+  chmodSync(paths.socket, 0o600);
+  return {
+    datacenter,
+    async close() {
+      ended.abort(new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the daemon of the lab is stopping'));
+      datacenter.close();
+      gateway.stop();
+      server.server.closeAllConnections();
+      await server.close();
+    },
+  };
+}
+
+function routes(datacenter: Datacenter, gateway: Gateway, ended: AbortSignal): FastifyInstance {
+  const server = fastify({ forceCloseConnections: true, bodyLimit: 1 << 20 });
+  server.setErrorHandler((error, _request, reply) => {
+    const known = isWeftError(error) ? error : new WeftError('ERR_INTERNAL', (error as Error).message);
+    if (!isWeftError(error)) console.error(error);
+    void reply.code(ERROR_CODES[known.code].status).send({ code: known.code, message: known.message });
+  });
+  server.setNotFoundHandler((request, reply) =>
+    reply
+      .code(404)
+      .send({ code: 'ERR_NOT_FOUND', message: `${request.method} ${request.url} is not served` }),
+  );
+
+  /** A call of the platform contract: it waits, fails or loses its reply as the faults say. */
+  const call =
+    (method: PlatformMethod, work: (request: FastifyRequest, signal: AbortSignal) => unknown) =>
+    async (request: FastifyRequest, reply: FastifyReply) => {
+      const gone = new AbortController();
+      request.raw.socket.once('close', () => gone.abort());
+      const signal = AbortSignal.any([gone.signal, ended]);
+      const fate = fateOf(method, datacenter.record.faults);
+      if (fate.delayMs > 0) await sleep(fate.delayMs, undefined, { signal });
+      if (fate.failure === 'refused') {
+        throw new WeftError('ERR_HYPERVISOR_REFUSED', `${method} was refused, because a fault was injected`);
+      }
+      const result = await work(request, signal);
+      if (fate.failure === 'reply-lost') {
+        reply.hijack();
+        request.raw.socket.destroy();
+        return;
+      }
+      return result ?? {};
+    };
+  const at = (request: FastifyRequest, name: string) =>
+    (request.params as Record<string, string>)[name] ?? '';
+  const query = (request: FastifyRequest, name: string) =>
+    String((request.query as Record<string, unknown>)[name] ?? '');
+
+  server.get(
+    '/inventory',
+    call('inventory', () => datacenter.inventory()),
+  );
+  server.get(
+    '/watch',
+    call('watch', async (request, signal) => {
+      const cursor = query(request, 'cursor');
+      const limit = AbortSignal.timeout(WATCH_LIMIT_MS);
+      try {
+        return { cursor: await datacenter.watch(cursor, AbortSignal.any([signal, limit])) };
+      } catch (error) {
+        if (limit.aborted && !signal.aborted) return { cursor };
+        throw error;
+      }
+    }),
+  );
+  server.put(
+    '/hosts/:host/segments/:name',
+    call('ensureSegment', (request) =>
+      datacenter.ensureSegment({
+        host: at(request, 'host'),
+        name: at(request, 'name'),
+        role: 'shadow',
+        shadows: read(SegmentBody, request).shadows,
+      }),
+    ),
+  );
+  server.delete(
+    '/hosts/:host/segments/:name',
+    call('removeSegment', (request) => datacenter.removeSegment(at(request, 'host'), at(request, 'name'))),
+  );
+  server.post(
+    '/engines',
+    call('deployEngine', (request) => datacenter.deployEngine(read(EngineBody, request))),
+  );
+  server.delete(
+    '/vms/:vm',
+    call('removeVm', (request) => datacenter.removeVm(at(request, 'vm'))),
+  );
+  server.post(
+    '/vms/:vm/clone',
+    call('cloneVm', (request) => datacenter.cloneVm(at(request, 'vm'), read(CloneBody, request))),
+  );
+  server.post(
+    '/vms/:vm/power',
+    call('power', (request) => datacenter.power(at(request, 'vm'), read(PowerBody, request).action)),
+  );
+  server.post(
+    '/vms/:vm/migrate',
+    call('migrate', (request) => datacenter.migrate(at(request, 'vm'), read(MigrateBody, request).host)),
+  );
+  server.get(
+    '/stats',
+    call('stats', (request) => datacenter.stats(query(request, 'vms').split(','))),
+  );
+  server.put(
+    '/vms/:vm/nics/:nic/segment',
+    call('attach', (request) =>
+      datacenter.attach(at(request, 'vm'), at(request, 'nic'), read(AttachBody, request).segment),
+    ),
+  );
+
+  server.get('/status', async () => labStatus(datacenter));
+  server.put('/gateway', async (request) => {
+    datacenter.setGateway(read(GatewayBody, request));
+    gateway.reset();
+    return {};
+  });
+  server.post('/vms/:vm/kill', async (request) => {
+    await datacenter.kill(at(request, 'vm'));
+    return {};
+  });
+  server.post('/faults', async (request) => datacenter.inject(read(FaultSpec, request)));
+  server.get('/faults', async () => datacenter.record.faults);
+  server.delete('/faults', async () => datacenter.heal(null));
+  server.delete('/faults/:id', async (request) => datacenter.heal(at(request, 'id')));
+  return server;
+}
+
+/** The request's body in the shape wanted. Throws ERR_HYPERVISOR_REFUSED, which says what is wrong. */
+function read<Schema extends z.ZodType>(schema: Schema, request: FastifyRequest): z.output<Schema> {
+  const result = schema.safeParse(request.body ?? null);
+  if (result.success) return result.data;
+  throw new WeftError('ERR_HYPERVISOR_REFUSED', z.prettifyError(result.error));
+}
+
+/** True when somebody accepts connections on the socket. */
+function answers(path: string): Promise<boolean> {
+  if (!existsSync(path)) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

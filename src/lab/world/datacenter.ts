@@ -1,0 +1,638 @@
+/**
+ * The hypervisor of the lab: holds the inventory, carries out what the platform contract asks, notices VMs that
+ * crash. One operation at a time; each takes milliseconds. Knows nothing of HTTP (daemon.ts) and nothing of Weft's
+ * controller.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import type {
+  CloneSpec,
+  EngineSpec,
+  Inventory,
+  SegmentSpec,
+  Vm,
+  VmStats,
+} from '../../hypervisor/platform.ts';
+import { WeftError } from '../../policy/errors.ts';
+import {
+  APPLICATION_FOLDER,
+  APPLICATION_TAGS,
+  APPLICATION_VMS,
+  CLONE_STATIONS,
+  ENGINE_FOLDER,
+  ENGINE_STATIONS,
+  HOSTS,
+  MANAGEMENT_SEGMENT,
+  macOf,
+  managementAddress,
+  PRODUCTION_SEGMENT,
+  productionAddresses,
+  SPINE,
+  stationOf,
+} from './blueprint.ts';
+import { buildFabric, newBridge, UPLINK } from './fabric.ts';
+import { type Fault, type FaultSpec, isReplacedBy, isSameLink, type Link } from './faults.ts';
+import { bootGuest, buildGuest, discardGuestFiles, razeGuest, writeGuestFiles } from './guest.ts';
+import { ip } from './iproute.ts';
+import { LoadMeter } from './load-meter.ts';
+import { existingNamespaces, labPaths, namespaceOf } from './names.ts';
+import { isAlive, type ProcessRef, pidsIn, refOf, signalPid } from './process.ts';
+import {
+  type HostRecord,
+  type LabRecord,
+  type NicRecord,
+  portOf,
+  readRecord,
+  type VmRecord,
+  writeRecord,
+} from './record.ts';
+import { joinSegment, pullCables, rerouteCables, setLink } from './switch-port.ts';
+
+/** How often VMs that an earlier daemon started are looked after; those started by this one report themselves. */
+const ADOPTED_POLL_MS = 200;
+/** Names that namespaces of the lab itself have. */
+const RESERVED_NAMES = new Set(['phys', 'mgmt', 'client', ...HOSTS.map((host) => host.id)]);
+
+export interface DatacenterOptions {
+  lab: string;
+  /** What an engine VM runs instead of the engine; `--config` and `--state` are appended. */
+  engineProgram?: readonly string[];
+}
+
+export class Datacenter {
+  readonly lab: string;
+  readonly record: LabRecord;
+  readonly #options: DatacenterOptions;
+  /** Cursors of an earlier daemon are not ours, so they resolve at once. */
+  readonly #epoch = `${process.pid.toString(36)}.${Date.now().toString(36)}`;
+  #version = 1;
+  #last: Promise<unknown> = Promise.resolve();
+  readonly #watchers = new Set<() => void>();
+  readonly #meter = new LoadMeter();
+  readonly #timers: NodeJS.Timeout[] = [];
+  /** Pids whose end is reported by their ChildProcess. */
+  readonly #ownPids = new Set<number>();
+  #isClosed = false;
+
+  /** Builds the lab, or takes over the one that an earlier daemon left. Throws ERR_KERNEL, ERR_LAB. */
+  static async open(options: DatacenterOptions): Promise<Datacenter> {
+    const present = readRecord(labPaths(options.lab).record);
+    const datacenter = new Datacenter(options, present ?? newRecord(options.lab));
+    if (present) await datacenter.#adopt();
+    else await datacenter.#build();
+    datacenter.#start();
+    return datacenter;
+  }
+
+  private constructor(options: DatacenterOptions, record: LabRecord) {
+    this.#options = options;
+    this.lab = options.lab;
+    this.record = record;
+  }
+
+  // What there is.
+
+  get cursor(): string {
+    return `${this.#epoch}.${this.#version}`;
+  }
+
+  inventory(): Inventory {
+    return {
+      cursor: this.cursor,
+      hosts: this.record.hosts.map((host) => ({
+        id: host.id,
+        name: host.id,
+        isConnected: true,
+        isInMaintenance: false,
+        uplinkPath: [...host.uplinkPath],
+        segments: host.segments.map(({ name, role }) => ({ name, role })),
+      })),
+      vms: this.record.vms.map(viewOf),
+    };
+  }
+
+  /** Resolves with the cursor as soon as it differs. Rejects with the signal's reason. */
+  watch(cursor: string, signal: AbortSignal): Promise<string> {
+    if (cursor !== this.cursor) return Promise.resolve(this.cursor);
+    return new Promise((resolve, reject) => {
+      const onChange = () => finish(() => resolve(this.cursor));
+      const onAbort = () => finish(() => reject(signal.reason));
+      const finish = (end: () => void) => {
+        this.#watchers.delete(onChange);
+        signal.removeEventListener('abort', onAbort);
+        end();
+      };
+      this.#watchers.add(onChange);
+      signal.addEventListener('abort', onAbort);
+      if (signal.aborted) onAbort();
+    });
+  }
+
+  stats(vms: readonly string[]): VmStats[] {
+    return this.record.vms
+      .filter((vm) => vms.includes(vm.id))
+      .flatMap((vm) => this.#meter.measure(vm.id, vm.process) ?? []);
+  }
+
+  // Segments.
+
+  ensureSegment(spec: SegmentSpec): Promise<void> {
+    return this.#exclusively(async () => {
+      const host = this.#host(spec.host);
+      const present = host.segments.find((segment) => segment.name === spec.name);
+      if (present?.role === 'shadow' && present.shadows === spec.shadows) return;
+      if (present) {
+        throw refused(
+          `host ${host.id} has another segment named ${spec.name} (${present.role}); choose another name`,
+        );
+      }
+      if (!/^[a-z0-9][a-z0-9.-]{0,14}$/.test(spec.name) || /^(lo|uplink|void-|vm\d)/.test(spec.name)) {
+        throw refused(
+          `"${spec.name}" cannot name a segment: use up to 15 lower-case letters, digits, dots, hyphens`,
+        );
+      }
+      const shadowed = host.segments.find((segment) => segment.name === spec.shadows);
+      if (shadowed?.role !== 'production') {
+        throw refused(`host ${host.id} has no production segment ${spec.shadows} for ${spec.name} to shadow`);
+      }
+      const namespace = namespaceOf(this.lab, host.id);
+      await ip(namespace, [`link del ${spec.name}`], true); // What a call that was cut short left behind.
+      await ip(namespace, newBridge(spec.name));
+      host.segments.push({ name: spec.name, role: 'shadow', shadows: spec.shadows });
+      this.#changed();
+    });
+  }
+
+  removeSegment(hostId: string, name: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const host = this.#host(hostId);
+      const present = host.segments.find((segment) => segment.name === name);
+      if (!present) return;
+      if (present.role !== 'shadow') throw refused(`segment ${name} of host ${hostId} was not made by Weft`);
+      const users = this.record.vms.filter(
+        (vm) => vm.host === hostId && vm.nics.some((nic) => nic.segment === name),
+      );
+      if (users.length > 0) {
+        throw refused(
+          `segment ${name} of host ${hostId} has ports of ${users.map((vm) => vm.name).join(', ')}; move them first`,
+        );
+      }
+      await ip(namespaceOf(this.lab, hostId), [`link del ${name}`], true);
+      host.segments.splice(host.segments.indexOf(present), 1);
+      this.#changed();
+    });
+  }
+
+  attach(vmId: string, nicId: string, segmentName: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const vm = this.#vm(vmId);
+      const nic = this.#nic(vm, nicId);
+      const segment = this.#segment(vm.host, segmentName);
+      if (nic.segment === segmentName) return;
+      if (vm.process) await joinSegment(this.lab, vm, nic, segment);
+      nic.segment = segmentName;
+      this.#changed();
+    });
+  }
+
+  // VMs.
+
+  deployEngine(spec: EngineSpec): Promise<Vm> {
+    return this.#exclusively(async () => {
+      const present = this.record.vms.find((vm) => vm.engine?.id === spec.engine);
+      if (present) {
+        if (present.host !== spec.host) {
+          throw refused(
+            `engine ${spec.engine} is on host ${present.host}; remove it before deploying to ${spec.host}`,
+          );
+        }
+        // Read at the next boot; whoever changes the properties of an engine that is on resets it.
+        present.engine!.properties = spec.properties;
+        writeGuestFiles(this.lab, present);
+        this.#save();
+        if (!present.process) await this.#powerOn(present);
+        return viewOf(present);
+      }
+      this.#host(spec.host);
+      this.#requireFreeName(spec.engine);
+      for (const segment of Object.values(spec.segments)) this.#segment(spec.host, segment);
+      const station = this.#freeStation(ENGINE_STATIONS, 'management');
+      const vm = this.#add({
+        name: spec.engine,
+        host: spec.host,
+        folder: ENGINE_FOLDER,
+        tags: [],
+        engine: { id: spec.engine, properties: spec.properties },
+        clonedFrom: null,
+        nics: [
+          { id: 'mgmt', segment: spec.segments.mgmt, addresses: [managementAddress(station)] },
+          { id: 'out', segment: spec.segments.out, addresses: [] },
+          { id: 'in', segment: spec.segments.in, addresses: [] },
+        ],
+      });
+      await this.#powerOn(vm);
+      return viewOf(vm);
+    });
+  }
+
+  removeVm(id: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const vm = this.record.vms.find((candidate) => candidate.id === id);
+      if (!vm) return;
+      if (!vm.engine)
+        throw refused(`VM ${vm.name} bears no ownership mark of Weft; remove it by hand if it has to go`);
+      await this.#powerOff(vm);
+      discardGuestFiles(this.lab, vm);
+      this.record.vms.splice(this.record.vms.indexOf(vm), 1);
+      this.#dropFaults((fault) => vmOf(fault) === vm.id);
+      this.#changed();
+    });
+  }
+
+  cloneVm(sourceId: string, clone: CloneSpec): Promise<Vm> {
+    return this.#exclusively(async () => {
+      const source = this.#vm(sourceId);
+      if (source.engine)
+        throw refused(`VM ${source.name} is an engine; deploy another instead of cloning it`);
+      const present = this.record.vms.find((vm) => vm.name === clone.name && vm.clonedFrom === source.id);
+      if (present) {
+        if (present.host !== clone.host)
+          throw refused(`clone ${clone.name} is on host ${present.host} already`);
+        if (!present.process) await this.#powerOn(present);
+        return viewOf(present);
+      }
+      this.#host(clone.host);
+      this.#requireFreeName(clone.name);
+      const vm = this.#add({
+        name: clone.name,
+        host: clone.host,
+        folder: source.folder,
+        tags: [...source.tags],
+        engine: null,
+        clonedFrom: source.id,
+        nics: source.nics.map((nic) => {
+          // As on vSphere, an interception belongs to the port and not to the VM: a clone's port is a new one.
+          const segment = this.#segment(source.host, nic.segment);
+          const name = segment.shadows ?? segment.name;
+          this.#segment(clone.host, name);
+          const station = this.#freeStation(CLONE_STATIONS, 'production');
+          return { id: nic.id, segment: name, addresses: productionAddresses(station) };
+        }),
+      });
+      await this.#powerOn(vm);
+      return viewOf(vm);
+    });
+  }
+
+  power(id: string, action: 'on' | 'off' | 'reset'): Promise<void> {
+    return this.#exclusively(async () => {
+      const vm = this.#vm(id);
+      if (action !== 'on' && vm.process) await this.#powerOff(vm);
+      if (action !== 'off' && !vm.process) await this.#powerOn(vm);
+    });
+  }
+
+  migrate(id: string, toHost: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const vm = this.#vm(id);
+      this.#host(toHost);
+      if (vm.host === toHost) return;
+      const segments = vm.nics.map((nic) => {
+        const segment = this.#findSegment(toHost, nic.segment);
+        if (segment) return segment;
+        throw refused(
+          `host ${toHost} has no segment ${nic.segment}, which ${vm.name}/${nic.id} is on; make it there first`,
+        );
+      });
+      if (vm.process) await rerouteCables(this.lab, vm, toHost);
+      vm.host = toHost;
+      writeGuestFiles(this.lab, vm);
+      if (vm.process) {
+        for (const nic of vm.nics) await this.#refreshLink({ vm: vm.id, nic: nic.id });
+        for (const [index, nic] of vm.nics.entries()) {
+          await joinSegment(this.lab, vm, nic, segments[index]!);
+        }
+      }
+      this.#changed();
+    });
+  }
+
+  // Faults.
+
+  /** SIGKILL to everything in the VM: it crashes and is off. Off already: succeeds. */
+  kill(id: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const vm = this.#vm(id);
+      if (vm.process) await this.#powerOff(vm);
+    });
+  }
+
+  /** Injects a fault; one of the same kind in the same place is replaced. */
+  inject(spec: FaultSpec): Promise<Fault> {
+    return this.#exclusively(async () => {
+      if (spec.kind === 'hang') {
+        const vm = this.#vm(spec.vm);
+        if (!vm.process) throw refused(`VM ${vm.name} is off and cannot hang`);
+        for (const pid of pidsIn(namespaceOf(this.lab, vm.name))) signalPid(pid, 'SIGSTOP');
+      } else if ('link' in spec) {
+        if ('host' in spec.link) this.#host(spec.link.host);
+        else this.#nic(this.#vm(spec.link.vm), spec.link.nic);
+      }
+      this.#dropFaults((fault) => isReplacedBy(fault, spec));
+      const fault: Fault = { ...spec, id: `fault-${this.record.nextFault++}` };
+      this.record.faults.push(fault);
+      if ('link' in spec) await this.#refreshLink(spec.link);
+      this.#save();
+      return fault;
+    });
+  }
+
+  /** Ends one fault, or all. Unknown ids: ERR_NOT_FOUND. */
+  heal(id: string | null): Promise<Fault[]> {
+    return this.#exclusively(async () => {
+      const healed = this.record.faults.filter((fault) => id === null || fault.id === id);
+      if (id !== null && healed.length === 0) throw notFound(`there is no fault ${id}`);
+      this.#dropFaults((fault) => healed.includes(fault));
+      for (const fault of healed) {
+        if ('link' in fault) await this.#refreshLink(fault.link);
+        const vm = fault.kind === 'hang' ? this.record.vms.find((one) => one.id === fault.vm) : undefined;
+        if (vm) for (const pid of pidsIn(namespaceOf(this.lab, vm.name))) signalPid(pid, 'SIGCONT');
+      }
+      this.#save();
+      return healed;
+    });
+  }
+
+  /** Where the management gateway leads from now on. */
+  setGateway(target: { host: string; port: number } | null): void {
+    this.record.gateway = target;
+    this.#save();
+  }
+
+  /** Stops looking after the VMs; they go on. */
+  close(): void {
+    this.#isClosed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const wake of [...this.#watchers]) wake();
+  }
+
+  // Below: how it is done.
+
+  async #build(): Promise<void> {
+    mkdirSync(labPaths(this.lab).vms, { recursive: true, mode: 0o700 });
+    this.#save();
+    await buildFabric(this.lab);
+    await Promise.all(this.record.vms.map((vm) => this.#powerOn(vm)));
+  }
+
+  /** Brings record and world together again: either may be one operation ahead of the other. */
+  async #adopt(): Promise<void> {
+    const namespaces = new Set(existingNamespaces(this.lab));
+    for (const host of this.record.hosts) {
+      if (!namespaces.has(namespaceOf(this.lab, host.id))) {
+        throw new WeftError(
+          'ERR_LAB',
+          `lab ${this.lab} is only there in part: run \`weft lab down --lab ${this.lab}\``,
+        );
+      }
+    }
+    for (const vm of this.record.vms) {
+      try {
+        if (!vm.process || !isAlive(vm.process)) throw new WeftError('ERR_LAB', 'off');
+        for (const nic of vm.nics) await joinSegment(this.lab, vm, nic, this.#segment(vm.host, nic.segment));
+      } catch {
+        await this.#powerOff(vm);
+      }
+    }
+    this.#save();
+  }
+
+  #start(): void {
+    const look = setInterval(() => {
+      for (const vm of this.record.vms) {
+        const ref = vm.process;
+        if (ref && !this.#ownPids.has(ref.pid) && !isAlive(ref)) void this.#crashed(vm, ref);
+      }
+    }, ADOPTED_POLL_MS);
+    const meter = setInterval(() => {
+      for (const vm of this.record.vms) this.#meter.sample(vm.id, vm.process);
+    }, LoadMeter.PERIOD_MS);
+    this.#timers.push(look, meter);
+    for (const timer of this.#timers) timer.unref();
+  }
+
+  async #powerOn(vm: VmRecord): Promise<void> {
+    try {
+      if (existsSync(`/run/netns/${namespaceOf(this.lab, vm.name)}`)) await this.#dismantle(vm);
+      await buildGuest(this.lab, vm);
+      for (const nic of vm.nics) {
+        await this.#refreshLink({ vm: vm.id, nic: nic.id }, true);
+        await joinSegment(this.lab, vm, nic, this.#segment(vm.host, nic.segment));
+      }
+      const child = bootGuest(this.lab, vm, this.#options.engineProgram);
+      const ref = refOf(child.pid);
+      vm.process = ref;
+      this.#ownPids.add(ref.pid);
+      child.once('exit', () => {
+        this.#ownPids.delete(ref.pid);
+        void this.#crashed(vm, ref);
+      });
+    } catch (error) {
+      await this.#dismantle(vm);
+      throw error;
+    }
+    this.#changed();
+  }
+
+  async #powerOff(vm: VmRecord): Promise<void> {
+    vm.process = null;
+    this.#dropFaults((fault) => fault.kind === 'hang' && fault.vm === vm.id);
+    await this.#dismantle(vm);
+    this.#changed();
+  }
+
+  async #dismantle(vm: VmRecord): Promise<void> {
+    await pullCables(this.lab, vm);
+    await razeGuest(this.lab, vm);
+  }
+
+  /** The guest ended by itself, or something killed it. */
+  #crashed(vm: VmRecord, ref: ProcessRef): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.#isClosed || vm.process?.pid !== ref.pid || vm.process.startTime !== ref.startTime) return;
+      await this.#powerOff(vm);
+    }).catch((error: unknown) => console.error(`VM ${vm.name} crashed and cannot be cleared away:`, error));
+  }
+
+  /** Makes a link as its faults say. A VM that is off has no link, unless it is just being built. */
+  async #refreshLink(link: Link, isBooting = false): Promise<void> {
+    const faults = this.record.faults.filter((fault) => 'link' in fault && isSameLink(fault.link, link));
+    const lossPercent = faults.reduce((sum, fault) => (fault.kind === 'lose' ? fault.percent : sum), 0);
+    const state = { isCut: faults.some((fault) => fault.kind === 'cut'), lossPercent };
+    if ('host' in link) return setLink(namespaceOf(this.lab, link.host), UPLINK, state);
+    const vm = this.#vm(link.vm);
+    if (!vm.process && !isBooting) return;
+    await setLink(namespaceOf(this.lab, vm.host), portOf(vm, this.#nic(vm, link.nic)), state);
+  }
+
+  #dropFaults(isGone: (fault: Fault) => boolean): void {
+    this.record.faults = this.record.faults.filter((fault) => !isGone(fault));
+  }
+
+  #add(
+    vm: Omit<VmRecord, 'id' | 'number' | 'process' | 'nics'> & {
+      nics: Pick<NicRecord, 'id' | 'segment' | 'addresses'>[];
+    },
+  ): VmRecord {
+    const added = newVm(this.record, vm);
+    // On disk before it is in the world, so that a daemon that is killed in between finds it.
+    this.#save();
+    return added;
+  }
+
+  #freeStation(range: { first: number; last: number }, network: string): number {
+    const taken = new Set(this.record.vms.flatMap((vm) => vm.nics.map((nic) => stationOf(nic.addresses))));
+    for (let station = range.first; station <= range.last; station++) {
+      if (!taken.has(station)) return station;
+    }
+    throw refused(`the ${network} network of lab ${this.lab} has no address left`);
+  }
+
+  #requireFreeName(name: string): void {
+    if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name) || RESERVED_NAMES.has(name)) {
+      throw refused(
+        `"${name}" cannot name a VM: use up to 63 lower-case letters, digits and hyphens, and no host's name`,
+      );
+    }
+    if (this.record.vms.some((vm) => vm.name === name)) throw refused(`there is another VM named ${name}`);
+  }
+
+  #host(id: string): HostRecord {
+    const host = this.record.hosts.find((candidate) => candidate.id === id);
+    if (!host) throw notFound(`lab ${this.lab} has no host ${id}`);
+    return host;
+  }
+
+  #findSegment(host: string, name: string): HostRecord['segments'][number] | undefined {
+    return this.#host(host).segments.find((segment) => segment.name === name);
+  }
+
+  #segment(host: string, name: string): HostRecord['segments'][number] {
+    const segment = this.#findSegment(host, name);
+    if (!segment) throw notFound(`host ${host} has no segment ${name}`);
+    return segment;
+  }
+
+  #vm(id: string): VmRecord {
+    const vm = this.record.vms.find((candidate) => candidate.id === id);
+    if (!vm) throw notFound(`lab ${this.lab} has no VM ${id}`);
+    return vm;
+  }
+
+  #nic(vm: VmRecord, id: string): NicRecord {
+    const nic = vm.nics.find((candidate) => candidate.id === id);
+    if (!nic) throw notFound(`VM ${vm.name} has no NIC ${id}`);
+    return nic;
+  }
+
+  #save(): void {
+    writeRecord(labPaths(this.lab).record, this.record);
+  }
+
+  #changed(): void {
+    this.#version++;
+    this.#save();
+    for (const wake of [...this.#watchers]) wake();
+  }
+
+  /** Runs one operation after the other, also after one that failed. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+function newRecord(lab: string): LabRecord {
+  const record: LabRecord = {
+    lab,
+    nextVm: 1,
+    nextFault: 1,
+    hosts: HOSTS.map((host) => ({
+      id: host.id,
+      uplinkPath: [SPINE, host.rack],
+      segments: [
+        { name: PRODUCTION_SEGMENT, role: 'production', shadows: null },
+        { name: MANAGEMENT_SEGMENT, role: 'management', shadows: null },
+      ],
+    })),
+    vms: [],
+    faults: [],
+    gateway: null,
+  };
+  for (const { name, host, station } of APPLICATION_VMS) {
+    newVm(record, {
+      name,
+      host,
+      folder: APPLICATION_FOLDER,
+      tags: [...APPLICATION_TAGS],
+      engine: null,
+      clonedFrom: null,
+      nics: [{ id: 'eth0', segment: PRODUCTION_SEGMENT, addresses: productionAddresses(station) }],
+    });
+  }
+  return record;
+}
+
+function newVm(
+  record: LabRecord,
+  vm: Omit<VmRecord, 'id' | 'number' | 'process' | 'nics'> & {
+    nics: Pick<NicRecord, 'id' | 'segment' | 'addresses'>[];
+  },
+): VmRecord {
+  const number = record.nextVm++;
+  const added: VmRecord = {
+    ...vm,
+    id: `vm-${number}`,
+    number,
+    process: null,
+    nics: vm.nics.map((nic, index) => ({
+      ...nic,
+      mac: macOf(number, index),
+      isEnginePort: vm.engine !== null && nic.id !== 'mgmt',
+    })),
+  };
+  record.vms.push(added);
+  return added;
+}
+
+function viewOf(vm: VmRecord): Vm {
+  return {
+    id: vm.id,
+    name: vm.name,
+    host: vm.host,
+    power: vm.process ? 'on' : 'off',
+    folder: vm.folder,
+    tags: [...vm.tags],
+    engine: vm.engine?.id ?? null,
+    nics: vm.nics.map(({ id, mac, segment, addresses }) => ({
+      id,
+      mac,
+      segment,
+      isConnected: vm.process !== null,
+      addresses: [...addresses],
+    })),
+  };
+}
+
+function vmOf(fault: Fault): string | null {
+  if (fault.kind === 'hang') return fault.vm;
+  return 'link' in fault && 'vm' in fault.link ? fault.link.vm : null;
+}
+
+function refused(message: string): WeftError {
+  return new WeftError('ERR_HYPERVISOR_REFUSED', message);
+}
+
+function notFound(message: string): WeftError {
+  return new WeftError('ERR_NOT_FOUND', message);
+}

@@ -1,0 +1,113 @@
+/**
+ * Faults that are injected into a lab: VMs that hang, links that are cut or lose packets, API calls that are slow,
+ * fail, or succeed without the caller hearing of it.
+ */
+import { z } from 'zod';
+
+/** The calls of the platform contract that can be made to fail or wait. */
+export const PLATFORM_METHODS = [
+  'inventory',
+  'watch',
+  'ensureSegment',
+  'removeSegment',
+  'deployEngine',
+  'removeVm',
+  'cloneVm',
+  'power',
+  'migrate',
+  'stats',
+  'attach',
+] as const;
+export type PlatformMethod = (typeof PLATFORM_METHODS)[number];
+
+/** A link: the uplink of a host, or the cable of a VM's NIC. */
+const Link = z.union([
+  z.strictObject({ host: z.string() }),
+  z.strictObject({ vm: z.string(), nic: z.string() }),
+]);
+export type Link = z.output<typeof Link>;
+
+/** What can be injected and stays until it is healed. VMs and NICs are named by id. */
+export const FaultSpec = z.discriminatedUnion('kind', [
+  /** Every process of the VM is stopped: the VM is on and does nothing. */
+  z.strictObject({ kind: z.literal('hang'), vm: z.string() }),
+  /** The link is down. */
+  z.strictObject({ kind: z.literal('cut'), link: Link }),
+  /** So many of a hundred packets are lost, in each direction. */
+  z.strictObject({ kind: z.literal('lose'), link: Link, percent: z.number().gt(0).max(100) }),
+  /** Calls of the method wait before they are carried out. */
+  z.strictObject({
+    kind: z.literal('slow'),
+    method: z.enum(PLATFORM_METHODS),
+    delayMs: z.int().min(1).max(600_000),
+  }),
+  /**
+   * The next calls of the method fail: with a fault, and nothing done; or, with `isReplyLost`, they are carried out
+   * and the connection breaks instead of the answer.
+   */
+  z.strictObject({
+    kind: z.literal('fail'),
+    method: z.enum(PLATFORM_METHODS),
+    count: z.int().min(1).max(1_000_000),
+    isReplyLost: z.boolean(),
+  }),
+]);
+export type FaultSpec = z.output<typeof FaultSpec>;
+export type Fault = FaultSpec & { id: string };
+
+/** What becomes of one call. */
+export interface CallFate {
+  delayMs: number;
+  failure: 'none' | 'refused' | 'reply-lost';
+}
+
+/** Decides one call and counts it: a `fail` fault whose calls are used up leaves the list. */
+export function fateOf(method: PlatformMethod, faults: Fault[]): CallFate {
+  const fate: CallFate = { delayMs: 0, failure: 'none' };
+  for (const fault of [...faults]) {
+    if (!('method' in fault) || fault.method !== method) continue;
+    if (fault.kind === 'slow') {
+      fate.delayMs += fault.delayMs;
+    } else if (fate.failure === 'none') {
+      fate.failure = fault.isReplyLost ? 'reply-lost' : 'refused';
+      fault.count--;
+      if (fault.count === 0) faults.splice(faults.indexOf(fault), 1);
+    }
+  }
+  return fate;
+}
+
+/** True when both name the same link. */
+export function isSameLink(a: Link, b: Link): boolean {
+  if ('host' in a) return 'host' in b && a.host === b.host;
+  return 'vm' in b && a.vm === b.vm && a.nic === b.nic;
+}
+
+/** True when injecting `next` replaces `present`: one fault of a kind per VM, link or method. */
+export function isReplacedBy(present: FaultSpec, next: FaultSpec): boolean {
+  if (present.kind === 'hang') return next.kind === 'hang' && present.vm === next.vm;
+  if (present.kind === 'cut' || present.kind === 'lose') {
+    return next.kind === present.kind && isSameLink(present.link, next.link);
+  }
+  return next.kind === present.kind && present.method === next.method;
+}
+
+/** One line for people. */
+export function describeFault(fault: FaultSpec, nameOf: (vm: string) => string): string {
+  const link = (target: Link) =>
+    'host' in target ? `the uplink of ${target.host}` : `${nameOf(target.vm)}/${target.nic}`;
+  switch (fault.kind) {
+    case 'hang':
+      return `${nameOf(fault.vm)} hangs`;
+    case 'cut':
+      return `${link(fault.link)} is cut`;
+    case 'lose':
+      return `${link(fault.link)} loses ${fault.percent}% of its packets`;
+    case 'slow':
+      return `${fault.method} calls wait ${fault.delayMs} ms`;
+    case 'fail':
+      return fault.isReplyLost
+        ? `the next ${fault.count} ${fault.method} calls are carried out, but their replies get lost`
+        : `the next ${fault.count} ${fault.method} calls are refused`;
+  }
+}

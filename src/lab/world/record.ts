@@ -1,0 +1,76 @@
+/**
+ * The daemon's inventory as it is kept on disk: enough to find every VM again after the daemon was killed. It lives
+ * in /run like the namespaces it describes, so it never outlives them and needs no fsync.
+ */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import type { EngineProperties, Segment } from '../../hypervisor/platform.ts';
+import { WeftError } from '../../policy/errors.ts';
+import type { Fault } from './faults.ts';
+import type { ProcessRef } from './process.ts';
+
+export interface LabRecord {
+  lab: string;
+  /** Number of the next VM; numbers are never used twice. */
+  nextVm: number;
+  nextFault: number;
+  hosts: HostRecord[];
+  vms: VmRecord[];
+  faults: Fault[];
+  /** Where the management gateway leads: the controller's hub, on loopback of the root namespace. */
+  gateway: { host: string; port: number } | null;
+}
+
+export interface HostRecord {
+  id: string;
+  uplinkPath: string[];
+  segments: (Segment & { shadows: string | null })[];
+}
+
+export interface VmRecord {
+  id: string;
+  number: number;
+  name: string;
+  host: string;
+  folder: string;
+  tags: string[];
+  /** What Weft was told to put here; null for a VM that is not Weft's. */
+  engine: { id: string; properties: EngineProperties } | null;
+  clonedFrom: string | null;
+  /** The guest: null while powered off. */
+  process: ProcessRef | null;
+  nics: NicRecord[];
+}
+
+export interface NicRecord {
+  id: string;
+  mac: string;
+  segment: string;
+  /** Canonical text, IPv4 first. */
+  addresses: string[];
+  /** An engine's data ports learn and flood like a trunk to a bridge; all others know exactly one MAC. */
+  isEnginePort: boolean;
+}
+
+/** Reads the record, or null where there is none. Throws ERR_LAB when it cannot be understood. */
+export function readRecord(path: string): LabRecord | null {
+  if (!existsSync(path)) return null;
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as LabRecord;
+  } catch (error) {
+    throw new WeftError('ERR_LAB', `${path} cannot be read; run \`weft lab down\`, then \`weft lab up\``, {
+      cause: error,
+    });
+  }
+}
+
+/** Replaces the record in one step: a reader sees the old one or the new one. */
+export function writeRecord(path: string, record: LabRecord): void {
+  const next = `${path}.next`;
+  writeFileSync(next, JSON.stringify(record, null, 1), { mode: 0o600 });
+  renameSync(next, path);
+}
+
+/** Name of the host's end of a NIC's cable: unique in the lab, within the kernel's 15 characters. */
+export function portOf(vm: VmRecord, nic: NicRecord): string {
+  return `vm${vm.number}-${nic.id}`;
+}

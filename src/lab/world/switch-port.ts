@@ -1,0 +1,108 @@
+/**
+ * Ports of a host's virtual switches: plug a VM's NIC in, move it between segments while the VM runs, pull it.
+ *
+ * A VM's port behaves like a port of a real virtual switch: the switch knows its one MAC, learns none behind it and
+ * floods no unknown unicast to it. On a shadow segment it is isolated from other VM ports, so that neighbours meet
+ * the engine too. An engine's data ports learn and flood: behind them are all the others.
+ */
+import type { Segment } from '../../hypervisor/platform.ts';
+import { ABSENT_ADDRESS } from './blueprint.ts';
+import { VOID } from './fabric.ts';
+import { bridge, ip, tc } from './iproute.ts';
+import { namespaceOf } from './names.ts';
+import { type NicRecord, portOf, type VmRecord } from './record.ts';
+
+/** Lays the cable between the guest's NIC and its host; the port is down and on no segment yet. */
+export async function layCable(lab: string, vm: VmRecord, nic: NicRecord): Promise<void> {
+  await ip(namespaceOf(lab, vm.host), [
+    `link add ${portOf(vm, nic)} type veth peer name ${nic.id} address ${nic.mac} netns ${namespaceOf(lab, vm.name)}`,
+  ]);
+}
+
+/**
+ * Puts a NIC's port on a segment of its host, from whichever it was on. Loses the packets of the time in which the
+ * port is on neither, well under a millisecond. Then announces the MAC.
+ */
+export async function joinSegment(
+  lab: string,
+  vm: VmRecord,
+  nic: NicRecord,
+  segment: Pick<Segment, 'name' | 'role'>,
+): Promise<void> {
+  const host = namespaceOf(lab, vm.host);
+  const port = portOf(vm, nic);
+  const learning = nic.isEnginePort ? 'on' : 'off';
+  const isolated = segment.role === 'shadow' && !nic.isEnginePort ? 'on' : 'off';
+  await ip(host, [
+    `link set ${port} master ${segment.name}`,
+    `link set ${port} type bridge_slave learning ${learning} isolated ${isolated}`,
+  ]);
+  if (nic.isEnginePort) return;
+  // Leaving the old bridge took the entry there along; `replace` takes the MAC from a port that learned it here.
+  // Unknown unicast is flooded to the port until its MAC is known, so that nothing is lost in between.
+  await bridge(host, [
+    `fdb replace ${nic.mac} dev ${port} master static sticky`,
+    `link set dev ${port} flood off`,
+  ]);
+  await announce(lab, vm, nic);
+}
+
+/**
+ * Lets the switches above, and an engine on the segment, learn where a MAC is now: what a vSwitch does by RARP. An
+ * ARP request for an address that nobody has is the one broadcast that the kernel sends for us without a raw socket.
+ */
+async function announce(lab: string, vm: VmRecord, nic: NicRecord): Promise<void> {
+  if (!nic.addresses.some((address) => address.startsWith('10.77.0.'))) return;
+  await ip(
+    namespaceOf(lab, vm.name),
+    [
+      // A resolution that is still going on would swallow the new request.
+      `neigh del ${ABSENT_ADDRESS} dev ${nic.id}`,
+      `neigh replace ${ABSENT_ADDRESS} dev ${nic.id} use`,
+    ],
+    true,
+  );
+}
+
+/** Moves the host's end of a running VM's cables to another host; the ports are down and on no segment then. */
+export async function rerouteCables(lab: string, vm: VmRecord, toHost: string): Promise<void> {
+  await ip(
+    namespaceOf(lab, vm.host),
+    vm.nics.map((nic) => `link set ${portOf(vm, nic)} netns ${namespaceOf(lab, toHost)}`),
+  );
+}
+
+/** Pulls all cables of a VM out of its host. Gone already: succeeds. */
+export async function pullCables(lab: string, vm: VmRecord): Promise<void> {
+  await ip(
+    namespaceOf(lab, vm.host),
+    vm.nics.map((nic) => `link del ${portOf(vm, nic)}`),
+    true,
+  );
+}
+
+/** Makes a device in the namespace of a host be up or down and lose a share of its packets in each direction. Repeatable. */
+export async function setLink(
+  host: string,
+  device: string,
+  state: { isCut: boolean; lossPercent: number },
+): Promise<void> {
+  await tc(host, [`qdisc del dev ${device} clsact`], true);
+  if (state.lossPercent > 0) {
+    await tc(host, [
+      `qdisc add dev ${device} clsact`,
+      ...['ingress', 'egress'].map(
+        (direction) =>
+          `filter add dev ${device} ${direction} bpf bytecode "${dropShare(state.lossPercent)}" action mirred egress redirect dev ${VOID}`,
+      ),
+    ]);
+  }
+  await ip(host, [`link set ${device} ${state.isCut ? 'down' : 'up'}`]);
+}
+
+/** Classic BPF that matches so many of a hundred packets: load a random word; below the threshold match, else not. */
+function dropShare(percent: number): string {
+  const threshold = Math.min(0xffffffff, Math.round((percent / 100) * 0x100000000));
+  // ld [SKF_AD_OFF + SKF_AD_RANDOM]; jge threshold, 0, 1; ret 0; ret -1
+  return `4,32 0 0 4294963256,53 0 1 ${threshold},6 0 0 0,6 0 0 4294967295`;
+}
