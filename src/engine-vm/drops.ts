@@ -10,13 +10,22 @@ export const DROPS = [
   ['flow-table-full', 'The flow table is full: the first packet of a new flow was refused.'],
   ['no-flow', 'A packet in the middle of a TCP connection that no engine knows; the sender was reset.'],
   ['fragment', 'A fragment to or from a service whose first fragment was not seen.'],
-  ['spoofed-peer', 'A frame from the protected side bears the source MAC of an engine.'],
+  [
+    'spoofed-peer',
+    'A frame bears the source MAC of an engine, on a side where that engine cannot have sent it.',
+  ],
   ['control-invalid', 'A control frame between engines failed its authentication or is malformed.'],
   ['not-local', 'A balanced frame arrived for a member that is not on this host (it has just moved).'],
   ['translate-ports', 'No source port is left for connections to members without an engine.'],
   ['transmit-full', 'The kernel took no more frames: the transmit ring of the port stayed full.'],
   ['not-a-service', 'A packet to an address that the engine announces, but to no port of a service.'],
   ['held', 'The engine is not in service yet: no graph has been applied.'],
+  ['fault', 'Processing the frame failed, which is a defect in Weft; the log of the engine has the stack.'],
+  [
+    'settling',
+    'Just after its start an engine holds what members send in connections it does not know: it might need translation.',
+  ],
+  ['spoofed-address', 'A member claimed an address that the engines announce.'],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

@@ -17,7 +17,10 @@ export type ToDataplane =
   | { type: 'stop' };
 
 export type FromDataplane =
-  | { type: 'ready'; datapath: string }
+  /** All ports are open. `fds` are their sockets, for the main thread to close where this one had to be killed. */
+  | { type: 'ready'; datapath: string; fds: number[] }
+  /** A port is gone; tried again until `ready`. */
+  | { type: 'unready'; message: string }
   | { type: 'graph-applied'; revision: number; error: string | null }
   /** At most every 20 ms, when a count changed. */
   | { type: 'connections'; report: ConnectionReport }
@@ -36,4 +39,7 @@ export type FromDataplane =
       components: Record<string, number>;
     }
   | { type: 'reply'; id: number; result?: unknown; error?: string }
+  /** A frame or tick threw, which is a defect; work goes on. At most once a second, `count` since boot. */
+  | { type: 'fault'; message: string; count: number }
+  /** The thread gave up and ends. */
   | { type: 'failed'; message: string };

@@ -73,3 +73,8 @@ export function setOption(
     throw kernelError(`setsockopt ${option[1]}`, object);
   }
 }
+
+/** Closes a socket whose thread is gone. Already closed: nothing happens. */
+export function closeSocket(fd: number): void {
+  libc.close(fd);
+}

@@ -1,0 +1,116 @@
+/**
+ * Between the shared state and the data plane: what other engines and the monitors say goes in, what this engine
+ * counts and remembers goes out. While the link is down both keep what they knew.
+ */
+import type {
+  ConnectionReport,
+  HealthReport,
+  SessionRecord,
+  SharedEntry,
+  SharedState,
+} from '../state/shared.ts';
+import type { FromDataplane, ToDataplane } from './messages.ts';
+
+export class Exchange {
+  readonly #shared: SharedState;
+  readonly #post: (message: ToDataplane) => void;
+  readonly #onInvalid: (key: string, error: Error) => void;
+  readonly #unsubscribe: (() => void)[] = [];
+
+  /** `post` tells the data plane; `onInvalid` is told of an entry that is not what its key promises. */
+  constructor(
+    shared: SharedState,
+    post: (message: ToDataplane) => void,
+    onInvalid: (key: string, error: Error) => void,
+  ) {
+    this.#shared = shared;
+    this.#post = post;
+    this.#onInvalid = onInvalid;
+  }
+
+  /** Follows the shared state until `stop`; begins with everything that is there. */
+  start(): void {
+    const follow = (prefix: string, take: (entry: SharedEntry) => void): void => {
+      this.#unsubscribe.push(this.#shared.subscribe(prefix, (entry) => this.#attempt(entry, take)));
+    };
+    follow('connections/', (entry) => this.#takeConnections(entry));
+    follow('health/', (entry) => this.#takeHealth(entry));
+    follow('session/', (entry) => this.#takeSession(entry));
+  }
+
+  /** Tells a fresh data plane everything again. */
+  replay(): void {
+    const again = (prefix: string, take: (entry: SharedEntry) => void): void => {
+      for (const entry of this.#shared.list(prefix)) this.#attempt(entry, take);
+    };
+    again('connections/', (entry) => this.#takeConnections(entry));
+    again('health/', (entry) => this.#takeHealth(entry));
+    again('session/', (entry) => this.#takeSession(entry, true));
+  }
+
+  /** Another engine's defect must not become this one's end. */
+  #attempt(entry: SharedEntry, take: (entry: SharedEntry) => void): void {
+    try {
+      take(entry);
+    } catch (error) {
+      this.#onInvalid(entry.key, error as Error);
+    }
+  }
+
+  stop(): void {
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
+  }
+
+  /** Publishes the counts of this engine. */
+  putConnections(report: ConnectionReport): void {
+    this.#shared.put(`connections/${this.#shared.writer}`, report);
+  }
+
+  /** Publishes a session that this engine made or used. */
+  putSession(message: Extract<FromDataplane, { type: 'session' }>): void {
+    const { service, client, member, time, timeoutMs } = message;
+    const record: SessionRecord = { member, time };
+    this.#shared.put(`session/${service}/${client}/${this.#shared.writer}`, record, { ttlMs: timeoutMs });
+  }
+
+  #takeConnections({ key, value }: SharedEntry): void {
+    const engine = key.slice('connections/'.length);
+    if (engine === this.#shared.writer) return;
+    this.#post({ type: 'connections', engine, report: (value as ConnectionReport | undefined) ?? null });
+  }
+
+  #takeHealth({ key, value }: SharedEntry): void {
+    // A monitor that is gone takes its verdicts along; the last ones hold until another engine has probed.
+    if (value === undefined) return;
+    const members: Record<string, boolean> = {};
+    for (const [id, verdict] of Object.entries((value as HealthReport).members)) members[id] = verdict.isUp;
+    this.#post({ type: 'health', pool: key.slice('health/'.length), members });
+  }
+
+  /** `isFresh`: the data plane knows nothing, not even the sessions that this engine made itself. */
+  #takeSession({ key, writer, epoch }: SharedEntry, isFresh = false): void {
+    const isOwn = writer === this.#shared.writer && epoch === this.#shared.epoch;
+    if (isOwn && !isFresh) return;
+    const [, service, client] = key.split('/');
+    if (service === undefined || client === undefined) return;
+    this.#post({ type: 'session', service, client, session: this.#latest(service, client) });
+  }
+
+  /** Among the records of all engines the latest counts, then that of the greater engine id. */
+  #latest(service: string, client: string): SessionRecord | null {
+    let best: SessionRecord | null = null;
+    let bestEngine = '';
+    const prefix = `session/${service}/${client}/`;
+    for (const { key, value } of this.#shared.list(prefix)) {
+      const record = value as SessionRecord | undefined;
+      if (record === undefined) continue;
+      const engine = key.slice(prefix.length);
+      if (best !== null && (record.time < best.time || (record.time === best.time && engine < bestEngine))) {
+        continue;
+      }
+      best = { member: record.member, time: record.time };
+      bestEngine = engine;
+    }
+    return best;
+  }
+}

@@ -1,0 +1,344 @@
+/**
+ * The loop of the data-plane thread: frames from the NICs into the data plane, messages from the main thread, ticks,
+ * reports, rest; until it is told to stop. It never returns to the event loop of its thread: nothing here may await.
+ *
+ * A frame that makes the data plane throw is dropped and counted as `fault`; the loop goes on. It gives up where
+ * nothing works any more, so that the main thread can begin afresh.
+ */
+import type { ServiceGraph } from '../policy/graph.ts';
+import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
+import type { EventFd } from './kernel/event-fd.ts';
+import { PacketMemory } from './kernel/packet-memory.ts';
+import { NIC_MEMORY, Nic } from './kernel/packet-ring.ts';
+import { Poll } from './kernel/poll.ts';
+import type { FromDataplane, ToDataplane } from './messages.ts';
+
+/** What the loop asks of the data plane; dataplane/dataplane.ts says what each means. */
+export interface LoopDataplane {
+  load(graph: ServiceGraph): void;
+  receive(port: number, buffer: Uint8Array, start: number, length: number): void;
+  tick(): void;
+  applyConnections(engine: string, report: ConnectionReport | null): void;
+  applyHealth(pool: string, members: Record<string, boolean>): void;
+  applySession(service: string, client: string, session: { member: string; time: number } | null): void;
+  connectionReport(): ConnectionReport;
+  connectionsChanged(): boolean;
+  peers(): Record<string, PeerObservation>;
+  counters(): {
+    drops: Record<string, number>;
+    flows: number;
+    newFlows: number;
+    components: Record<string, number>;
+  };
+  explain(params: unknown): unknown;
+  trace(params: unknown): unknown;
+  flows(params: unknown): unknown;
+}
+
+export interface LoopOptions {
+  /** Interface names; their indexes are the port numbers. */
+  ports: readonly string[];
+  /** Signalled by the main thread after it posted a message. */
+  wake: EventFd;
+  /** The next message of the main thread, or undefined. */
+  nextMessage(): ToDataplane | undefined;
+  post(message: FromDataplane): void;
+  makeDataplane(environment: {
+    wire: { send(port: number, buffer: Uint8Array, start: number, length: number): boolean };
+    /** Monotonic milliseconds, as of the beginning of the turn. */
+    nowMs: () => number;
+    wallMs: () => number;
+    onSession: (service: string, client: string, member: string, time: number, timeoutMs: number) => void;
+  }): LoopDataplane;
+}
+
+/** Said in reports and on screens. */
+export const DATAPATH = 'AF_PACKET rings in TypeScript (no kernel fast path in this version)';
+
+/** Frames from one port before the next port has its turn. */
+const BUDGET = 64;
+const SLEEP_MS = 10;
+const TICK_MS = 8;
+const CONNECTIONS_MS = 20;
+const COUNTERS_MS = 250;
+const PRESENCE_MS = 500;
+const FAULT_LOG_MS = 1000;
+/** A turn without sleep looks for messages this often: a power of two. */
+const BUSY_MESSAGE_TURNS = 64;
+/** Messages taken in one turn, so that a flood of them does not stall the frames. */
+const MESSAGE_BUDGET = 256;
+/** Ticks in a row that throw before the thread gives up: one second. */
+const MAX_TICK_FAULTS = 100;
+/** Frames in a row that throw, over at least two seconds, before the thread gives up. */
+const MAX_FRAME_FAULTS = 1000;
+const MAX_FRAME_FAULT_MS = 2000;
+
+export class PacketLoop {
+  readonly #options: LoopOptions;
+  readonly #memory: PacketMemory;
+  readonly #nics: (Nic | null)[];
+  readonly #poll: Poll;
+  readonly #dataplane: LoopDataplane;
+  readonly #totals: PortCounters[];
+  #now = performance.now();
+  #heartbeat = 0;
+  #isStopped = false;
+  #isReady = false;
+  #isNewsUnsaid = true;
+  #tickAt = 0;
+  #connectionsAt = 0;
+  #countersAt = 0;
+  #presenceAt = Number.NEGATIVE_INFINITY;
+  #peerText = '';
+  #faults = 0;
+  #failedFrames = 0;
+  #frameFaults = 0;
+  #tickFaults = 0;
+  #faultLogAt = Number.NEGATIVE_INFINITY;
+  #frameFaultsSince = 0;
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+    this.#memory = new PacketMemory(options.ports.length * NIC_MEMORY);
+    this.#nics = options.ports.map(() => null);
+    this.#totals = options.ports.map(() => emptyCounters());
+    this.#poll = new Poll([...options.ports.map(() => -1), options.wake.fd]);
+    this.#dataplane = options.makeDataplane({
+      wire: {
+        send: (port, buffer, start, length) => this.#nics[port]?.send(buffer, start, length) ?? false,
+      },
+      nowMs: () => this.#now,
+      wallMs: () => Date.now(),
+      onSession: (service, client, member, time, timeoutMs) =>
+        options.post({ type: 'session', service, client, member, time, timeoutMs }),
+    });
+  }
+
+  /** Moves frames until `stop` comes or nothing works any more. Throws only what makes going on pointless. */
+  run(): void {
+    const wakeIndex = this.#nics.length;
+    try {
+      while (!this.#isStopped) {
+        this.#now = performance.now();
+        if (this.#now - this.#presenceAt >= PRESENCE_MS) this.#openPorts();
+        let moved = 0;
+        for (let port = 0; port < this.#nics.length; port++) moved += this.#receive(port);
+        this.#flush();
+        this.#heartbeat++;
+        this.#work();
+        const hasSlept = this.#poll.rest(moved, SLEEP_MS);
+        if (hasSlept) this.#clearErrors();
+        if (hasSlept ? this.#poll.isReady(wakeIndex) : this.#heartbeat % BUSY_MESSAGE_TURNS === 0) {
+          this.#takeMessages();
+        }
+      }
+    } finally {
+      for (const nic of this.#nics) nic?.close();
+      this.#memory.close();
+    }
+  }
+
+  #receive(port: number): number {
+    const nic = this.#nics[port];
+    if (nic === null) return 0;
+    try {
+      const count = nic.receive(this.#dataplane, port, BUDGET);
+      if (count > 0) this.#frameFaults = 0;
+      return count;
+    } catch (error) {
+      this.#failedFrames++;
+      if (this.#frameFaults++ === 0) this.#frameFaultsSince = this.#now;
+      this.#fault(error);
+      if (this.#frameFaults > MAX_FRAME_FAULTS && this.#now - this.#frameFaultsSince > MAX_FRAME_FAULT_MS) {
+        this.#giveUp(`${this.#frameFaults} frames in a row could not be processed`, error);
+      }
+      return 1;
+    }
+  }
+
+  #flush(): void {
+    for (const nic of this.#nics) nic?.flush();
+  }
+
+  /** What is due by the clock. */
+  #work(): void {
+    const now = this.#now;
+    if (now - this.#tickAt >= TICK_MS) {
+      this.#tickAt = now;
+      try {
+        this.#dataplane.tick();
+        this.#tickFaults = 0;
+      } catch (error) {
+        this.#fault(error);
+        if (++this.#tickFaults > MAX_TICK_FAULTS)
+          this.#giveUp('the clockwork of the data plane fails', error);
+      }
+      this.#flush();
+    }
+    if (now - this.#connectionsAt >= CONNECTIONS_MS) {
+      this.#connectionsAt = now;
+      this.#attempt(() => this.#reportConnections());
+    }
+    if (now - this.#countersAt >= COUNTERS_MS) {
+      this.#countersAt = now;
+      this.#attempt(() => this.#reportCounters());
+    }
+  }
+
+  #reportConnections(): void {
+    if (this.#dataplane.connectionsChanged()) {
+      this.#options.post({ type: 'connections', report: this.#dataplane.connectionReport() });
+    }
+    const peers = this.#dataplane.peers();
+    let text = '';
+    for (const id in peers) text += `${id} ${peers[id].isAlive} ${peers[id].isInsideAlive};`;
+    if (text === this.#peerText) return;
+    this.#peerText = text;
+    this.#options.post({ type: 'peers', peers });
+  }
+
+  #reportCounters(): void {
+    const counters = this.#dataplane.counters();
+    const ports: Record<string, PortCounters> = {};
+    for (const [port, name] of this.#options.ports.entries()) {
+      ports[name] = sum(this.#totals[port], this.#nics[port]?.counters() ?? emptyCounters());
+    }
+    this.#options.post({
+      type: 'counters',
+      heartbeat: this.#heartbeat,
+      ports,
+      drops: { ...counters.drops, fault: (counters.drops.fault ?? 0) + this.#failedFrames },
+      flows: counters.flows,
+      newFlows: counters.newFlows,
+      components: counters.components,
+    });
+    this.#options.post({ type: 'peers', peers: this.#dataplane.peers() });
+  }
+
+  #takeMessages(): void {
+    this.#options.wake.drain();
+    for (let count = 0; count < MESSAGE_BUDGET; count++) {
+      const message = this.#options.nextMessage();
+      if (message === undefined) return;
+      this.#attempt(() => this.#obey(message));
+    }
+    // There may be more: look again after the next turn.
+    this.#options.wake.signal();
+  }
+
+  #obey(message: ToDataplane): void {
+    const dataplane = this.#dataplane;
+    switch (message.type) {
+      case 'graph': {
+        let error: string | null = null;
+        try {
+          dataplane.load(message.graph);
+        } catch (cause) {
+          error = messageOf(cause);
+        }
+        this.#options.post({ type: 'graph-applied', revision: message.graph.revision, error });
+        break;
+      }
+      case 'connections':
+        dataplane.applyConnections(message.engine, message.report);
+        break;
+      case 'health':
+        dataplane.applyHealth(message.pool, message.members);
+        break;
+      case 'session':
+        dataplane.applySession(message.service, message.client, message.session);
+        break;
+      case 'request':
+        this.#answer(message);
+        break;
+      case 'stop':
+        this.#isStopped = true;
+        break;
+    }
+  }
+
+  #answer({ id, method, params }: Extract<ToDataplane, { type: 'request' }>): void {
+    try {
+      this.#options.post({ type: 'reply', id, result: this.#dataplane[method](params) });
+    } catch (error) {
+      this.#options.post({ type: 'reply', id, error: messageOf(error) });
+    }
+  }
+
+  /** Opens ports that are not open, lets go of those whose interface is gone, and says when that changes anything. */
+  #openPorts(): void {
+    this.#presenceAt = this.#now;
+    let problem: string | null = null;
+    for (const [port, name] of this.#options.ports.entries()) {
+      const nic = this.#nics[port];
+      if (nic?.isPresent()) continue;
+      if (nic !== null) {
+        this.#totals[port] = sum(this.#totals[port], nic.counters());
+        nic.close();
+        this.#nics[port] = null;
+        this.#poll.replace(port, -1);
+      }
+      try {
+        const opened = new Nic(name, this.#memory);
+        this.#nics[port] = opened;
+        this.#poll.replace(port, opened.fd);
+      } catch (error) {
+        problem ??= messageOf(error);
+      }
+    }
+    const isReady = problem === null;
+    if (isReady === this.#isReady && !this.#isNewsUnsaid) return;
+    this.#isReady = isReady;
+    this.#isNewsUnsaid = false;
+    const fds = this.#nics.flatMap((nic) => (nic === null ? [] : [nic.fd]));
+    this.#options.post(
+      problem === null ? { type: 'ready', datapath: DATAPATH, fds } : { type: 'unready', message: problem },
+    );
+  }
+
+  #clearErrors(): void {
+    for (let port = 0; port < this.#nics.length; port++) {
+      if (this.#poll.hasError(port)) this.#nics[port]?.clearError();
+    }
+  }
+
+  /** For what is not on the way of a frame. */
+  #attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  #fault(error: unknown): void {
+    this.#faults++;
+    if (this.#now - this.#faultLogAt < FAULT_LOG_MS) return;
+    this.#faultLogAt = this.#now;
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#options.post({ type: 'fault', message: stack, count: this.#faults });
+  }
+
+  #giveUp(what: string, error: unknown): void {
+    this.#isStopped = true;
+    this.#options.post({ type: 'failed', message: `${what}: ${messageOf(error)}` });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function emptyCounters(): PortCounters {
+  return { receivedPackets: 0, sentPackets: 0, receivedBytes: 0, sentBytes: 0, lost: 0 };
+}
+
+function sum(left: PortCounters, right: PortCounters): PortCounters {
+  return {
+    receivedPackets: left.receivedPackets + right.receivedPackets,
+    sentPackets: left.sentPackets + right.sentPackets,
+    receivedBytes: left.receivedBytes + right.receivedBytes,
+    sentBytes: left.sentBytes + right.sentBytes,
+    lost: left.lost + right.lost,
+  };
+}
