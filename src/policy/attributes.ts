@@ -13,7 +13,7 @@ export const Name = z
 
 export const Address = z
   .string()
-  .refine((text) => isIP(text) !== 0, 'must be an IPv4 or IPv6 address')
+  .refine((text) => isIP(text) !== 0 && !text.includes('%'), 'must be an IPv4 or IPv6 address')
   .meta({ format: 'ip' });
 
 /** `10.0.0.0/8`, `fd00::/8`, or a single address. */
@@ -35,6 +35,7 @@ export const PortRange = z
 export const DurationMs = z.int().min(1).max(86_400_000).meta({ unit: 'ms' });
 
 function isPrefix(text: string): boolean {
+  if (text.includes('%')) return false;
   const slash = text.indexOf('/');
   if (slash < 0) return isIP(text) !== 0;
   const version = isIP(text.slice(0, slash));

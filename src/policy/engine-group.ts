@@ -1,4 +1,5 @@
 /** The kind `engine-group`: how engines are sized, placed, addressed and what happens when one falls silent. */
+import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 import { Address, DurationMs, Name, Prefix } from './attributes.ts';
 import { defineKind } from './kind.ts';
@@ -39,6 +40,25 @@ export const EngineGroupSpec = z
       .default(1000)
       .meta({ description: 'The most engines this group may have.' }),
   })
+  .superRefine((spec, context) => {
+    spec.dataAddresses.forEach((range, index) => {
+      const wrong = rangeProblem(range);
+      if (wrong) {
+        context.addIssue({
+          code: 'custom',
+          path: ['dataAddresses', index, wrong.field],
+          message: wrong.message,
+        });
+      }
+    });
+    if (spec.deadAfterMs <= spec.probeIntervalMs) {
+      context.addIssue({
+        code: 'custom',
+        path: ['deadAfterMs'],
+        message: `must be longer than probeIntervalMs (${spec.probeIntervalMs} ms), or every engine counts as dead`,
+      });
+    }
+  })
   .meta({ description: 'A set of engines that are sized, placed and treated alike.' });
 
 export type EngineGroupSpec = z.output<typeof EngineGroupSpec>;
@@ -55,3 +75,29 @@ export const engineGroup = defineKind({
   spec: EngineGroupSpec,
   references: (spec) => [{ path: '$.spec.cloud', kind: 'cloud', name: spec.cloud }],
 });
+
+type Range = EngineGroupSpec['dataAddresses'][number];
+
+/** A range that lies outside its prefix or ends before it begins. */
+function rangeProblem({ prefix, first, last }: Range): { field: keyof Range; message: string } | null {
+  const slash = prefix.indexOf('/');
+  if (slash < 0) return { field: 'prefix', message: 'needs a prefix length, for example 10.77.0.0/24' };
+  const version = isIP(prefix.slice(0, slash));
+  const family = version === 4 ? 'ipv4' : 'ipv6';
+  const network = new BlockList();
+  network.addSubnet(prefix.slice(0, slash), Number(prefix.slice(slash + 1)), family);
+  for (const [field, address] of [
+    ['first', first],
+    ['last', last],
+  ] as const) {
+    if (isIP(address) !== version || !network.check(address, family)) {
+      return { field, message: `must lie in ${prefix}` };
+    }
+  }
+  try {
+    new BlockList().addRange(first, last, family);
+    return null;
+  } catch {
+    return { field: 'last', message: `must not come before first (${first})` };
+  }
+}

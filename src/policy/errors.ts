@@ -42,6 +42,11 @@ export const ERROR_CODES = {
     meaning: 'Two tiers claim the same address, port and protocol.',
   },
   ERR_UNAUTHENTICATED: { status: 401, exit: 5, meaning: 'The request carries no valid token.' },
+  ERR_THROTTLED: {
+    status: 429,
+    exit: 5,
+    meaning: 'Too many refused tokens from this address, or too many open watches: wait, then try again.',
+  },
   ERR_FORBIDDEN: { status: 403, exit: 5, meaning: 'The caller is known but may not do this.' },
   ERR_UNREACHABLE: { status: 503, exit: 6, meaning: 'The controller does not answer at its address.' },
   ERR_HYPERVISOR_UNREACHABLE: { status: 503, exit: 6, meaning: 'A cloud does not answer.' },
@@ -115,6 +120,8 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 export interface Problem {
   path: string;
   message: string;
+  /** The document it stands in: `shop.yaml:12`, or `pool "shop"` where the text is not at hand. */
+  where?: string;
 }
 
 /** An error a user can act on. */
