@@ -15,7 +15,8 @@ export type ClientCommand =
   | { op: 'get'; id: number; target: ClientTarget; path?: string; timeoutMs: number }
   | { op: 'hold'; id: number; group: string; target: ClientTarget; count: number; timeoutMs: number }
   | { op: 'release'; id: number; group: string }
-  | { op: 'steady'; target: ClientTarget; pauseMs: number }
+  | { op: 'steady'; key: string; target: ClientTarget; pauseMs: number }
+  | { op: 'stop-steady' }
   | { op: 'exit' };
 
 export interface ClientTarget {
@@ -33,8 +34,8 @@ export type ClientEvent =
   | { event: 'held'; id: number; group: string; open: number; errors: string[] }
   | { event: 'released'; id: number; group: string; closedByPeer: number }
   /** A keep-alive connection that is meant never to break, broke. */
-  | { event: 'steady-broken'; address: string; vm: string; error: string; at: number }
-  | { event: 'steady'; address: string; vm: string; requests: number; maxMs: number };
+  | { event: 'steady-broken'; key: string; vm: string; error: string; at: number }
+  | { event: 'steady'; key: string; vm: string; requests: number; maxMs: number };
 
 export interface RequestResult {
   address: string;
@@ -181,9 +182,13 @@ function release(command: Extract<ClientCommand, { op: 'release' }>): void {
   broken.delete(command.group);
 }
 
+let steadyEpoch = 0;
+
 /** A connection that is used now and then and must never break. */
 async function keepSteady(command: Extract<ClientCommand, { op: 'steady' }>): Promise<void> {
+  const epoch = steadyEpoch;
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const { key } = command;
   let sockets = 0;
   let requests = 0;
   let maxMs = 0;
@@ -193,24 +198,21 @@ async function keepSteady(command: Extract<ClientCommand, { op: 'steady' }>): Pr
     sockets++;
     return createConnection(...parameters);
   };
-  for (;;) {
+  while (epoch === steadyEpoch) {
     const result = await request(command.target, '/', 30_000, agent);
+    if (epoch !== steadyEpoch) break;
     if (result.error !== null || sockets > 1) {
-      say({
-        event: 'steady-broken',
-        address: command.target.address,
-        vm,
-        error: result.error ?? 'the connection was replaced',
-        at: now(),
-      });
-      return;
+      const error = result.error ?? 'the connection was replaced';
+      say({ event: 'steady-broken', key, vm, error, at: now() });
+      break;
     }
     vm = result.vm;
     requests++;
     maxMs = Math.max(maxMs, result.ms);
-    say({ event: 'steady', address: command.target.address, vm, requests, maxMs });
+    say({ event: 'steady', key, vm, requests, maxMs });
     await new Promise((resolve) => setTimeout(resolve, command.pauseMs));
   }
+  agent.destroy();
 }
 
 function obey(command: ClientCommand): void {
@@ -234,6 +236,9 @@ function obey(command: ClientCommand): void {
       return;
     case 'steady':
       void keepSteady(command);
+      return;
+    case 'stop-steady':
+      steadyEpoch++;
       return;
     case 'exit':
       process.exit(0);

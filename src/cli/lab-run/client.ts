@@ -19,9 +19,9 @@ export class LabClient {
   /** Totals since the start. */
   requests = 0;
   failed = 0;
-  /** Long-lived connections that are in use: address and latest count. */
+  /** Long-lived connections that are in use, by key: their latest report. */
   readonly steady = new Map<string, Extract<ClientEvent, { event: 'steady' }>>();
-  readonly steadyBroken: Extract<ClientEvent, { event: 'steady-broken' }>[] = [];
+  readonly steadyBroken = new Map<string, Extract<ClientEvent, { event: 'steady-broken' }>>();
 
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
@@ -80,8 +80,15 @@ export class LabClient {
   }
 
   /** Keeps one connection in use for as long as it lasts. */
-  startSteady(target: ClientTarget, pauseMs: number): void {
-    this.#tell({ op: 'steady', target, pauseMs });
+  startSteady(key: string, target: ClientTarget, pauseMs: number): void {
+    this.#tell({ op: 'steady', key, target, pauseMs });
+  }
+
+  /** Closes the steady connections and forgets them. */
+  stopSteady(): void {
+    this.#tell({ op: 'stop-steady' });
+    this.steady.clear();
+    this.steadyBroken.clear();
   }
 
   async get(target: ClientTarget, timeoutMs = 5000, path = '/'): Promise<RequestResult> {
@@ -136,8 +143,8 @@ export class LabClient {
         if (result.error !== null) this.failed++;
         this.results.push(result);
       }
-    } else if (event.event === 'steady') this.steady.set(event.address, event);
-    else if (event.event === 'steady-broken') this.steadyBroken.push(event);
+    } else if (event.event === 'steady') this.steady.set(event.key, event);
+    else if (event.event === 'steady-broken') this.steadyBroken.set(event.key, event);
     else if ('id' in event) {
       const resolve = this.#waiting.get(event.id);
       this.#waiting.delete(event.id);

@@ -1,0 +1,158 @@
+/**
+ * `weft lab run`, which is what `npm start` calls: the whole lab in one command, with real traffic, until Ctrl-C; or
+ * with `--once` unattended, with every fault and check, a summary, and exit code 0 or 1.
+ */
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import axios, { type AxiosInstance } from 'axios';
+import type { Command } from 'commander';
+import { healFault, injectFault, killVm, listFaults, readLabStatus } from '../lab/control.ts';
+import { LabSession } from '../lab/session.ts';
+import { powerVm } from '../lab/vm.ts';
+import type { SystemStatus, Trace } from '../policy/answers.ts';
+import { WeftError } from '../policy/errors.ts';
+import { parseDocuments } from '../policy/parse.ts';
+import { takeDown } from './lab-down.ts';
+import { labOption } from './lab-option.ts';
+import type { CheckContext } from './lab-run/checks.ts';
+import { LabClient } from './lab-run/client.ts';
+import { showLive } from './lab-run/live.ts';
+import { runChecks } from './lab-run/unattended.ts';
+import { findVm } from './lab-session.ts';
+import { bringUp, type RunningLab } from './lab-up.ts';
+
+const LAB_YAML = join(import.meta.dirname, '../../templates/lab.yaml');
+const LOAD_TARGETS = ['10.77.0.101', '10.77.0.102', '10.77.0.103', 'fd77::101', 'fd77::102', 'fd77::103'];
+
+export function registerLabRun(lab: Command): void {
+  lab
+    .command('run')
+    .description('bring the lab up, send real traffic, show it live, and take everything down on Ctrl-C')
+    .addOption(labOption())
+    .option('--once', 'no screen: a bounded load, faults and checks, a summary, exit code 0 or 1')
+    .addHelpText('after', '\nExamples:\n  npm start\n  npm start -- --once\n  weft lab run --once --lab two')
+    .action(async (options: { lab: string; once?: boolean }) => {
+      process.exitCode = await runLab(options.lab, options.once === true);
+    });
+}
+
+/** Answers the exit code. */
+async function runLab(lab: string, isUnattended: boolean): Promise<number> {
+  const interrupted = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void =>
+    interrupted.abort(new WeftError('ERR_LAB', `interrupted by ${signal}; the lab is down`));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal);
+  const { signal } = interrupted;
+  const startedAt = performance.now();
+  const say = (line: string): void => {
+    console.log(`${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s  ${line}`);
+  };
+
+  let client: LabClient | null = null;
+  let running: RunningLab | null = null;
+  let summary: Awaited<ReturnType<typeof runChecks>> | null = null;
+  try {
+    running = await bringUp({ lab, policyFiles: [LAB_YAML], withController: true, onProgress: say, signal });
+    client = await LabClient.start(lab, signal);
+    const rest = openRest(running);
+    const status = async (): Promise<SystemStatus> => (await rest.get<SystemStatus>('/status')).data;
+    if (isUnattended) {
+      const session = new LabSession(running.socket);
+      try {
+        summary = await runChecks(openCheckContext({ rest, session, client, status, say, signal }));
+      } finally {
+        session.close();
+      }
+    } else {
+      await showLive({
+        lab,
+        client,
+        targets: LOAD_TARGETS.map((address) => ({ address, port: 80 })),
+        status,
+        output: process.stdout,
+        signal,
+      });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    // A second Ctrl-C shall not leave half of it behind.
+    await client?.stop();
+    if (running || signal.aborted) await takeDown({ lab, onProgress: say });
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, onSignal);
+  }
+  if (!isUnattended) return 0;
+  if (!summary) return 130;
+  console.log(
+    JSON.stringify({ ...summary, seconds: Math.round((performance.now() - startedAt) / 100) / 10 }),
+  );
+  return summary.ok ? 0 : 1;
+}
+
+/** REST as the checks use it: against the controller of that lab. */
+export function openRest(running: RunningLab): AxiosInstance {
+  if (!running.controller) throw new WeftError('ERR_LAB', `lab ${running.lab} has no controller`);
+  return axios.create({
+    baseURL: `${running.controller.url}/api/v1`,
+    headers: { authorization: `Bearer ${running.controller.token}` },
+    timeout: 10_000,
+    proxy: false,
+  });
+}
+
+/** What the checks of `--once` and of the scenario tests drive the lab with. */
+export function openCheckContext(parts: {
+  rest: AxiosInstance;
+  session: LabSession;
+  client: LabClient;
+  status(): Promise<SystemStatus>;
+  say(line: string): void;
+  signal: AbortSignal;
+}): CheckContext {
+  const { rest, session, signal } = parts;
+  const idOf = async (name: string): Promise<string> => findVm(await readLabStatus(session, signal), name).id;
+  return {
+    client: parts.client,
+    signal,
+    say: parts.say,
+    status: parts.status,
+    trace: async (service, from, to) => (await rest.post<Trace>('/trace', { service, from, to })).data,
+    async apply(text, services) {
+      await rest.post('/apply', { documents: parseDocuments(text, 'check') });
+      const deadline = performance.now() + 10_000;
+      for (;;) {
+        const { services: all } = await parts.status();
+        if (
+          services.every((name) =>
+            all.some((service) => service.name === name && service.state === 'serving'),
+          )
+        )
+          return;
+        if (performance.now() > deadline) {
+          throw new WeftError(
+            'ERR_TIMEOUT',
+            `${services.join(', ')} did not serve within 10 s: ${JSON.stringify(all)}`,
+          );
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        signal.throwIfAborted();
+      }
+    },
+    async remove(kind, name) {
+      await rest.delete(`/${kind}/${name}`);
+    },
+    async fault(kind, vmName) {
+      const vm = await idOf(vmName);
+      if (kind === 'kill') await killVm(session, vm, signal);
+      else if (kind === 'hang') await injectFault(session, { kind: 'hang', vm }, signal);
+      else {
+        for (const fault of await listFaults(session, signal)) {
+          if (fault.kind === 'hang' && fault.vm === vm) await healFault(session, fault.id, signal);
+        }
+      }
+    },
+    async powerOn(vmName) {
+      await powerVm(session, await idOf(vmName), 'on', signal);
+    },
+  };
+}

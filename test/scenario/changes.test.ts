@@ -1,0 +1,146 @@
+/** What users and hypervisors do to a running lab: fail-closed, migration, clones, a controller that dies. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { findVm } from '../../src/cli/lab-session.ts';
+import { readLabStatus } from '../../src/lab/control.ts';
+import { cloneVm, migrateVm, powerVm } from '../../src/lab/vm.ts';
+import { labPaths } from '../../src/lab/world/names.ts';
+import { readPidFile } from '../../src/lab/world/process.ts';
+import { canRunLab, type ScenarioLab, startScenarioLab } from './running-lab.ts';
+
+const MAIN = join(import.meta.dirname, '../../src/main.ts');
+const WEB = { address: '10.77.0.101', port: 80 };
+
+describe('changes to a running lab', function () {
+  this.timeout(60_000);
+  const signal = new AbortController().signal;
+  let lab: ScenarioLab;
+
+  before(async function () {
+    if (!canRunLab) {
+      console.log('      not run: scenarios in the lab need root');
+      this.skip();
+    }
+    lab = await startScenarioLab('c');
+  });
+  after(async () => lab?.close());
+
+  const idOf = async (name: string): Promise<string> =>
+    findVm(await readLabStatus(lab.session, signal), name).id;
+
+  it('answers the command line', () => {
+    const run = (...args: string[]) =>
+      spawnSync(
+        process.execPath,
+        ['--disable-warning=ExperimentalWarning', MAIN, ...args, '--lab', lab.name],
+        { encoding: 'utf8' },
+      );
+    const explain = run('explain', 'web', '-o', 'json');
+    assert.equal(explain.status, 0, explain.stderr);
+    const views = JSON.parse(explain.stdout) as { engine: string; candidates: unknown[] }[];
+    assert.equal(views.length, 3, 'every engine explains');
+    for (const view of views) assert.equal(view.candidates.length, 6);
+    const trace = run('trace', 'web', '--from', '10.77.0.9');
+    assert.equal(trace.status, 0, trace.stderr);
+    assert.match(trace.stdout, /delivered to app\d/);
+    const plan = run('plan');
+    assert.equal(plan.status, 0, plan.stderr);
+    assert.match(plan.stdout, /nothing to do/);
+    const missing = run('get', 'pool', 'no-such-pool');
+    assert.equal(missing.status, 3);
+    assert.match(missing.stderr, /no-such-pool/);
+  });
+
+  it('follows a member to another host', async () => {
+    await migrateVm(lab.session, await idOf('app2'), 'h3', signal);
+    await lab.until('app2 is in line on h3', (status) =>
+      status.members.some((member) => member.vm === 'app2' && member.host === 'h3' && member.isIntercepted),
+    );
+    const seen = new Set<string>();
+    for (let index = 0; index < 40; index++) {
+      const answer = await lab.client.get(WEB);
+      assert.equal(answer.error, null);
+      seen.add(`${answer.vm}@${answer.host}`);
+    }
+    assert.ok(seen.has('app2@h3'), [...seen].join(' '));
+    await migrateVm(lab.session, await idOf('app2'), 'h1', signal);
+    await lab.until('app2 is in line on h1', (status) =>
+      status.members.some((member) => member.vm === 'app2' && member.host === 'h1' && member.isIntercepted),
+    );
+  });
+
+  it('takes a clone into the pool and lets it go again', async () => {
+    await cloneVm(lab.session, await idOf('app1'), { name: 'app7', host: 'h2' }, () => {}, signal);
+    await lab.until('app7 is in line and up', (status) =>
+      status.members.some((member) => member.vm === 'app7' && member.isIntercepted && member.health === 'up'),
+    );
+    const seen = new Set<string>();
+    for (let index = 0; index < 60; index++) seen.add((await lab.client.get(WEB)).vm);
+    assert.ok(seen.has('app7'), [...seen].join(' '));
+    await powerVm(lab.session, await idOf('app7'), 'off', signal);
+    await lab.until(
+      'app7 is no member any more',
+      (status) => !status.members.some((member) => member.vm === 'app7'),
+    );
+  });
+
+  it('keeps serving while the controller is dead, and converges when it is back', async () => {
+    const controller = readPidFile(labPaths(lab.name).controllerPid)!;
+    process.kill(controller.pid, 'SIGKILL');
+    for (let index = 0; index < 30; index++) {
+      const answer = await lab.client.get({ address: `10.77.0.10${1 + (index % 3)}`, port: 80 });
+      assert.equal(answer.error, null);
+    }
+    const up = spawnSync(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', MAIN, 'lab', 'up', '--lab', lab.name],
+      { encoding: 'utf8' },
+    );
+    assert.equal(up.status, 0, up.stdout + up.stderr);
+    const { rest } = await reconnect(lab);
+    const plan = (await rest.post('/plan', { documents: [] })).data as unknown;
+    assert.deepEqual(Array.isArray(plan) ? plan : (plan as { steps: unknown[] }).steps, []);
+  });
+
+  it('holds the traffic of a hung engine where the group fails closed', async () => {
+    const { rest } = await reconnect(lab);
+    const group = (await rest.get('/engine-group/edge')).data as { spec: { failMode: string } };
+    group.spec.failMode = 'closed';
+    await rest.put('/engine-group/edge', group);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const direct = { address: '10.77.0.13', port: 8080 };
+    assert.equal((await lab.client.get(direct)).error, null, 'a member on h2 answers at its own address');
+    await lab.context.fault('hang', 'edge-h2');
+    const sawHeld = await heldWithin(rest, 3000);
+    assert.ok(sawHeld, 'the engine is reported as held within 3 s');
+  });
+
+  async function heldWithin(rest: ScenarioLab['rest'], ms: number): Promise<boolean> {
+    const deadline = performance.now() + ms;
+    while (performance.now() < deadline) {
+      const { data } = await rest.get('/status');
+      const status = data as Awaited<ReturnType<ScenarioLab['status']>>;
+      const engine = status.engines.find((candidate) => candidate.id === 'edge-h2');
+      if (engine?.state === 'held') {
+        assert.ok(
+          status.members.filter((member) => member.host === 'h2').every((member) => member.isIntercepted),
+          'its members stay on the shadow segment',
+        );
+        return true;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return false;
+  }
+});
+
+/** After the controller was started anew its port differs. */
+async function reconnect(lab: ScenarioLab): Promise<Pick<ScenarioLab, 'rest'>> {
+  const { readFileSync } = await import('node:fs');
+  const { openRest } = await import('../../src/cli/lab-run.ts');
+  const controller = JSON.parse(readFileSync(labPaths(lab.name).clientFile, 'utf8')) as NonNullable<
+    ScenarioLab['running']['controller']
+  >;
+  return { rest: openRest({ ...lab.running, controller }) };
+}

@@ -1,0 +1,73 @@
+/** A whole lab of its own name for scenario tests: brought up once per suite, always taken down. */
+import { join } from 'node:path';
+import type { AxiosInstance } from 'axios';
+import { takeDown } from '../../src/cli/lab-down.ts';
+import type { CheckContext } from '../../src/cli/lab-run/checks.ts';
+import { LabClient } from '../../src/cli/lab-run/client.ts';
+import { openCheckContext, openRest } from '../../src/cli/lab-run.ts';
+import { bringUp, type RunningLab } from '../../src/cli/lab-up.ts';
+import { LabSession } from '../../src/lab/session.ts';
+import type { SystemStatus } from '../../src/policy/answers.ts';
+
+export interface ScenarioLab {
+  name: string;
+  running: RunningLab;
+  session: LabSession;
+  client: LabClient;
+  rest: AxiosInstance;
+  context: CheckContext;
+  status(): Promise<SystemStatus>;
+  /** Polls the status until it fulfils the predicate; throws with the last status after `timeoutMs`. */
+  until(what: string, holds: (status: SystemStatus) => boolean, timeoutMs?: number): Promise<SystemStatus>;
+  close(): Promise<void>;
+}
+
+/** True where a lab can be made: namespaces need root. */
+export const canRunLab = process.getuid?.() === 0;
+
+export async function startScenarioLab(letter: string): Promise<ScenarioLab> {
+  const name = `${letter}${process.pid.toString(36)}`.slice(0, 8);
+  const signal = new AbortController().signal;
+  const log: string[] = [];
+  try {
+    const running = await bringUp({
+      lab: name,
+      policyFiles: [join(import.meta.dirname, '../../templates/lab.yaml')],
+      withController: true,
+      onProgress: (line) => log.push(line),
+      signal,
+    });
+    const client = await LabClient.start(name, signal);
+    const session = new LabSession(running.socket);
+    const rest = openRest(running);
+    const status = async (): Promise<SystemStatus> => (await rest.get<SystemStatus>('/status')).data;
+    return {
+      name,
+      running,
+      session,
+      client,
+      rest,
+      status,
+      context: openCheckContext({ rest, session, client, status, say: (line) => log.push(line), signal }),
+      async until(what, holds, timeoutMs = 10_000) {
+        const deadline = performance.now() + timeoutMs;
+        for (;;) {
+          const now = await status();
+          if (holds(now)) return now;
+          if (performance.now() > deadline) {
+            throw new Error(`after ${timeoutMs} ms still not: ${what}; ${JSON.stringify(now)}`);
+          }
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+      },
+      async close() {
+        await client.stop();
+        session.close();
+        await takeDown({ lab: name, onProgress: () => {} });
+      },
+    };
+  } catch (error) {
+    await takeDown({ lab: name, onProgress: () => {} });
+    throw error;
+  }
+}
