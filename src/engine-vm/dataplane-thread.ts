@@ -20,12 +20,14 @@ export interface DataplaneThreadOptions {
   onMessage: (message: FromDataplane) => void;
   /** The thread ended or hangs, for the log; another is started after a second. */
   onFailure: (error: Error) => void;
-  /** The entry to run, for tests. */
+  /** Default: worker.ts. */
   entry?: URL;
+  /** How often the thread is looked at; after five looks without a word from it, it is taken to hang. Default 1000. */
+  watchMs?: number;
 }
 
 const RESTART_MS = 1000;
-/** The thread reports every 250 ms; that many looks without a report, one a second, and it is taken to hang. */
+/** The thread reports every 250 ms. */
 const WATCH_MS = 1000;
 const MAX_SILENT_LOOKS = 5;
 /** A question that the data plane does not answer by then never will be. */
@@ -56,7 +58,7 @@ export class DataplaneThread {
 
   /** Starts the thread and watches over it until `stop`. */
   start(): void {
-    this.#watch = setInterval(() => this.#look(), WATCH_MS);
+    this.#watch = setInterval(() => this.#look(), this.#options.watchMs ?? WATCH_MS);
     this.#spawn();
   }
 
@@ -102,7 +104,10 @@ export class DataplaneThread {
     if (this.#worker === null || ++this.#silentLooks <= MAX_SILENT_LOOKS) return;
     const hung = this.#worker;
     this.#fail(
-      new WeftError('ERR_INTERNAL', `the data-plane thread hangs: silent for ${MAX_SILENT_LOOKS} s`),
+      new WeftError(
+        'ERR_INTERNAL',
+        `the data-plane thread hangs: nothing heard in ${MAX_SILENT_LOOKS} looks`,
+      ),
     );
     const fds = this.#fds;
     this.#fds = [];

@@ -15,6 +15,8 @@ export class Exchange {
   readonly #shared: SharedState;
   readonly #post: (message: ToDataplane) => void;
   readonly #onInvalid: (key: string, error: Error) => void;
+  /** `<service>/<client>` to the record of each engine: an index, since looking it up by prefix is slow for many. */
+  readonly #sessions = new Map<string, Map<string, SessionRecord>>();
   readonly #unsubscribe: (() => void)[] = [];
 
   /** `post` tells the data plane; `onInvalid` is told of an entry that is not what its key promises. */
@@ -45,7 +47,7 @@ export class Exchange {
     };
     again('connections/', (entry) => this.#takeConnections(entry));
     again('health/', (entry) => this.#takeHealth(entry));
-    again('session/', (entry) => this.#takeSession(entry, true));
+    for (const [name, records] of this.#sessions) this.#postSession(name, records);
   }
 
   /** Another engine's defect must not become this one's end. */
@@ -87,30 +89,36 @@ export class Exchange {
     this.#post({ type: 'health', pool: key.slice('health/'.length), members });
   }
 
-  /** `isFresh`: the data plane knows nothing, not even the sessions that this engine made itself. */
-  #takeSession({ key, writer, epoch }: SharedEntry, isFresh = false): void {
-    const isOwn = writer === this.#shared.writer && epoch === this.#shared.epoch;
-    if (isOwn && !isFresh) return;
-    const [, service, client] = key.split('/');
-    if (service === undefined || client === undefined) return;
-    this.#post({ type: 'session', service, client, session: this.#latest(service, client) });
+  #takeSession({ key, value, writer, epoch }: SharedEntry): void {
+    const [, service, client, engine] = key.split('/');
+    if (service === undefined || client === undefined || engine === undefined) {
+      throw new TypeError('a session key is session/<service>/<client>/<engine>');
+    }
+    const name = `${service}/${client}`;
+    const records = this.#sessions.get(name) ?? new Map<string, SessionRecord>();
+    if (value === undefined) records.delete(engine);
+    else {
+      const { member, time } = value as SessionRecord;
+      records.set(engine, { member, time });
+    }
+    if (records.size === 0) this.#sessions.delete(name);
+    else this.#sessions.set(name, records);
+    // The data plane knows what it made itself.
+    if (writer !== this.#shared.writer || epoch !== this.#shared.epoch) this.#postSession(name, records);
   }
 
   /** Among the records of all engines the latest counts, then that of the greater engine id. */
-  #latest(service: string, client: string): SessionRecord | null {
-    let best: SessionRecord | null = null;
-    let bestEngine = '';
-    const prefix = `session/${service}/${client}/`;
-    for (const { key, value } of this.#shared.list(prefix)) {
-      const record = value as SessionRecord | undefined;
-      if (record === undefined) continue;
-      const engine = key.slice(prefix.length);
-      if (best !== null && (record.time < best.time || (record.time === best.time && engine < bestEngine))) {
-        continue;
-      }
-      best = { member: record.member, time: record.time };
-      bestEngine = engine;
+  #postSession(name: string, records: ReadonlyMap<string, SessionRecord>): void {
+    let session: SessionRecord | null = null;
+    let by = '';
+    for (const [engine, record] of records) {
+      const isBetter =
+        session === null || record.time > session.time || (record.time === session.time && engine > by);
+      if (!isBetter) continue;
+      session = record;
+      by = engine;
     }
-    return best;
+    const [service, client] = name.split('/') as [string, string];
+    this.#post({ type: 'session', service, client, session });
   }
 }

@@ -10,6 +10,7 @@ const say = (value: unknown): void => void process.stdout.write(`${JSON.stringif
 const thread = new DataplaneThread({
   ports: ['out', 'in'],
   entry: new URL('bridge-worker.ts', import.meta.url),
+  watchMs: 300,
   onStart: () => say({ type: 'started' }),
   onMessage: say,
   onFailure: (error) => say({ type: 'failure', message: error.message }),

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { Exchange } from '../../../src/engine-vm/exchange.ts';
+import type { ToDataplane } from '../../../src/engine-vm/messages.ts';
+import type { SharedEntry, SharedState } from '../../../src/state/shared.ts';
+
+/** As much shared state as the exchange needs, with a way to play the other participants. */
+class Shared implements SharedState {
+  readonly writer = 'e1';
+  readonly epoch = 7;
+  readonly isConnected = true;
+  readonly ttls: Record<string, number | undefined> = {};
+  readonly #entries = new Map<string, SharedEntry>();
+  readonly #followers: { prefix: string; onEntry: (entry: SharedEntry) => void }[] = [];
+
+  play(writer: string, key: string, value: unknown, epoch = 1): void {
+    const entry = { key, value, writer, epoch, seq: 1 };
+    if (value === undefined) this.#entries.delete(key);
+    else this.#entries.set(key, entry);
+    for (const { prefix, onEntry } of this.#followers) if (key.startsWith(prefix)) onEntry(entry);
+  }
+  get(key: string): SharedEntry | undefined {
+    return this.#entries.get(key);
+  }
+  list(prefix: string): SharedEntry[] {
+    return [...this.#entries.values()].filter(({ key }) => key.startsWith(prefix));
+  }
+  put(key: string, value: unknown, options?: { ttlMs?: number }): void {
+    this.ttls[key] = options?.ttlMs;
+    this.play(this.writer, key, value, this.epoch);
+  }
+  delete(key: string): void {
+    this.play(this.writer, key, undefined, this.epoch);
+  }
+  subscribe(prefix: string, onEntry: (entry: SharedEntry) => void): () => void {
+    const follower = { prefix, onEntry };
+    this.#followers.push(follower);
+    for (const entry of this.list(prefix)) onEntry(entry);
+    return () => void this.#followers.splice(this.#followers.indexOf(follower), 1);
+  }
+  lease(): { release(): void } {
+    return { release: () => undefined };
+  }
+  onConnection(): () => void {
+    return () => undefined;
+  }
+  onRequest(): void {}
+  async close(): Promise<void> {}
+}
+
+describe('exchange between shared state and data plane', () => {
+  let shared: Shared;
+  let posted: ToDataplane[];
+  let invalid: string[];
+  let exchange: Exchange;
+  const counts = { local: { m1: 3 }, sent: {}, received: {} };
+
+  beforeEach(() => {
+    shared = new Shared();
+    posted = [];
+    invalid = [];
+    exchange = new Exchange(
+      shared,
+      (message) => posted.push(message),
+      (key) => invalid.push(key),
+    );
+  });
+
+  it('begins with what is there and hands on each change, but not its own counts', () => {
+    shared.play('e2', 'connections/e2', counts);
+    exchange.start();
+    exchange.putConnections(counts);
+    shared.play('e2', 'connections/e2', undefined);
+    assert.deepEqual(posted, [
+      { type: 'connections', engine: 'e2', report: counts },
+      { type: 'connections', engine: 'e2', report: null },
+    ]);
+    assert.equal(shared.get('connections/e1')?.value, counts);
+  });
+
+  it('keeps the last verdicts of a monitor that is gone', () => {
+    exchange.start();
+    const verdict = { isUp: false, since: 1, reason: 'refused' };
+    shared.play('e2', 'health/web', { monitor: 'e2', version: 1, members: { m1: verdict } });
+    shared.play('e2', 'health/web', undefined);
+    assert.deepEqual(posted, [{ type: 'health', pool: 'web', members: { m1: false } }]);
+  });
+
+  it('lets the latest record of a session win, then the greater engine id, until none is left', () => {
+    exchange.start();
+    const session = (): unknown => (posted.at(-1) as Extract<ToDataplane, { type: 'session' }>).session;
+    shared.play('e2', 'session/web/fd00::1/e2', { member: 'm2', time: 20 });
+    shared.play('e3', 'session/web/fd00::1/e3', { member: 'm3', time: 10 });
+    assert.deepEqual(session(), { member: 'm2', time: 20 });
+    shared.play('e3', 'session/web/fd00::1/e3', { member: 'm3', time: 20 });
+    assert.deepEqual(session(), { member: 'm3', time: 20 });
+    shared.play('e3', 'session/web/fd00::1/e3', undefined);
+    assert.deepEqual(session(), { member: 'm2', time: 20 });
+    shared.play('e2', 'session/web/fd00::1/e2', undefined);
+    assert.equal(session(), null);
+  });
+
+  it('publishes its own sessions for as long as they hold, and does not hear of them from itself', () => {
+    exchange.start();
+    exchange.putSession({
+      type: 'session',
+      service: 'web',
+      client: '10.0.0.1',
+      member: 'm1',
+      time: 5,
+      timeoutMs: 60_000,
+    });
+    assert.deepEqual(shared.get('session/web/10.0.0.1/e1')?.value, { member: 'm1', time: 5 });
+    assert.equal(shared.ttls['session/web/10.0.0.1/e1'], 60_000);
+    assert.deepEqual(posted, []);
+  });
+
+  it('takes up sessions that this engine made in an earlier life', () => {
+    shared.play('e1', 'session/web/10.0.0.1/e1', { member: 'm1', time: 5 }, 6);
+    exchange.start();
+    assert.deepEqual(posted, [
+      { type: 'session', service: 'web', client: '10.0.0.1', session: { member: 'm1', time: 5 } },
+    ]);
+  });
+
+  it('tells a fresh data plane everything again, its own sessions too', () => {
+    exchange.start();
+    shared.play('e2', 'connections/e2', counts);
+    exchange.putSession({
+      type: 'session',
+      service: 'web',
+      client: '10.0.0.1',
+      member: 'm1',
+      time: 5,
+      timeoutMs: 60_000,
+    });
+    posted.length = 0;
+    exchange.replay();
+    assert.deepEqual(
+      posted.map(({ type }) => type),
+      ['connections', 'session'],
+    );
+  });
+
+  it('passes over an entry that is not what its key promises', () => {
+    exchange.start();
+    shared.play('e2', 'health/web', { monitor: 'e2' });
+    shared.play('e2', 'session/odd', { member: 'm1', time: 1 });
+    assert.deepEqual(invalid, ['health/web', 'session/odd']);
+    assert.deepEqual(posted, []);
+  });
+});
