@@ -1,0 +1,139 @@
+/** What the REST API is answered: plan, explain, trace, status. */
+import type { Backend, ProposedChange, TraceRequest } from '../api/backend.ts';
+import type { Inventory, Platform } from '../hypervisor/platform.ts';
+import type { Explanation, StepSummary, SystemStatus } from '../policy/answers.ts';
+import type { CloudSpec } from '../policy/cloud.ts';
+import { WeftError } from '../policy/errors.ts';
+import type { Entry } from '../state/store.ts';
+import type { Actual } from './actual.ts';
+import { type Desired, desire } from './desired.ts';
+import { plan } from './plan.ts';
+import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import { type Step, summarize } from './step.ts';
+import { type Ask, traceFlow } from './trace.ts';
+import { indexWorld } from './world.ts';
+
+/** The controller's latest round. */
+export interface View {
+  desired: Desired;
+  actual: Actual;
+  steps: readonly Step[];
+}
+
+export interface BackendOptions {
+  /** Throws ERR_UNREACHABLE before the first round. */
+  view(): View;
+  entries(): Entry[];
+  openPlatform(spec: CloudSpec): Platform;
+  /** Resolves once every known cloud has been listed or has failed to. */
+  ready(signal: AbortSignal): Promise<void>;
+  ask: Ask;
+  status(): SystemStatus;
+  isConnected(engine: string): boolean;
+}
+
+export function createBackend(options: BackendOptions): Backend {
+  return {
+    async plan(changes, signal) {
+      await options.ready(signal);
+      if (changes.length === 0) return options.view().steps.map(summarize);
+      return planChanges(changes, options, signal);
+    },
+
+    async explain(service, from, signal) {
+      await options.ready(signal);
+      const { desired } = options.view();
+      if (!desired.policies.services.has(service)) {
+        throw new WeftError('ERR_NOT_FOUND', `there is no virtual-service ${service}`);
+      }
+      const engines = [...desired.engines.values()].filter(
+        (engine) => engine.services.includes(service) && options.isConnected(engine.id),
+      );
+      if (engines.length === 0) {
+        throw new WeftError(
+          'ERR_ENGINE_UNREACHABLE',
+          `no engine that carries virtual-service ${service} is connected to the controller: see weft status`,
+        );
+      }
+      const answers = await Promise.allSettled(
+        engines.map((engine) => options.ask(engine.id, 'explain', { service, from })),
+      );
+      signal.throwIfAborted();
+      const explanations: Explanation[] = [];
+      let failure: unknown;
+      for (const answer of answers) {
+        if (answer.status === 'rejected') failure = answer.reason;
+        // One per tier.
+        else explanations.push(...([answer.value].flat() as Explanation[]));
+      }
+      // One engine that does not answer must not hide what the others say.
+      if (explanations.length === 0 && failure !== undefined) throw failure;
+      return explanations;
+    },
+
+    async trace(request: TraceRequest, signal) {
+      await options.ready(signal);
+      const { desired, actual } = options.view();
+      return traceFlow(request, desired, actual, options.ask, signal);
+    },
+
+    async status() {
+      return options.status();
+    },
+  };
+}
+
+/** Plans as if the changes had been made. Clouds that only the changes name are opened, listed, and closed again. */
+async function planChanges(
+  changes: readonly ProposedChange[],
+  options: BackendOptions,
+  signal: AbortSignal,
+): Promise<StepSummary[]> {
+  const entries = new Map(options.entries().map((entry) => [entry.key, entry]));
+  for (const change of changes) {
+    const key = `${POLICY_PREFIX}${change.kind}/${change.name}`;
+    if ('delete' in change) entries.delete(key);
+    else entries.set(key, { key, value: change.spec, revision: 0 });
+  }
+  const policies = parsePolicies([...entries.values()]);
+  for (const change of changes) {
+    const bad = policies.unreadable.find((o) => o.kind === change.kind && o.name === change.name);
+    if (bad) throw new WeftError('ERR_POLICY_INVALID', bad.message);
+  }
+  const { actual } = options.view();
+  const extra = await listNewClouds(policies, actual, options, signal);
+  const world = extra.size === 0 ? actual.world : mergeWorlds(actual, extra);
+  const proposed: Actual = { ...actual, world };
+  return plan(desire(policies, world, actual.placements), proposed).map(summarize);
+}
+
+async function listNewClouds(
+  policies: Policies,
+  actual: Actual,
+  options: BackendOptions,
+  signal: AbortSignal,
+): Promise<Map<string, Inventory>> {
+  const inventories = new Map<string, Inventory>();
+  for (const [name, spec] of policies.clouds) {
+    if (actual.world.clouds.has(name) || actual.unreachable.has(name)) continue;
+    const platform = options.openPlatform(spec);
+    try {
+      inventories.set(name, await platform.inventory(signal));
+    } finally {
+      await platform.close();
+    }
+  }
+  return inventories;
+}
+
+function mergeWorlds(actual: Actual, extra: ReadonlyMap<string, Inventory>): Actual['world'] {
+  const added = indexWorld(extra);
+  const { world } = actual;
+  return {
+    hosts: new Map([...world.hosts, ...added.hosts]),
+    nics: new Map([...world.nics, ...added.nics]),
+    engineVms: new Map([...added.engineVms, ...world.engineVms]),
+    owners: new Map([...added.owners, ...world.owners]),
+    clouds: new Set([...world.clouds, ...added.clouds]),
+  };
+}

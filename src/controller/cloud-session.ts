@@ -1,0 +1,192 @@
+/**
+ * One cloud: its platform, its inventory kept current by watch and poll, and the brake on inventories that are
+ * suddenly half empty.
+ */
+import type { Inventory, Platform } from '../hypervisor/platform.ts';
+import type { CloudSpec } from '../policy/cloud.ts';
+import { WeftError } from '../policy/errors.ts';
+import type { Clock } from './clock.ts';
+import type { Log } from './log.ts';
+
+export interface CloudSessionOptions {
+  name: string;
+  spec: CloudSpec;
+  openPlatform(spec: CloudSpec): Platform;
+  /** Ids that must be there as far as the store knows: the brake's measure before the first listing. */
+  expected: { hosts: ReadonlySet<string>; vms: ReadonlySet<string> };
+  /** Dates a listing: see Scheduler.tick. */
+  tick(): number;
+  /** After each listing, accepted or not. */
+  onListing(): void;
+  clock: Clock;
+  log: Log;
+}
+
+const LISTING_TIMEOUT_MS = 30_000;
+const BRAKE_MS = 250;
+const BACK_OFF_MS = { first: 250, most: 5000 };
+
+export class CloudSession {
+  readonly spec: CloudSpec;
+  readonly #options: CloudSessionOptions;
+  readonly #closing = new AbortController();
+  #platform: Platform | null = null;
+  #inventory: Inventory | null = null;
+  #listedTick = -1;
+  #failure: string | null = 'it has not been listed yet';
+  #failures = 0;
+  #known: { hosts: ReadonlySet<string>; vms: ReadonlySet<string> };
+  /** A listing that lost more than half: accepted once a second one says the same. */
+  #suspect: string | null = null;
+  #isRequested = false;
+  #wake: (() => void) | null = null;
+  #waiters: (() => void)[] = [];
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: CloudSessionOptions) {
+    this.#options = options;
+    this.spec = options.spec;
+    this.#known = options.expected;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  /** The latest accepted inventory, or null before the first. Kept while the cloud does not answer. */
+  get inventory(): Inventory | null {
+    return this.#inventory;
+  }
+
+  /** Why the inventory cannot be relied on now, or null. */
+  get failure(): string | null {
+    return this.#failure;
+  }
+
+  /** Throws ERR_HYPERVISOR_UNREACHABLE where the platform could not be opened. */
+  get platform(): Platform {
+    if (this.#platform) return this.#platform;
+    throw new WeftError(
+      'ERR_HYPERVISOR_UNREACHABLE',
+      `cloud ${this.#options.name} does not answer: ${this.#failure ?? 'it is being opened'}`,
+    );
+  }
+
+  isListedAfter(tick: number): boolean {
+    return this.#listedTick >= tick;
+  }
+
+  /** Asks for a new listing; resolves after the next one that began after the call. */
+  refresh(): Promise<void> {
+    this.#isRequested = true;
+    this.#wake?.();
+    return new Promise((resolve) => {
+      if (this.#closing.signal.aborted) resolve();
+      else this.#waiters.push(resolve);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new WeftError('ERR_UNREACHABLE', 'the controller is stopping'));
+    this.#wake?.();
+    await this.#loop;
+    for (const resolve of this.#waiters) resolve();
+    await this.#platform?.close();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      this.#isRequested = false;
+      const waiters = this.#waiters;
+      this.#waiters = [];
+      const delayMs = await this.#list();
+      for (const resolve of waiters) resolve();
+      if (signal.aborted) return;
+      this.#options.onListing();
+      await this.#wait(delayMs);
+    }
+  }
+
+  /** One listing. Returns how long to wait for the next, or null to watch. */
+  async #list(): Promise<number | null> {
+    const { tick, clock } = this.#options;
+    const startedTick = tick();
+    const timeout = new AbortController();
+    const cancel = clock.after(LISTING_TIMEOUT_MS, () =>
+      timeout.abort(new WeftError('ERR_TIMEOUT', 'its inventory did not arrive in time')),
+    );
+    try {
+      this.#platform ??= this.#options.openPlatform(this.#options.spec);
+      const signal = AbortSignal.any([this.#closing.signal, timeout.signal]);
+      const inventory = await this.#platform.inventory(signal);
+      this.#failures = 0;
+      return this.#consider(inventory, startedTick);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      if (!this.#closing.signal.aborted && this.#failure !== message) {
+        this.#options.log.warn({ cloud: this.#options.name, error: message }, 'cloud does not answer');
+      }
+      this.#failure = message;
+      this.#suspect = null;
+      this.#failures++;
+      return Math.min(BACK_OFF_MS.first * 2 ** (this.#failures - 1), BACK_OFF_MS.most);
+    } finally {
+      cancel();
+    }
+  }
+
+  #consider(inventory: Inventory, startedTick: number): number | null {
+    const hosts = new Set(inventory.hosts.map((host) => host.id));
+    const vms = new Set(inventory.vms.map((vm) => vm.id));
+    const isLoss = lostHalf(this.#known.hosts, hosts) || lostHalf(this.#known.vms, vms);
+    const shape = JSON.stringify([[...hosts].sort(), [...vms].sort()]);
+    if (isLoss && this.#suspect !== shape) {
+      this.#suspect = shape;
+      this.#failure = `more than half of its hosts or VMs vanished at once (${hosts.size} hosts and ${vms.size} VMs are left): nothing is changed until a second listing says the same`;
+      this.#options.log.warn({ cloud: this.#options.name }, this.#failure);
+      return BRAKE_MS;
+    }
+    this.#suspect = null;
+    this.#known = { hosts, vms };
+    this.#inventory = inventory;
+    this.#failure = null;
+    this.#listedTick = startedTick;
+    return null;
+  }
+
+  /** Waits for a change, the poll, a request, or the given time. */
+  async #wait(delayMs: number | null): Promise<void> {
+    const { clock, log, name } = this.#options;
+    const wake = new AbortController();
+    const woken = new Promise<void>((resolve) => wake.signal.addEventListener('abort', () => resolve()));
+    const cancel = clock.after(delayMs ?? this.#options.spec.pollIntervalMs, () => wake.abort());
+    // While listings fail, requests wait too: a cloud in trouble is not helped by more of them.
+    this.#wake = delayMs === null || this.#closing.signal.aborted ? () => wake.abort() : null;
+    const stop = (): void => wake.abort();
+    this.#closing.signal.addEventListener('abort', stop);
+    if (this.#closing.signal.aborted || (delayMs === null && this.#isRequested)) wake.abort();
+    const waits: Promise<unknown>[] = [woken];
+    if (delayMs === null && this.#platform && this.#inventory) {
+      waits.push(
+        this.#platform.watch(this.#inventory.cursor, wake.signal).catch((error: unknown) => {
+          if (wake.signal.aborted) return;
+          log.debug({ cloud: name, error: String(error) }, 'watch ended; the poll goes on');
+          // The poll wakes us; returning would list in a tight loop.
+          return woken;
+        }),
+      );
+    }
+    await Promise.race(waits);
+    this.#wake = null;
+    cancel();
+    wake.abort();
+    this.#closing.signal.removeEventListener('abort', stop);
+  }
+}
+
+function lostHalf(known: ReadonlySet<string>, now: ReadonlySet<string>): boolean {
+  let lost = 0;
+  for (const id of known) if (!now.has(id)) lost++;
+  return lost * 2 > known.size;
+}

@@ -1,0 +1,404 @@
+/**
+ * The controller: observes, plans, performs, publishes, and does so again whenever something changes. One round is
+ * synchronous; what takes time (listings, steps) runs beside it and wakes the next round when it ends.
+ */
+import { readFileSync } from 'node:fs';
+import type { Backend } from '../api/backend.ts';
+import type { Platform } from '../hypervisor/platform.ts';
+import type { CloudSpec } from '../policy/cloud.ts';
+import { WeftError } from '../policy/errors.ts';
+import type { ConnectionReport, HealthReport, SharedHub } from '../state/shared.ts';
+import type { Entry, Store } from '../state/store.ts';
+import { type Actual, TIMING, type Timing } from './actual.ts';
+import { createBackend, type View } from './backend.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { CloudSession } from './cloud-session.ts';
+import { type Desired, desire } from './desired.ts';
+import { EngineReports } from './engine-reports.ts';
+import { GraphBook } from './graph-book.ts';
+import { Journal } from './journal.ts';
+import { Ledger } from './ledger.ts';
+import type { Log } from './log.ts';
+import { Observer } from './observer.ts';
+import { type Enrolment, perform } from './perform.ts';
+import { plan } from './plan.ts';
+import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import { Scheduler } from './scheduler.ts';
+import { StatusWriter } from './status-writer.ts';
+import { compileStatuses } from './statuses.ts';
+import type { Step } from './step.ts';
+import { compileSystemStatus } from './system-status.ts';
+
+export interface ControllerOptions {
+  store: Store;
+  hub: SharedHub;
+  authority: Enrolment;
+  /** Opens the platform of a cloud; it may throw, and is tried again. */
+  openPlatform(spec: CloudSpec): Platform;
+  log: Log;
+  /** `https://address:port` of the hub, as engines reach it. */
+  hubAdvertise: string;
+  clock?: Clock;
+  timing?: Partial<Timing>;
+}
+
+export interface Controller {
+  readonly backend: Backend;
+  /** Lists every cloud and plans again; resolves when the steps that are due have been started. */
+  reconcileNow(): Promise<void>;
+  /** Stops planning, aborts what runs, closes platforms. The store and the hub stay open: they are the caller's. */
+  close(): Promise<void>;
+}
+
+const TICK_MS = 100;
+const RETRY_MS = 1000;
+
+/** Starts reconciling. Rejects where the store cannot be read. */
+export async function startController(options: ControllerOptions): Promise<Controller> {
+  const clock = options.clock ?? systemClock;
+  const ledger = await Ledger.load(options.store, clock.now());
+  const journal = await Journal.load(options.store, clock.now());
+  const reconciler = new Reconciler(options, clock, ledger, journal);
+  await reconciler.start();
+  return reconciler;
+}
+
+class Reconciler implements Controller {
+  readonly backend: Backend;
+  readonly #options: ControllerOptions;
+  readonly #clock: Clock;
+  readonly #ledger: Ledger;
+  readonly #journal: Journal;
+  readonly #graphs = new GraphBook();
+  readonly #reports: EngineReports;
+  readonly #observer: Observer;
+  readonly #scheduler: Scheduler;
+  readonly #statusWriter: StatusWriter;
+  readonly #sessions = new Map<string, CloudSession>();
+  readonly #closing = new AbortController();
+  readonly #background = new Set<Promise<unknown>>();
+  readonly #underWay = new Set<string>();
+  readonly #startedAt: number;
+  /** Raw policies by store key; parsed at the next round after a change. */
+  #entries = new Map<string, Entry>();
+  #policies: Policies = parsePolicies([]);
+  #isPolicyKnown = false;
+  #isPolicyStale = true;
+  #steps: readonly Step[] = [];
+  #desired: Desired | null = null;
+  #actual: Actual | null = null;
+  #isWoken = false;
+  #cancelTick: (() => void) | null = null;
+  #retryAt: number | null = null;
+  #lastError: string | null = null;
+
+  constructor(options: ControllerOptions, clock: Clock, ledger: Ledger, journal: Journal) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#ledger = ledger;
+    this.#journal = journal;
+    this.#startedAt = clock.now();
+    const { hub, log } = options;
+    const timing = { ...TIMING, ...options.timing };
+    this.#reports = new EngineReports(hub, clock, () => this.#wake());
+    this.#observer = new Observer({
+      ledger,
+      journal,
+      graphs: this.#graphs,
+      reports: this.#reports,
+      timing,
+      startedAt: this.#startedAt,
+    });
+    this.#scheduler = new Scheduler({
+      journal,
+      clock,
+      log,
+      perform: (step, signal) =>
+        perform(
+          step,
+          {
+            platform: (cloud) => this.#platform(cloud),
+            ledger,
+            graphs: this.#graphs,
+            hub,
+            enrolment: options.authority,
+            hubAdvertise: options.hubAdvertise,
+            reportedRevision: () => this.#reports.highestRevision(),
+            onDeployed: (engine, vm) => this.#observer.onDeployed(engine, vm),
+            clock,
+            log,
+          },
+          signal,
+        ),
+      isListedAfter: (cloud, tick) => this.#sessions.get(cloud)?.isListedAfter(tick) ?? true,
+      onSettled: (step) => this.#onSettled(step),
+    });
+    this.#statusWriter = new StatusWriter(options.store, clock, log);
+    this.backend = createBackend({
+      view: () => this.#view(),
+      entries: () => [...this.#entries.values()],
+      openPlatform: options.openPlatform,
+      ready: (signal) => this.#ready(signal),
+      ask: (engine, method, params) => hub.request(engine, method, params, 3000),
+      status: () => this.#status(),
+      isConnected: (engine) => this.#reports.connected.has(engine),
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#statusWriter.start();
+    this.#run(this.#followPolicies());
+    this.#tick();
+  }
+
+  async reconcileNow(): Promise<void> {
+    this.#round();
+    await Promise.all([...this.#sessions.values()].map((session) => session.refresh()));
+    this.#round();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new WeftError('ERR_UNREACHABLE', 'the controller is stopping'));
+    this.#cancelTick?.();
+    this.#reports.close();
+    await this.#scheduler.close();
+    await Promise.all([...this.#sessions.values()].map((session) => session.close()));
+    await Promise.all(this.#background);
+    await this.#statusWriter.close();
+  }
+
+  /** Soon, once, however often it is called. */
+  #wake(): void {
+    if (this.#isWoken || this.#closing.signal.aborted) return;
+    this.#isWoken = true;
+    setImmediate(() => {
+      this.#isWoken = false;
+      this.#round();
+    });
+  }
+
+  /** Verdicts depend on time, and so do steps that wait: looked at several times a second. */
+  #tick(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick());
+    const now = this.#clock.now();
+    const isDue = this.#retryAt !== null && now >= this.#retryAt;
+    if (isDue || this.#steps.length > 0 || this.#observer.judge(this.#policies, now)) this.#round();
+  }
+
+  #round(): void {
+    if (this.#closing.signal.aborted || !this.#isPolicyKnown) return;
+    try {
+      if (this.#isPolicyStale) {
+        this.#policies = parsePolicies([...this.#entries.values()]);
+        this.#isPolicyStale = false;
+      }
+      this.#syncSessions();
+      const now = this.#clock.now();
+      const actual = this.#observer.observe(this.#sessions, this.#policies, now);
+      const desired = desire(this.#policies, actual.world, actual.placements);
+      this.#actual = actual;
+      this.#desired = desired;
+      this.#steps = plan(desired, actual);
+      this.#retryAt = this.#scheduler.start(this.#steps);
+      this.#prune(actual);
+      this.#statusWriter.put(compileStatuses(desired, actual, (pool) => this.#health(pool)));
+      this.#lastError = null;
+    } catch (error) {
+      // A defect in one round must not end the loop; the next change starts another.
+      this.#lastError = error instanceof Error ? error.message : String(error);
+      this.#options.log.error(
+        { error: error instanceof Error ? error.stack : this.#lastError },
+        'round failed',
+      );
+    }
+  }
+
+  #onSettled(step: Step): void {
+    if (step.cloud !== null) void this.#sessions.get(step.cloud)?.refresh();
+    this.#wake();
+  }
+
+  /** What failed and is not planned any more has gone away. Only said of clouds that answer. */
+  #prune(actual: Actual): void {
+    if (actual.unreachable.size > 0) return;
+    const planned = new Set([...this.#steps, ...this.#scheduler.running()].map((step) => step.id));
+    this.#run(this.#journal.prune(planned));
+  }
+
+  /** One session per cloud that policy names, or where something of ours still is. */
+  #syncSessions(): void {
+    const { clouds } = this.#policies;
+    for (const [name, spec] of clouds) {
+      if (JSON.stringify(this.#ledger.clouds.get(name)) !== JSON.stringify(spec)) {
+        this.#once(`cloud ${name}`, () => this.#ledger.keepCloud(name, spec));
+      }
+    }
+    const wanted = new Map([...this.#ledger.clouds, ...clouds]);
+    for (const [name, spec] of wanted) {
+      const session = this.#sessions.get(name);
+      if (session && JSON.stringify(session.spec) === JSON.stringify(spec)) continue;
+      if (session) this.#closeSession(name, session);
+      this.#openSession(name, spec);
+    }
+    for (const name of this.#ledger.clouds.keys()) {
+      if (clouds.has(name) || this.#isInUse(name)) continue;
+      const session = this.#sessions.get(name);
+      if (session) this.#closeSession(name, session);
+      this.#once(`cloud ${name}`, () => this.#ledger.forgetCloud(name));
+    }
+  }
+
+  #isInUse(cloud: string): boolean {
+    const session = this.#sessions.get(cloud);
+    // Until it has been listed, nobody knows what is left there; one that never answers keeps what it has.
+    if (!session?.inventory || session.failure !== null) return true;
+    const isPlanned = [...this.#steps, ...this.#scheduler.running()].some((step) => step.cloud === cloud);
+    return (
+      isPlanned ||
+      [...this.#ledger.placements.values()].some((placement) => placement.cloud === cloud) ||
+      [...this.#ledger.preImages.keys()].some((nic) => nic.startsWith(`${cloud}/`))
+    );
+  }
+
+  #openSession(name: string, spec: CloudSpec): void {
+    const placements = [...this.#ledger.placements.values()].filter((p) => p.cloud === name);
+    const nics = [...this.#ledger.preImages.keys()].filter((nic) => nic.startsWith(`${name}/`));
+    const session = new CloudSession({
+      name,
+      spec,
+      openPlatform: this.#options.openPlatform,
+      expected: {
+        hosts: new Set(placements.map((placement) => placement.host)),
+        vms: new Set([
+          ...placements.flatMap((placement) => placement.vm ?? []),
+          ...nics.map((nic) => nic.slice(name.length + 1, nic.lastIndexOf('/'))),
+        ]),
+      },
+      tick: () => this.#scheduler.tick(),
+      onListing: () => this.#wake(),
+      clock: this.#clock,
+      log: this.#options.log,
+    });
+    this.#sessions.set(name, session);
+    session.start();
+  }
+
+  #closeSession(name: string, session: CloudSession): void {
+    this.#sessions.delete(name);
+    this.#run(session.close());
+  }
+
+  #platform(cloud: string): Platform {
+    const session = this.#sessions.get(cloud);
+    if (!session) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', `cloud ${cloud} has no session`);
+    return session.platform;
+  }
+
+  async #followPolicies(): Promise<void> {
+    const { store, log } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        // Read before the list: a change between the two is seen twice rather than not at all.
+        const { revision } = store;
+        const entries = await store.list(POLICY_PREFIX);
+        this.#entries = new Map(entries.map((entry) => [entry.key, entry]));
+        this.#isPolicyKnown = true;
+        this.#isPolicyStale = true;
+        this.#wake();
+        for await (const { key, value, revision: at } of store.watch(POLICY_PREFIX, revision, signal)) {
+          if (value === undefined) this.#entries.delete(key);
+          else this.#entries.set(key, { key, value, revision: at });
+          this.#isPolicyStale = true;
+          this.#wake();
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ error: String(error) }, 'policies are read again');
+        await new Promise<void>((resolve) => {
+          const cancel = this.#clock.after(RETRY_MS, resolve);
+          signal.addEventListener('abort', () => {
+            cancel();
+            resolve();
+          });
+        });
+      }
+    }
+  }
+
+  #view(): View {
+    if (!this.#desired || !this.#actual) {
+      throw new WeftError('ERR_UNREACHABLE', 'the controller has just started: ask again in a moment');
+    }
+    return { desired: this.#desired, actual: this.#actual, steps: this.#steps };
+  }
+
+  /** Waits until every cloud has been listed or has failed to, so that answers rest on something. */
+  async #ready(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#round();
+    const unlisted = [...this.#sessions.values()].filter((session) => !session.inventory);
+    if (unlisted.length > 0) {
+      const aborted = new Promise<never>((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
+      });
+      await Promise.race([Promise.all(unlisted.map((session) => session.refresh())), aborted]);
+    }
+    this.#round();
+  }
+
+  #health(pool: string): HealthReport | null {
+    const value = this.#options.hub.get(`health/${pool}`)?.value as Partial<HealthReport> | undefined;
+    return value?.members ? { monitor: '', version: 0, ...value, members: value.members } : null;
+  }
+
+  #status(): ReturnType<typeof compileSystemStatus> {
+    const { desired, actual } = this.#view();
+    const connections = new Map<string, ConnectionReport>();
+    for (const { key, value } of this.#options.hub.list('connections/')) {
+      const report = value as Partial<ConnectionReport> | undefined;
+      if (report?.local && report.sent) {
+        connections.set(key, { local: report.local, sent: report.sent, received: report.received ?? {} });
+      }
+    }
+    const [current] = this.#scheduler.running();
+    return compileSystemStatus({
+      controller: {
+        version: VERSION,
+        uptimeMs: Math.round(this.#clock.now() - this.#startedAt),
+        revision: this.#options.store.revision,
+        reconciling: current ? `${current.step} ${current.object}` : null,
+        lastError: this.#lastError,
+      },
+      desired,
+      actual,
+      operations: this.#journal.list(),
+      running: this.#scheduler.running(),
+      planned: this.#steps,
+      report: (engine) => this.#reports.get(engine)?.report ?? null,
+      wantedRevision: (engine) => this.#graphs.latest(engine)?.revision ?? 0,
+      health: (pool) => this.#health(pool),
+      connections,
+    });
+  }
+
+  /** Not again while the same is under way. */
+  #once(subject: string, start: () => Promise<void>): void {
+    if (this.#underWay.has(subject)) return;
+    this.#underWay.add(subject);
+    this.#run(start().finally(() => this.#underWay.delete(subject)));
+  }
+
+  /** Keeps a promise in view until it ends, so that `close` waits for it; a failure is logged and planned again. */
+  #run(promise: Promise<unknown>): void {
+    const kept = promise
+      .catch((error: unknown) => this.#options.log.warn({ error: String(error) }, 'a background task failed'))
+      .finally(() => this.#background.delete(kept));
+    this.#background.add(kept);
+  }
+}
+
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;

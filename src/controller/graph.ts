@@ -1,0 +1,234 @@
+/** Compiles policies and inventory into the service graph of each engine. Pure. */
+import { createHash } from 'node:crypto';
+import { hopsBetween } from '../hypervisor/topology.ts';
+import type {
+  GraphComponent,
+  GraphMember,
+  GraphPeer,
+  GraphPool,
+  GraphService,
+  GraphTier,
+} from '../policy/graph.ts';
+import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
+import type { Actual, GraphContent, Placement } from './actual.ts';
+import { announcersOf } from './announce.ts';
+import type { Desired, Member } from './desired.ts';
+import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
+import { patternMatcher } from './selector.ts';
+import { hostKey, type SeatedHost } from './world.ts';
+
+/** An engine that exists: placed, keyed, and with a VM on its host whose `out` NIC is known. */
+interface LiveEngine {
+  placement: Placement;
+  mac: string;
+  seated: SeatedHost;
+}
+
+/**
+ * The graph of every engine that exists, by engine id. An engine that no service concerns any more gets a graph
+ * without services, so that it bridges until its last NIC has left.
+ */
+export function compileGraphs(desired: Desired, actual: Actual): Map<string, GraphContent> {
+  const engines = liveEngines(actual);
+  const carriers = serviceCarriers(desired, engines);
+  const graphs = new Map<string, GraphContent>();
+  for (const [id, engine] of engines) {
+    const graph = compileGraph(id, engine, engines, carriers, desired, actual);
+    if (graph) graphs.set(id, graph);
+  }
+  return graphs;
+}
+
+/** Equal for equal content, whatever made it. */
+export function graphHash(content: GraphContent): string {
+  return createHash('sha256').update(JSON.stringify(content)).digest('base64');
+}
+
+/** The engines that exist and stand where they were placed, by id, sorted. */
+function liveEngines(actual: Actual): Map<string, LiveEngine> {
+  const engines = new Map<string, LiveEngine>();
+  for (const id of [...actual.placements.keys()].sort()) {
+    const placement = actual.placements.get(id);
+    const seated = placement && actual.world.hosts.get(hostKey(placement.cloud, placement.host));
+    const vm = actual.world.engineVms
+      .get(id)
+      ?.find((found) => found.cloud === placement?.cloud && found.vm.host === placement.host)?.vm;
+    const mac = vm?.nics.find((nic) => nic.id === 'out')?.mac;
+    if (placement && seated && mac !== undefined) engines.set(id, { placement, mac, seated });
+  }
+  return engines;
+}
+
+/** Per service the engines that carry it, in id order. */
+function serviceCarriers(desired: Desired, engines: ReadonlyMap<string, LiveEngine>): Map<string, string[]> {
+  const carriers = new Map<string, string[]>();
+  for (const engine of desired.engines.values()) {
+    if (!engines.has(engine.id)) continue;
+    for (const service of engine.services) {
+      const list = carriers.get(service);
+      if (list) list.push(engine.id);
+      else carriers.set(service, [engine.id]);
+    }
+  }
+  return carriers;
+}
+
+function compileGraph(
+  id: string,
+  engine: LiveEngine,
+  engines: ReadonlyMap<string, LiveEngine>,
+  carriers: ReadonlyMap<string, string[]>,
+  desired: Desired,
+  actual: Actual,
+): GraphContent | null {
+  const { placement } = engine;
+  const group = desired.policies.groups.get(placement.group);
+  const groupKey = actual.groupKeys.get(placement.group);
+  if (!group || groupKey === undefined) return null;
+  const services = (desired.engines.get(id)?.services ?? []).flatMap((name) => {
+    const spec = desired.policies.services.get(name);
+    return spec && canCompile(spec, desired) ? [{ name, spec }] : [];
+  });
+  const poolNames = [...new Set(services.flatMap(({ spec }) => spec.tiers.map((tier) => tier.pool)))].sort();
+  const memberIds = [...new Set(poolNames.flatMap((pool) => desired.pools.get(pool) ?? []))].sort();
+  const memberIndex = new Map(memberIds.map((member, index) => [member, index]));
+  const canary = canaryOf(id, desired, actual);
+  const peers: GraphPeer[] = [];
+  for (const [peerId, peer] of engines) {
+    if (peerId === id || peer.placement.group !== placement.group) continue;
+    peers.push({
+      id: peerId,
+      host: peer.seated.host.name,
+      mac: peer.mac,
+      dataAddresses: peer.placement.addresses,
+    });
+  }
+  return {
+    engine: {
+      id,
+      host: engine.seated.host.name,
+      mac: engine.mac,
+      failMode: group.failMode,
+      dataAddresses: placement.addresses,
+      probeIntervalMs: group.probeIntervalMs,
+      deadAfterMs: group.deadAfterMs,
+      maxFlows: group.maxFlows,
+      groupKey,
+    },
+    peers,
+    members: memberIds.flatMap((memberId) => {
+      const member = desired.members.get(memberId);
+      return member ? [compileMember(member, id, engine, canary, engines, desired, actual)] : [];
+    }),
+    pools: poolNames.map((name) => compilePool(name, desired, memberIndex)),
+    services: services.map(({ name, spec }) =>
+      compileService(name, spec, poolNames, carriers.get(name) ?? [], desired, actual),
+    ),
+  };
+}
+
+/** The API keeps references whole; a store edited by hand may not. Half a service is worse than none. */
+function canCompile(spec: VirtualServiceSpec, desired: Desired): boolean {
+  return (
+    spec.tiers.every((tier) => desired.policies.pools.has(tier.pool)) &&
+    spec.components.every((c) => c.type !== 'firewall' || desired.policies.firewalls.has(c.policy))
+  );
+}
+
+function compileMember(
+  member: Member,
+  engineId: string,
+  engine: LiveEngine,
+  canary: string | null,
+  engines: ReadonlyMap<string, LiveEngine>,
+  desired: Desired,
+  actual: Actual,
+): GraphMember {
+  const isLocal = member.cloud === engine.placement.cloud && member.host.id === engine.placement.host;
+  return {
+    id: member.id,
+    vm: member.vm.name,
+    host: member.host.name,
+    mac: member.nic.mac,
+    ipv4: member.ipv4,
+    ipv6: member.ipv6,
+    hops: isLocal ? 0 : hopsBetween(engine.seated.host.uplinkPath, member.host.uplinkPath),
+    engine: engineBefore(member, engineId, engine, isLocal, canary, engines, desired, actual),
+  };
+}
+
+function engineBefore(
+  member: Member,
+  engineId: string,
+  engine: LiveEngine,
+  isLocal: boolean,
+  canary: string | null,
+  engines: ReadonlyMap<string, LiveEngine>,
+  desired: Desired,
+  actual: Actual,
+): string | null {
+  if (isLocal && member.production === engine.placement.production) {
+    return isBehind(engineId, member, canary, desired, actual) ? engineId : null;
+  }
+  const other = desired.interceptions.get(member.id);
+  // Only engines of one group know each other's key and MAC; to all others the member looks like any VM.
+  if (other === undefined || engines.get(other)?.placement.group !== engine.placement.group) return null;
+  return isReachedThrough(other, member, desired, actual) ? other : null;
+}
+
+function compilePool(name: string, desired: Desired, memberIndex: ReadonlyMap<string, number>): GraphPool {
+  const spec = desired.policies.pools.get(name);
+  const weights = (spec?.weights ?? []).map((entry) => ({
+    fits: patternMatcher(entry.names),
+    weight: entry.weight,
+  }));
+  const drains = (spec?.drain ?? []).map(patternMatcher);
+  return {
+    name,
+    port: spec?.port ?? 0,
+    healthMonitors: spec?.healthMonitors ?? [],
+    members: (desired.pools.get(name) ?? []).flatMap((id) => {
+      const index = memberIndex.get(id);
+      const vm = desired.members.get(id)?.vm.name;
+      if (index === undefined || vm === undefined) return [];
+      const weight = weights.find((entry) => entry.fits(vm))?.weight ?? 1;
+      return [{ member: index, weight, isDraining: drains.some((fits) => fits(vm)) }];
+    }),
+  };
+}
+
+function compileService(
+  name: string,
+  spec: VirtualServiceSpec,
+  poolNames: readonly string[],
+  carriers: readonly string[],
+  desired: Desired,
+  actual: Actual,
+): GraphService {
+  return {
+    name,
+    protocol: spec.protocol,
+    tiers: spec.tiers.map((tier): GraphTier => {
+      const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
+      const announcers = announcersOf(announced, carriers);
+      return {
+        name: tier.name,
+        port: tier.port,
+        pool: poolNames.indexOf(tier.pool),
+        addresses: tier.addresses.map((address) => ({ address, announcers: announcers.get(address) ?? [] })),
+      };
+    }),
+    components: spec.components.map((component): GraphComponent => {
+      if (component.type === 'load-balancer') {
+        return { type: 'load-balancer', method: component.method, persistence: component.persistence };
+      }
+      const firewall = desired.policies.firewalls.get(component.policy);
+      return {
+        type: 'firewall',
+        policy: component.policy,
+        rules: firewall?.rules ?? [],
+        defaultAction: firewall?.defaultAction ?? 'deny',
+      };
+    }),
+  };
+}

@@ -1,0 +1,167 @@
+/**
+ * The controller's own truth: placements, keys, pre-images, revisions. Kept in memory, written through to the store;
+ * what stands here has been made durable.
+ *
+ * Keys: `placement/<engine>`, `placement/group/<group>` (key of its control frames), `placement/cloud/<cloud>` (how
+ * a cloud is reached as long as anything of ours is there), `interception/<cloud>/<vm>/<nic>`, `revision/graph` (the
+ * counter) and `revision/graph/<engine>` (the latest of that engine, with the hash of its content).
+ */
+import { randomBytes } from 'node:crypto';
+import { CloudSpec } from '../policy/cloud.ts';
+import type { Store, Write } from '../state/store.ts';
+import type { Placement, PreImage } from './actual.ts';
+
+interface GraphRevision {
+  revision: number;
+  hash: string;
+}
+
+export class Ledger {
+  readonly #store: Store;
+  readonly #placements = new Map<string, Placement>();
+  readonly #groupKeys = new Map<string, string>();
+  readonly #clouds = new Map<string, CloudSpec>();
+  readonly #preImages = new Map<string, PreImage>();
+  readonly #graphs = new Map<string, GraphRevision>();
+  #counter = 0;
+
+  private constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Reads everything. Times that lie in the future (the wall clock was set back) are taken for now. */
+  static async load(store: Store, now: number): Promise<Ledger> {
+    const ledger = new Ledger(store);
+    for (const { key, value } of await store.list('placement/')) {
+      const [, first = '', second] = key.split('/');
+      if (second === undefined) ledger.#placements.set(first, notAfter(value as Placement, now));
+      else if (first === 'group') ledger.#groupKeys.set(second, (value as { key: string }).key);
+      else if (first === 'cloud') {
+        const spec = CloudSpec.safeParse(value);
+        if (spec.success) ledger.#clouds.set(second, spec.data);
+      }
+    }
+    for (const { key, value } of await store.list('interception/')) {
+      ledger.#preImages.set(key.slice('interception/'.length), value as PreImage);
+    }
+    for (const { key, value } of await store.list('revision/graph')) {
+      if (key === 'revision/graph') ledger.#counter = value as number;
+      else ledger.#graphs.set(key.slice('revision/graph/'.length), value as GraphRevision);
+    }
+    return ledger;
+  }
+
+  get placements(): ReadonlyMap<string, Placement> {
+    return this.#placements;
+  }
+
+  /** Base64 of 32 bytes per engine group. */
+  get groupKeys(): ReadonlyMap<string, string> {
+    return this.#groupKeys;
+  }
+
+  /** Clouds in which something of ours is or was, with how they were last reached. */
+  get clouds(): ReadonlyMap<string, CloudSpec> {
+    return this.#clouds;
+  }
+
+  get preImages(): ReadonlyMap<string, PreImage> {
+    return this.#preImages;
+  }
+
+  /** Writes a placement, and makes the group's key where it is the first of its group. */
+  async place(placement: Placement): Promise<void> {
+    const writes: Write[] = [{ key: `placement/${placement.engine}`, value: placement }];
+    const isFirst = !this.#groupKeys.has(placement.group);
+    const key = this.#groupKeys.get(placement.group) ?? randomBytes(32).toString('base64');
+    if (isFirst) {
+      this.#groupKeys.set(placement.group, key);
+      writes.push({ key: `placement/group/${placement.group}`, value: { key } });
+    }
+    try {
+      await this.#store.write(writes);
+    } catch (error) {
+      if (isFirst) this.#groupKeys.delete(placement.group);
+      throw error;
+    }
+    this.#placements.set(placement.engine, placement);
+  }
+
+  /** Forgets an engine: its addresses are free. The key of its group goes with the last engine of it. */
+  async forget(engine: string): Promise<void> {
+    const placement = this.#placements.get(engine);
+    const writes: Write[] = [
+      { key: `placement/${engine}`, delete: true },
+      { key: `revision/graph/${engine}`, delete: true },
+    ];
+    const isLast =
+      placement !== undefined &&
+      ![...this.#placements.values()].some((p) => p.engine !== engine && p.group === placement.group);
+    if (isLast) writes.push({ key: `placement/group/${placement.group}`, delete: true });
+    await this.#store.write(writes);
+    this.#placements.delete(engine);
+    this.#graphs.delete(engine);
+    if (isLast) this.#groupKeys.delete(placement.group);
+  }
+
+  /** Remembers how a cloud is reached. */
+  async keepCloud(name: string, spec: CloudSpec): Promise<void> {
+    await this.#store.write([{ key: `placement/cloud/${name}`, value: spec }]);
+    this.#clouds.set(name, spec);
+  }
+
+  async forgetCloud(name: string): Promise<void> {
+    await this.#store.write([{ key: `placement/cloud/${name}`, delete: true }]);
+    this.#clouds.delete(name);
+  }
+
+  /** Durably remembers what undoes an interception; before it is made. */
+  async intercept(nic: string, preImage: PreImage): Promise<void> {
+    await this.#store.write([{ key: `interception/${nic}`, value: preImage }]);
+    this.#preImages.set(nic, preImage);
+  }
+
+  async release(nic: string): Promise<void> {
+    await this.#store.write([{ key: `interception/${nic}`, delete: true }]);
+    this.#preImages.delete(nic);
+  }
+
+  /**
+   * The revision for a graph: the same as before for the same content, else the next number. `floor` is the highest
+   * that any engine has reported, for a store that was restored from an older copy.
+   */
+  async graphRevision(engine: string, hash: string, floor: number): Promise<number> {
+    const before = this.#graphs.get(engine);
+    if (before?.hash === hash) return before.revision;
+    this.#counter = Math.max(this.#counter, floor) + 1;
+    const next = { revision: this.#counter, hash };
+    this.#graphs.set(engine, next);
+    try {
+      await this.#store.write([
+        { key: 'revision/graph', value: this.#counter },
+        { key: `revision/graph/${engine}`, value: next },
+      ]);
+    } catch (error) {
+      // Later pushes continue from the higher number; this content is written again when it is pushed again.
+      if (this.#graphs.get(engine) === next) this.#graphs.delete(engine);
+      throw new GraphNotDurable(next.revision, error);
+    }
+    return next.revision;
+  }
+}
+
+function notAfter(placement: Placement, now: number): Placement {
+  const { recovery } = placement;
+  return recovery
+    ? { ...placement, recovery: { ...recovery, lastAt: Math.min(recovery.lastAt, now) } }
+    : placement;
+}
+
+/** The medium failed; the revision may be used all the same, since engines' reports keep the counter growing. */
+export class GraphNotDurable extends Error {
+  readonly revision: number;
+  constructor(revision: number, cause: unknown) {
+    super('the revision of a graph could not be stored', { cause });
+    this.revision = revision;
+  }
+}

@@ -1,0 +1,382 @@
+/**
+ * plan(desired, actual): the steps from what is to what ought to be. Pure; the same steps are printed by `weft plan`.
+ *
+ * A step whose time has not come names in `blockedBy` what it waits for. Nothing is remembered between plans: a step
+ * that was lost, in a crash or in a cloud, is simply planned again.
+ */
+import { type Actual, hostBlock, nicsOnShadow } from './actual.ts';
+import type { Desired, WantedEngine } from './desired.ts';
+import { compileGraphs, graphHash } from './graph.ts';
+import { planNics } from './plan-nics.ts';
+import { engineLane, type Step, segmentLane, stepId } from './step.ts';
+import { hostKey, SHADOW_SUFFIX } from './world.ts';
+
+/** All steps, those for lost traffic first. */
+export function plan(desired: Desired, actual: Actual): Step[] {
+  const steps = [
+    ...planNics(desired, actual),
+    ...planEngines(desired, actual),
+    ...planGraphs(desired, actual),
+    ...planRemovals(desired, actual),
+    ...planSegmentRemovals(desired, actual),
+  ];
+  return steps.sort((a, b) => Number(b.isUrgent) - Number(a.isUrgent));
+}
+
+function planEngines(desired: Desired, actual: Actual): Step[] {
+  const steps: Step[] = [];
+  for (const engine of desired.engines.values()) {
+    const placement = actual.placements.get(engine.id);
+    const vms = actual.world.engineVms.get(engine.id) ?? [];
+    const rightful = vms.find(({ cloud, vm }) => isRightful(vm, cloud, engine));
+    const { host } = actual.world.hosts.get(hostKey(engine.cloud, engine.host)) ?? {};
+    const object = `engine ${engine.id}`;
+    const blocked = hostBlock(engine.cloud, engine.host, actual);
+    const isPlaced =
+      placement !== undefined &&
+      placement.production === engine.production &&
+      placement.addresses.join() === engine.addresses.join() &&
+      actual.groupKeys.has(engine.group);
+    // A VM that bears the mark but is unknown here is one of a store that was lost. If it speaks to the hub it is
+    // taken on as it is; else its certificate authority is gone with the store, and it is replaced.
+    const isOrphaned = placement === undefined && vms.length > 0;
+    const isAdopted =
+      isOrphaned && rightful !== undefined && actual.engines.get(engine.id)?.isConnected === true;
+    if (!isPlaced) {
+      steps.push({
+        ...bookkeeping('place-engine', engine.id),
+        cloud: engine.cloud,
+        object,
+        reason: isAdopted
+          ? `host ${engine.hostName} runs an engine that the store had lost; it is taken on`
+          : `host ${engine.hostName} runs members of ${engine.services.join(', ')}`,
+        undo: 'forget-engine',
+        blockedBy:
+          occupant(engine, actual) ??
+          (isOrphaned && !isAdopted
+            ? `the engine VM that an earlier controller left on host ${engine.hostName} is removed first`
+            : null),
+        step: 'place-engine',
+        engine: engine.id,
+        group: engine.group,
+        host: engine.host,
+        production: engine.production,
+        addresses: engine.addresses,
+        vm: isAdopted ? (rightful?.vm.id ?? null) : (placement?.vm ?? null),
+      });
+    }
+    const hasSegment = host?.segments.some((segment) => segment.name === engine.shadow) ?? false;
+    if (!hasSegment) {
+      steps.push({
+        id: stepId('ensure-segment', `${engine.cloud}/${engine.host}/${engine.shadow}`),
+        object: `segment ${engine.shadow} on host ${engine.hostName}`,
+        reason: `the protected side of engine ${engine.id}`,
+        undo: 'remove-segment',
+        blockedBy: blocked,
+        isUrgent: false,
+        cloud: engine.cloud,
+        lanes: [segmentLane(engine.cloud, engine.host, engine.shadow)],
+        shares: [],
+        step: 'ensure-segment',
+        host: engine.host,
+        segment: engine.shadow,
+        shadows: engine.production,
+      });
+    }
+    for (const { cloud, vm } of vms) {
+      if (vm.id === rightful?.vm.id && cloud === engine.cloud && (placement || isAdopted)) continue;
+      const isRightfulVm = vm.id === rightful?.vm.id && cloud === engine.cloud;
+      // Two engines between the same segments are a loop: the second one goes at once.
+      const isTwin =
+        !isRightfulVm && placement !== undefined && rightful !== undefined && vm.host === engine.host;
+      steps.push(
+        removeEngine(
+          {
+            engine: engine.id,
+            cloud,
+            vm,
+            reason: isRightfulVm
+              ? 'an engine VM of a controller whose store was lost cannot be spoken to; it is replaced'
+              : 'it bears the mark of an engine that stands elsewhere',
+            waitsForNics: !isTwin,
+            isRecovery: false,
+          },
+          actual,
+        ),
+      );
+    }
+    if (!rightful || (placement && placement.vm !== rightful.vm.id) || isOrphaned) {
+      steps.push({
+        id: stepId('deploy-engine', engine.id),
+        object,
+        reason: `host ${engine.hostName} needs an engine of group ${engine.group}`,
+        undo: 'remove-engine',
+        blockedBy:
+          blocked ??
+          (!placement || placement.production !== engine.production
+            ? 'its placement is recorded first'
+            : null) ??
+          (hasSegment ? null : `segment ${engine.shadow} is made first`) ??
+          (vms.length > (rightful ? 1 : 0) ? 'VMs that bear its mark elsewhere are removed first' : null) ??
+          (rightful || !host?.isInMaintenance ? null : `host ${engine.hostName} is in maintenance`),
+        isUrgent: false,
+        cloud: engine.cloud,
+        lanes: [engineLane(engine.id)],
+        shares: [segmentLane(engine.cloud, engine.host, engine.shadow)],
+        step: 'deploy-engine',
+        engine: engine.id,
+        host: engine.host,
+        segments: { mgmt: engine.mgmt, out: engine.production, in: engine.shadow },
+      });
+    } else steps.push(...planRecovery(engine, rightful.vm, desired, actual));
+  }
+  return steps;
+}
+
+/** What keeps an engine from its seat: another one still stands between the same two segments. */
+function occupant(engine: WantedEngine, actual: Actual): string | null {
+  for (const [id, other] of actual.placements) {
+    const isSame =
+      other.cloud === engine.cloud && other.host === engine.host && other.production === engine.production;
+    if (id !== engine.id && isSame) return `engine ${id} on the same segment is removed first`;
+  }
+  for (const [id, vms] of actual.world.engineVms) {
+    const isSame = vms.some(({ cloud, vm }) => isRightful(vm, cloud, engine));
+    if (id !== engine.id && isSame) return `engine ${id} on the same segment is removed first`;
+  }
+  return null;
+}
+
+interface EngineVm {
+  id: string;
+  host: string;
+  power: 'on' | 'off';
+  nics: readonly { id: string; segment: string }[];
+}
+
+/** Whether a VM that bears an engine's mark stands where that engine shall stand. */
+function isRightful(vm: EngineVm, cloud: string, engine: WantedEngine): boolean {
+  const segment = (id: string): string | undefined => vm.nics.find((nic) => nic.id === id)?.segment;
+  return (
+    cloud === engine.cloud &&
+    vm.host === engine.host &&
+    segment('out') === engine.production &&
+    segment('in') === engine.shadow
+  );
+}
+
+/** A silent engine: power on or reset, twice; then it is removed, and deployed afresh. */
+function planRecovery(engine: WantedEngine, vm: EngineVm, desired: Desired, actual: Actual): Step[] {
+  const state = actual.engines.get(engine.id);
+  const isStable = state?.verdict === 'alive' && actual.now - state.since >= actual.timing.stableMs;
+  if (isStable && actual.placements.get(engine.id)?.recovery) {
+    const reason = 'it has worked long enough for its earlier failures to be forgotten';
+    return [{ ...bookkeeping('settle-engine', engine.id), reason, step: 'settle-engine', engine: engine.id }];
+  }
+  if (state?.verdict !== 'silent') return [];
+  const group = desired.policies.groups.get(engine.group);
+  const attempts = actual.placements.get(engine.id)?.recovery?.attempts ?? 0;
+  const lastAt = actual.placements.get(engine.id)?.recovery?.lastAt ?? 0;
+  const waits =
+    recoveryWaitMs(attempts, vm.power === 'off', actual.timing.bootTimeoutMs) - (actual.now - lastAt);
+  const held = nicsOnShadow(engine.cloud, engine.host, engine.production, actual);
+  const mayReleaseFirst = group?.failMode !== 'closed' && held.length > 0 && actual.now - state.since < 3000;
+  const blockedBy =
+    hostBlock(engine.cloud, engine.host, actual) ??
+    (waits > 0 && attempts > 0 ? `attempt ${attempts} has time to work until the next one` : null) ??
+    (mayReleaseFirst ? 'its NICs are released first' : null);
+  if (attempts % 3 === 2) {
+    const reason = `it stayed silent after ${attempts} attempts (${state.reason}); it is deployed afresh`;
+    const { id, cloud } = engine;
+    const removal = { engine: id, cloud, vm, reason, waitsForNics: false, isRecovery: true };
+    return [{ ...removeEngine(removal, actual), blockedBy }];
+  }
+  const power = vm.power === 'off' ? 'on' : 'reset';
+  return [
+    {
+      id: stepId('power-engine', engine.id),
+      object: `engine ${engine.id}`,
+      reason: `${state.reason}: power ${power}, attempt ${attempts + 1}`,
+      undo: null,
+      blockedBy,
+      isUrgent: false,
+      cloud: engine.cloud,
+      lanes: [engineLane(engine.id)],
+      shares: [],
+      step: 'power-engine',
+      engine: engine.id,
+      vm: vm.id,
+      power,
+    },
+  ];
+}
+
+/** How long an attempt has to show effect: a VM that is off again has shown it; one that is on needs time to boot. */
+function recoveryWaitMs(attempts: number, isOff: boolean, bootTimeoutMs: number): number {
+  const rounds = Math.min(Math.max(attempts - 1, 0), 24);
+  return isOff
+    ? Math.min(1000 * 2 ** rounds, 60_000)
+    : Math.min(bootTimeoutMs * 2 ** Math.floor(rounds / 3), 300_000);
+}
+
+function planGraphs(desired: Desired, actual: Actual): Step[] {
+  const graphs = compileGraphs(desired, actual);
+  const steps: Step[] = [];
+  const pending = [...desired.engines.keys()].filter((id) => !graphs.has(id));
+  for (const [id, content] of graphs) {
+    const hash = graphHash(content);
+    if (actual.pushed.get(id) === hash) continue;
+    const names = content.services.map((service) => service.name).join(', ') || 'no service';
+    steps.push({
+      ...bookkeeping('push-graph', id),
+      isUrgent: true,
+      reason: `its graph changed: ${names}, ${content.members.length} members`,
+      step: 'push-graph',
+      engine: id,
+      content,
+      hash,
+    });
+  }
+  for (const id of pending) {
+    steps.push({
+      ...bookkeeping('push-graph', id),
+      reason: `it learns of ${desired.engines.get(id)?.services.join(', ')}`,
+      blockedBy: 'the engine is deployed first',
+      step: 'push-graph',
+      engine: id,
+      content: null,
+      hash: '',
+    });
+  }
+  return steps;
+}
+
+/** Engines that nothing asks for: out of the way once no NIC stands behind them. */
+function planRemovals(desired: Desired, actual: Actual): Step[] {
+  const steps: Step[] = [];
+  const ids = new Set([...actual.placements.keys(), ...actual.world.engineVms.keys()]);
+  for (const id of [...ids].sort()) {
+    if (desired.engines.has(id)) continue;
+    const vms = actual.world.engineVms.get(id) ?? [];
+    const placement = actual.placements.get(id);
+    for (const { cloud, vm } of vms) {
+      const reason = placement
+        ? 'no enabled service has members on its host'
+        : 'no policy asks for an engine VM that an earlier controller left';
+      steps.push(
+        removeEngine({ engine: id, cloud, vm, reason, waitsForNics: true, isRecovery: false }, actual),
+      );
+    }
+    if (placement) {
+      steps.push({
+        ...bookkeeping('forget-engine', id),
+        cloud: placement.cloud,
+        reason: 'its data addresses are free again once its VM is gone',
+        blockedBy:
+          actual.unreachable.get(placement.cloud) ??
+          (!actual.world.clouds.has(placement.cloud)
+            ? `the inventory of ${placement.cloud} is not known`
+            : null) ??
+          (vms.length > 0 ? 'its VM is removed first' : null),
+        step: 'forget-engine',
+        engine: id,
+      });
+    }
+  }
+  return steps;
+}
+
+interface Removal {
+  engine: string;
+  cloud: string;
+  vm: EngineVm;
+  reason: string;
+  /** False where another engine serves the NICs behind it, or where they must stay: then it does not wait for them. */
+  waitsForNics: boolean;
+  /** One of the attempts to bring a silent engine back. */
+  isRecovery: boolean;
+}
+
+function removeEngine(removal: Removal, actual: Actual): Step {
+  const { engine, cloud, vm, reason } = removal;
+  const inside = vm.nics.find((nic) => nic.id === 'in')?.segment ?? '';
+  const behind =
+    removal.waitsForNics && inside.endsWith(SHADOW_SUFFIX)
+      ? nicsOnShadow(cloud, vm.host, inside.slice(0, -SHADOW_SUFFIX.length), actual)
+      : [];
+  return {
+    id: stepId('remove-engine', `${engine}/${vm.id}`),
+    object: `engine ${engine} (vm ${vm.id})`,
+    reason,
+    undo: 'deploy-engine',
+    blockedBy:
+      hostBlock(cloud, vm.host, actual) ??
+      // An engine of a lost store may yet show up at the hub and be taken on.
+      (!actual.placements.has(engine) && !actual.isSettled
+        ? 'engines have a few seconds to find the controller'
+        : null) ??
+      (behind.length > 0 ? `${behind.length} NICs behind it are released first` : null),
+    isUrgent: false,
+    cloud,
+    lanes: [engineLane(engine)],
+    shares: [],
+    step: 'remove-engine',
+    engine,
+    vm: vm.id,
+    isRecovery: removal.isRecovery,
+  };
+}
+
+function planSegmentRemovals(desired: Desired, actual: Actual): Step[] {
+  const wanted = new Set([...desired.engines.values()].map((e) => `${hostKey(e.cloud, e.host)}/${e.shadow}`));
+  const used = new Map<string, number>();
+  const use = (key: string): void => void used.set(key, (used.get(key) ?? 0) + 1);
+  for (const nic of actual.world.nics.values()) {
+    if (nic.isOnShadow) use(`${hostKey(nic.cloud, nic.host.id)}/${nic.nic.segment}`);
+  }
+  for (const list of actual.world.engineVms.values()) {
+    for (const { cloud, vm } of list)
+      for (const nic of vm.nics) use(`${hostKey(cloud, vm.host)}/${nic.segment}`);
+  }
+  const steps: Step[] = [];
+  for (const { cloud, host } of actual.world.hosts.values()) {
+    for (const segment of host.segments) {
+      const key = `${hostKey(cloud, host.id)}/${segment.name}`;
+      if (segment.role !== 'shadow' || !segment.name.endsWith(SHADOW_SUFFIX) || wanted.has(key)) continue;
+      const ports = used.get(key) ?? 0;
+      steps.push({
+        id: stepId('remove-segment', key),
+        object: `segment ${segment.name} on host ${host.name}`,
+        reason: 'no engine needs it any more',
+        undo: 'ensure-segment',
+        blockedBy:
+          hostBlock(cloud, host.id, actual) ?? (ports > 0 ? `${ports} ports on it are moved first` : null),
+        isUrgent: false,
+        cloud,
+        lanes: [segmentLane(cloud, host.id, segment.name)],
+        shares: [],
+        step: 'remove-segment',
+        host: host.id,
+        segment: segment.name,
+      });
+    }
+  }
+  return steps;
+}
+
+function bookkeeping(
+  verb: Step['step'],
+  engine: string,
+): Pick<Step, 'id' | 'object' | 'undo' | 'blockedBy' | 'isUrgent' | 'cloud' | 'lanes' | 'shares'> {
+  return {
+    id: stepId(verb, engine),
+    object: `engine ${engine}`,
+    undo: null,
+    blockedBy: null,
+    isUrgent: false,
+    cloud: null,
+    // A graph may be pushed while the engine is being recovered; everything else about an engine is one at a time.
+    lanes: verb === 'push-graph' ? [`graph:${engine}`] : [engineLane(engine)],
+    shares: [],
+  };
+}

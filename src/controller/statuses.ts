@@ -1,0 +1,179 @@
+/** What the controller observes of each policy object: `status/<kind>/<name>`, and the states of engines. Pure. */
+import type { CloudStatus } from '../policy/cloud.ts';
+import type { EngineGroupStatus } from '../policy/engine-group.ts';
+import type { PoolStatus } from '../policy/pool.ts';
+import type { VirtualServiceStatus } from '../policy/virtual-service.ts';
+import type { HealthReport } from '../state/shared.ts';
+import { type Actual, isForwarding } from './actual.ts';
+import type { Desired, Member, WantedEngine } from './desired.ts';
+import { hostKey } from './world.ts';
+
+export type EngineState = 'deploying' | 'enrolling' | 'ready' | 'silent' | 'bypassed' | 'held';
+export type Health = { health: 'up' | 'down' | 'unknown'; reason: string };
+
+/** By store key. */
+export function compileStatuses(
+  desired: Desired,
+  actual: Actual,
+  health: (pool: string) => HealthReport | null,
+): Map<string, unknown> {
+  const statuses = new Map<string, unknown>();
+  const say = (kind: string, name: string): string =>
+    [
+      ...new Set(
+        desired.shortcomings.filter((s) => s.kind === kind && s.name === name).map((s) => s.message),
+      ),
+    ].join('; ');
+  for (const name of desired.policies.clouds.keys()) {
+    statuses.set(`status/cloud/${name}`, cloudStatus(name, actual));
+  }
+  for (const name of desired.policies.groups.keys()) {
+    const engines = [...desired.engines.values()].filter((engine) => engine.group === name);
+    const status: EngineGroupStatus = {
+      engines: engines.length,
+      ready: engines.filter((engine) => actual.engines.get(engine.id)?.isReady === true).length,
+      message: say('engine-group', name),
+    };
+    statuses.set(`status/engine-group/${name}`, status);
+  }
+  for (const [name, ids] of desired.pools) {
+    const report = health(name);
+    const members = ids.flatMap((id): PoolStatus['members'] => {
+      const member = desired.members.get(id);
+      return member
+        ? [{ vm: member.vm.name, host: member.host.name, ...memberHealth(name, member, desired, report) }]
+        : [];
+    });
+    const message =
+      say('pool', name) ||
+      (members.length === 0 ? 'no VM that is powered on fulfils its selector' : '') ||
+      (desired.usedPools.has(name) ? '' : 'no enabled virtual service uses it');
+    statuses.set(`status/pool/${name}`, {
+      members,
+      monitor: report?.monitor ?? null,
+      message,
+    } satisfies PoolStatus);
+  }
+  for (const name of desired.policies.services.keys()) {
+    statuses.set(
+      `status/virtual-service/${name}`,
+      serviceStatus(name, desired, actual, say('virtual-service', name)),
+    );
+  }
+  for (const { kind, name, message } of desired.policies.unreadable) {
+    statuses.set(`status/${kind}/${name}`, { message });
+  }
+  return statuses;
+}
+
+/** A member's health as its pool's monitor sees it. */
+export function memberHealth(
+  pool: string,
+  member: Member,
+  desired: Desired,
+  report: HealthReport | null,
+): Health {
+  if (desired.policies.pools.get(pool)?.healthMonitors.length === 0) {
+    return { health: 'up', reason: 'the pool has no health monitor' };
+  }
+  const verdict = report?.members[member.id];
+  if (!verdict) return { health: 'unknown', reason: 'no engine has probed it yet' };
+  return { health: verdict.isUp ? 'up' : 'down', reason: verdict.reason };
+}
+
+/** What an engine is doing, in the words of the API. */
+export function engineState(engine: WantedEngine, desired: Desired, actual: Actual): EngineState {
+  const state = actual.engines.get(engine.id);
+  const isInLine = [...desired.interceptions].some(
+    ([id, wanted]) => wanted === engine.id && actual.world.nics.get(id)?.isOnShadow === true,
+  );
+  const isClosed = desired.policies.groups.get(engine.group)?.failMode === 'closed';
+  switch (state?.verdict) {
+    case 'alive':
+      return 'ready';
+    case 'headless':
+      return 'silent';
+    case 'silent':
+      return isInLine ? (isClosed ? 'held' : 'silent') : 'bypassed';
+    case 'starting':
+      return isInLine && isClosed ? 'held' : 'enrolling';
+    default:
+      return isInLine && isClosed ? 'held' : 'deploying';
+  }
+}
+
+/** Whether a member's traffic passes an engine now. */
+export function isIntercepted(member: Member, desired: Desired, actual: Actual): boolean {
+  const engine = desired.interceptions.get(member.id);
+  return engine !== undefined && member.isOnShadow && isForwarding(actual.engines.get(engine));
+}
+
+/** What a service is doing; `message` says what keeps it from serving. */
+export function serviceStatus(
+  name: string,
+  desired: Desired,
+  actual: Actual,
+  shortcoming: string,
+): VirtualServiceStatus {
+  const spec = desired.policies.services.get(name);
+  if (!spec?.isEnabled) return { state: 'disabled', engines: [], message: '' };
+  const concerned = [...desired.engines.values()].filter((engine) => engine.services.includes(name));
+  const engines = concerned.map((engine) => ({
+    engine: engine.id,
+    host: engine.hostName,
+    graphRevision: actual.engines.get(engine.id)?.graphRevision ?? 0,
+    state: engineState(engine, desired, actual),
+  }));
+  const broken = engines.filter(
+    ({ state }) => state === 'silent' || state === 'bypassed' || state === 'held',
+  );
+  const waiting: string[] = [];
+  for (const engine of concerned) {
+    const state = actual.engines.get(engine.id);
+    if (state?.verdict !== 'alive') continue;
+    const isKnown = state.acknowledged?.services.some((service) => service.name === name) ?? false;
+    if (!isKnown) waiting.push(`engine ${engine.id} has not taken the service yet`);
+  }
+  const pending = pendingMembers(name, desired, actual);
+  const noMembers = spec.tiers.filter((tier) => (desired.pools.get(tier.pool) ?? []).length === 0);
+  const reasons = [
+    shortcoming,
+    ...noMembers.map((tier) => `pool ${tier.pool} of tier ${tier.name} has no member`),
+    ...broken.map(
+      ({ engine, state }) => `engine ${engine} is ${state}: ${actual.engines.get(engine)?.reason ?? ''}`,
+    ),
+  ].filter((reason) => reason !== '');
+  const unready = engines.filter(({ state }) => state === 'deploying' || state === 'enrolling');
+  const progress = [
+    ...unready.map(({ engine, state }) => `engine ${engine} is ${state}`),
+    ...waiting,
+    ...(pending > 0 ? [`${pending} members are not in line yet`] : []),
+  ];
+  const state = reasons.length > 0 ? 'degraded' : progress.length > 0 ? 'deploying' : 'serving';
+  return { state, engines, message: [...reasons, ...progress].join('; ') };
+}
+
+function pendingMembers(service: string, desired: Desired, actual: Actual): number {
+  let count = 0;
+  for (const tier of desired.policies.services.get(service)?.tiers ?? []) {
+    for (const id of desired.pools.get(tier.pool) ?? []) {
+      const member = desired.members.get(id);
+      if (member && desired.interceptions.has(id) && !isIntercepted(member, desired, actual)) count++;
+    }
+  }
+  return count;
+}
+
+function cloudStatus(name: string, actual: Actual): CloudStatus {
+  const failure = actual.unreachable.get(name);
+  let hosts = 0;
+  for (const key of actual.world.hosts.keys()) if (key.startsWith(hostKey(name, ''))) hosts++;
+  const vms = new Set<string>();
+  for (const nic of actual.world.nics.values()) if (nic.cloud === name) vms.add(nic.vm.id);
+  return {
+    state: failure === undefined && actual.world.clouds.has(name) ? 'connected' : 'unreachable',
+    message: failure ?? '',
+    hosts,
+    vms: vms.size,
+  };
+}

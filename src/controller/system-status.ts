@@ -1,0 +1,176 @@
+/** The whole system at a glance, from what the controller observed last. Pure. */
+import { hopsBetween } from '../hypervisor/topology.ts';
+import type { EngineStatus, MemberStatus, SystemStatus } from '../policy/answers.ts';
+import type { ConnectionReport, EngineReport, HealthReport } from '../state/shared.ts';
+import type { Actual } from './actual.ts';
+import type { Desired, Member } from './desired.ts';
+import type { Operation } from './journal.ts';
+import { compileStatuses, engineState, isIntercepted, memberHealth } from './statuses.ts';
+import type { Step } from './step.ts';
+import { hostKey } from './world.ts';
+
+export interface SystemFacts {
+  controller: SystemStatus['controller'];
+  desired: Desired;
+  actual: Actual;
+  operations: readonly Operation[];
+  /** Steps under way and steps that wait, as last planned. */
+  running: readonly Step[];
+  planned: readonly Step[];
+  report(engine: string): EngineReport | null;
+  wantedRevision(engine: string): number;
+  health(pool: string): HealthReport | null;
+  connections: ReadonlyMap<string, ConnectionReport>;
+}
+
+export function compileSystemStatus(facts: SystemFacts): SystemStatus {
+  const { desired, actual } = facts;
+  const statuses = compileStatuses(desired, actual, facts.health);
+  const engineOn = new Map([...desired.engines.values()].map((e) => [hostKey(e.cloud, e.host), e.id]));
+  const vms = new Map<string, Set<string>>();
+  for (const nic of actual.world.nics.values()) {
+    const key = hostKey(nic.cloud, nic.host.id);
+    vms.set(key, (vms.get(key) ?? new Set()).add(nic.vm.id));
+  }
+  return {
+    controller: facts.controller,
+    clouds: [...desired.policies.clouds.keys()].map((name) => {
+      const status = statuses.get(`status/cloud/${name}`) as { state: string; message: string };
+      return { name, state: status.state, message: status.message };
+    }),
+    hosts: [...actual.world.hosts].map(([key, { cloud, host }]) => ({
+      name: host.name,
+      cloud,
+      isConnected: host.isConnected,
+      vms: vms.get(key)?.size ?? 0,
+      engine: engineOn.get(key) ?? null,
+    })),
+    engines: [...desired.engines.keys()].map((id) => engineStatus(id, facts)),
+    services: [...desired.policies.services].map(([name, spec]) => {
+      const status = statuses.get(`status/virtual-service/${name}`) as { state: string; message: string };
+      return {
+        name,
+        state: status.state,
+        addresses: [...new Set(spec.tiers.flatMap((tier) => tier.addresses))],
+        message: status.message,
+      };
+    }),
+    members: memberStatuses(facts),
+    operations: operations(facts),
+  };
+}
+
+/** C: what the member's own engine counts, and what others sent to it where none stands beside it. */
+export function connectionsOf(member: string, reports: ReadonlyMap<string, ConnectionReport>): number {
+  let count = 0;
+  for (const report of reports.values()) count += (report.local[member] ?? 0) + (report.sent[member] ?? 0);
+  return count;
+}
+
+function engineStatus(id: string, facts: SystemFacts): EngineStatus {
+  const { desired, actual } = facts;
+  const engine = desired.engines.get(id);
+  const state = actual.engines.get(id);
+  const report = facts.report(id);
+  let receivedPackets = 0;
+  let sentPackets = 0;
+  for (const port of Object.values(report?.ports ?? {})) {
+    receivedPackets += port.receivedPackets;
+    sentPackets += port.sentPackets;
+  }
+  const current = facts.running.find((step) => 'engine' in step && step.engine === id && step.cloud !== null);
+  return {
+    id,
+    host: engine?.hostName ?? '',
+    group: engine?.group ?? '',
+    state: engine ? engineState(engine, desired, actual) : 'deploying',
+    message: report?.graphError ?? current?.reason ?? state?.reason ?? '',
+    datapath: report?.datapath ?? '',
+    graphRevision: report?.graphRevision ?? 0,
+    wantedRevision: facts.wantedRevision(id),
+    flows: report?.flows ?? 0,
+    newFlows: report?.newFlows ?? 0,
+    receivedPackets,
+    sentPackets,
+    drops: report?.drops ?? {},
+  };
+}
+
+function memberStatuses(facts: SystemFacts): MemberStatus[] {
+  const { desired, actual } = facts;
+  const carriers = poolCarriers(desired);
+  const members: MemberStatus[] = [];
+  for (const [pool, ids] of desired.pools) {
+    if (!desired.usedPools.has(pool)) continue;
+    const report = facts.health(pool);
+    for (const id of ids) {
+      const member = desired.members.get(id);
+      if (!member) continue;
+      const connections = connectionsOf(id, facts.connections);
+      const views: MemberStatus['views'] = {};
+      for (const engine of carriers.get(pool) ?? []) {
+        const hops = hopsFrom(engine, member, desired, actual);
+        views[engine] = { hops, load: connections * (1 + hops) };
+      }
+      members.push({
+        member: id,
+        vm: member.vm.name,
+        host: member.host.name,
+        pool,
+        ...memberHealth(pool, member, desired, report),
+        isIntercepted: isIntercepted(member, desired, actual),
+        connections,
+        views,
+      });
+    }
+  }
+  return members;
+}
+
+function poolCarriers(desired: Desired): Map<string, Set<string>> {
+  const carriers = new Map<string, Set<string>>();
+  for (const engine of desired.engines.values()) {
+    for (const service of engine.services) {
+      for (const tier of desired.policies.services.get(service)?.tiers ?? []) {
+        carriers.set(tier.pool, (carriers.get(tier.pool) ?? new Set()).add(engine.id));
+      }
+    }
+  }
+  return carriers;
+}
+
+function hopsFrom(engineId: string, member: Member, desired: Desired, actual: Actual): number {
+  const engine = desired.engines.get(engineId);
+  if (!engine) return 0;
+  if (engine.cloud === member.cloud && engine.host === member.host.id) return 0;
+  const path = actual.world.hosts.get(hostKey(engine.cloud, engine.host))?.host.uplinkPath ?? [];
+  return hopsBetween(path, member.host.uplinkPath);
+}
+
+function operations(facts: SystemFacts): SystemStatus['operations'] {
+  const running = new Set(facts.running.map((step) => step.id));
+  const failed = facts.operations
+    .filter((operation) => operation.state === 'failed' && !running.has(operation.id))
+    .map(({ step, object, attempts, message }) => ({ step, object, state: 'retrying', attempts, message }));
+  const attempts = new Map(facts.operations.map((operation) => [operation.id, operation]));
+  const named = new Set(facts.operations.filter((o) => o.state === 'failed').map((o) => o.id));
+  return [
+    ...facts.running.map((step) => ({
+      step: step.step,
+      object: step.object,
+      state: 'performing',
+      attempts: attempts.get(step.id)?.attempts ?? 0,
+      message: step.reason,
+    })),
+    ...failed,
+    ...facts.planned
+      .filter((step) => step.blockedBy !== null && !named.has(step.id) && !running.has(step.id))
+      .map((step) => ({
+        step: step.step,
+        object: step.object,
+        state: 'waiting',
+        attempts: 0,
+        message: step.blockedBy ?? '',
+      })),
+  ];
+}
