@@ -4,7 +4,14 @@
  * Keys in the store: `pki/ca` certificate and private key; `pki/token/<SHA-256 of the token>` whom it enrols, until
  * when, and which key used it; `pki/engine/<id>` the generation below which the engine's certificates are refused.
  */
-import { createHash, createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  X509Certificate,
+} from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isWeftError, WeftError } from '../policy/errors.ts';
@@ -268,7 +275,13 @@ class StoredAuthority implements Authority {
     const key: KeyObject = await generateKey(2048);
     const now = this.#now();
     return {
-      certificate: buildServerCertificate(this.#issuer, key, this.#serverNames, now, this.#serverLifeMs),
+      certificate: buildServerCertificate(
+        this.#issuer,
+        createPublicKey(key),
+        this.#serverNames,
+        now,
+        this.#serverLifeMs,
+      ),
       key: keyPem(key),
       ca: this.ca,
       expiresAt: now + this.#serverLifeMs,

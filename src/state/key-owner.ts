@@ -1,0 +1,48 @@
+/** Who may write a key of the shared state, and who may see it: the table in shared.ts, in code. */
+
+export type KeyOwner =
+  | { type: 'controller' }
+  | { type: 'engine'; engine: string }
+  /** Whoever holds the lease of the same name. */
+  | { type: 'lease' };
+
+/** The writer of a key. Keys outside the table are the controller's. */
+export function ownerOf(key: string): KeyOwner {
+  const parts = key.split('/');
+  switch (parts[0]) {
+    case 'engine':
+    case 'connections':
+      if (parts.length === 2) return { type: 'engine', engine: parts[1]! };
+      break;
+    case 'session':
+      if (parts.length === 4) return { type: 'engine', engine: parts[3]! };
+      break;
+    case 'health':
+      if (parts.length === 2) return { type: 'lease' };
+      break;
+  }
+  return { type: 'controller' };
+}
+
+/** Where what every engine may see stands. Besides it, an engine sees `graph/<itself>`. */
+const COMMON_PREFIXES = ['connections/', 'session/', 'health/'];
+
+/** True where every engine may see the key. */
+export function isCommon(key: string): boolean {
+  return COMMON_PREFIXES.some((prefix) => key.startsWith(prefix));
+}
+
+/** True where keys that every engine may see can stand under the prefix. */
+export function reachesCommon(prefix: string): boolean {
+  return COMMON_PREFIXES.some((common) => prefix.startsWith(common) || common.startsWith(prefix));
+}
+
+/** The key that only `engine` may see. */
+export function graphKey(engine: string): string {
+  return `graph/${engine}`;
+}
+
+/** True for leases that engines may ask for. */
+export function isEngineLease(key: string): boolean {
+  return ownerOf(key).type === 'lease';
+}
