@@ -11,8 +11,17 @@ export type ToDataplane =
   | { type: 'connections'; engine: string; report: ConnectionReport | null }
   /** Verdicts on members; one that is not named counts as up. */
   | { type: 'health'; pool: string; members: Record<string, boolean> }
-  /** A session learned from another engine, or null where it ended. `client` is canonical address text. */
-  | { type: 'session'; service: string; client: string; session: { member: string; time: number } | null }
+  /**
+   * A session learned from another engine, or null where it ended. `client` is canonical address text, `service` a
+   * session scope (balance/session-map.ts): the service's name, and `.<tier>` behind its first tier.
+   */
+  | {
+      type: 'session';
+      service: string;
+      client: string;
+      /** `engine` is the one that wrote it: of equal times the greater id wins. */
+      session: { member: string; time: number; engine?: string } | null;
+    }
   | { type: 'request'; id: number; method: 'explain' | 'trace' | 'flows'; params: unknown }
   | { type: 'stop' };
 

@@ -3,9 +3,10 @@
  *
  * - A member beside this engine: what this engine sees. It is the single writer of that count.
  * - A member beside another engine: what that engine published, plus this engine's own choices that the published
- *   count cannot contain yet. The owner tells how many flows it ever received from this engine (`received`);
- *   choices are confirmed in the order they were made. Where `received` makes no progress for 2 s, and for any
- *   single choice after at most 4 s, the rest is forgotten: the SYN was lost or the member is dead.
+ *   count cannot contain yet. The owner tells how many flows it ever received from this engine (`received`).
+ *   Where that makes no progress for 2 s the rest is forgotten: the SYN was lost or the member is dead. Losses
+ *   amid steady arrivals show as choices of which some were outstanding all through a period of 2 s: these are
+ *   forgotten too, or lost SYNs would add up for ever.
  * - A member with no engine beside it: what all engines sent there, this one included.
  *
  * Only the present owner's count is ever used, so a member that changes engine is not counted twice.
@@ -49,9 +50,9 @@ export class ConnectionTable {
   private published = new Float64Array(0);
   /** The owner's `received` for this engine, as of its latest report; -1 before the first. */
   private confirmed = new Float64Array(0);
-  /** Own choices not confirmed yet: those since `markedAt`, and those of the period before. */
-  private recent = new Float64Array(0);
-  private older = new Float64Array(0);
+  /** Own choices not confirmed yet, and the fewest that there were since `markedAt`. */
+  private outstanding = new Float64Array(0);
+  private fewest = new Float64Array(0);
   private markedAt = new Float64Array(0);
   private progressAt = new Float64Array(0);
 
@@ -76,8 +77,8 @@ export class ConnectionTable {
       local: this.local,
       sent: this.sent,
       confirmed: this.confirmed,
-      recent: this.recent,
-      older: this.older,
+      outstanding: this.outstanding,
+      fewest: this.fewest,
       markedAt: this.markedAt,
       progressAt: this.progressAt,
       received: this.received,
@@ -93,8 +94,8 @@ export class ConnectionTable {
     this.sentByOthers = new Float64Array(count);
     this.published = new Float64Array(count);
     this.confirmed = new Float64Array(count).fill(-1);
-    this.recent = new Float64Array(count);
-    this.older = new Float64Array(count);
+    this.outstanding = new Float64Array(count);
+    this.fewest = new Float64Array(count);
     this.markedAt = new Float64Array(count);
     this.progressAt = new Float64Array(count);
     this.received = new Array<Float64Array | null>(count).fill(null);
@@ -116,8 +117,8 @@ export class ConnectionTable {
         // Choices that went to another engine's care cannot be confirmed by the new one.
         if (before.owners[old] === owner) {
           this.confirmed[index] = before.confirmed[old];
-          this.recent[index] = before.recent[old];
-          this.older[index] = before.older[old];
+          this.outstanding[index] = before.outstanding[old];
+          this.fewest[index] = before.fewest[old];
           this.markedAt[index] = before.markedAt[old];
           this.progressAt[index] = before.progressAt[old];
         }
@@ -182,14 +183,15 @@ export class ConnectionTable {
 
   /** This engine chose, for a new flow, a member beside another engine. */
   chose(member: number): void {
-    if (member < 0 || member >= this.recent.length) return;
+    if (member < 0 || member >= this.outstanding.length) return;
     const now = this.nowMs();
-    this.age(member, now);
-    if (this.recent[member] + this.older[member] === 0) {
+    if (this.outstanding[member] > 0) this.age(member, now);
+    if (this.outstanding[member] === 0) {
       this.progressAt[member] = now;
       this.markedAt[member] = now;
+      this.fewest[member] = 0;
     }
-    this.recent[member]++;
+    this.outstanding[member]++;
   }
 
   /** Another engine's latest report, or null when that engine is gone. */
@@ -225,8 +227,8 @@ export class ConnectionTable {
       case OWN_ENGINE:
         return this.local[member];
       case OTHER_ENGINE:
-        if (this.recent[member] + this.older[member] > 0) this.age(member, this.nowMs());
-        return this.published[member] + this.recent[member] + this.older[member];
+        if (this.outstanding[member] > 0) this.age(member, this.nowMs());
+        return this.published[member] + this.outstanding[member];
       case NO_ENGINE:
         return this.sentByOthers[member] + this.sent[member];
       default:
@@ -279,22 +281,17 @@ export class ConnectionTable {
     const arrived = before < 0 || received < before ? received : received - before;
     if (arrived === 0) return;
     this.progressAt[member] = now;
-    const fromOlder = Math.min(arrived, this.older[member]);
-    this.older[member] -= fromOlder;
-    this.recent[member] = Math.max(0, this.recent[member] - (arrived - fromOlder));
+    this.outstanding[member] = Math.max(0, this.outstanding[member] - arrived);
+    this.fewest[member] = Math.min(this.fewest[member], this.outstanding[member]);
   }
 
   /** Forgets choices of which nothing was heard. */
   private age(member: number, now: number): void {
     if (now - this.progressAt[member] >= CHOICE_PATIENCE_MS) {
-      this.recent[member] = 0;
-      this.older[member] = 0;
-      return;
-    }
-    // Single losses among steady arrivals: what was chosen a whole period ago and is still unconfirmed is lost.
-    if (now - this.markedAt[member] >= CHOICE_PATIENCE_MS) {
-      this.older[member] = this.recent[member];
-      this.recent[member] = 0;
+      this.outstanding[member] = 0;
+    } else if (now - this.markedAt[member] >= CHOICE_PATIENCE_MS) {
+      this.outstanding[member] -= this.fewest[member];
+      this.fewest[member] = this.outstanding[member];
       this.markedAt[member] = now;
     }
   }
