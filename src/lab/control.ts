@@ -39,5 +39,5 @@ export function healFault(session: LabSession, id: string | null, signal: AbortS
 
 /** SIGKILL to everything in the VM, by id. */
 export async function killVm(session: LabSession, vm: string, signal: AbortSignal): Promise<void> {
-  await session.call('POST', `/vms/${encodeURIComponent(vm)}/kill`, signal);
+  await session.call('POST', `/vms/${encodeURIComponent(vm)}/kill`, signal, {});
 }

@@ -55,12 +55,6 @@ export function managementAddress(station: number): string {
   return `192.0.2.${station}`;
 }
 
-/** The station of a VM's NIC, or null where it has no address of the lab's plan. */
-export function stationOf(addresses: readonly string[]): number | null {
-  const match = /^(?:10\.77\.0|192\.0\.2)\.(\d+)$/.exec(addresses[0] ?? '');
-  return match ? Number(match[1]) : null;
-}
-
 /** Locally administered; `57` is a W. */
 export function macOf(vmNumber: number, nicNumber: number): string {
   const byte = (value: number) => (value & 0xff).toString(16).padStart(2, '0');

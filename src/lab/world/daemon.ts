@@ -82,10 +82,11 @@ export async function serveLab(options: DatacenterOptions): Promise<LabDaemon> {
 
 function routes(datacenter: Datacenter, gateway: Gateway, ended: AbortSignal): FastifyInstance {
   const server = fastify({ forceCloseConnections: true, bodyLimit: 1 << 20 });
-  server.setErrorHandler((error, _request, reply) => {
-    const known = isWeftError(error) ? error : new WeftError('ERR_INTERNAL', (error as Error).message);
-    if (!isWeftError(error)) console.error(error);
-    void reply.code(ERROR_CODES[known.code].status).send({ code: known.code, message: known.message });
+  server.setErrorHandler((error, request, reply) => {
+    if (request.raw.socket.destroyed) return; // Whoever asked has hung up; nobody is told.
+    const { code, message } = asWeftError(error);
+    if (code === 'ERR_INTERNAL') console.error(error);
+    void reply.code(ERROR_CODES[code].status).send({ code, message });
   });
   server.setNotFoundHandler((request, reply) =>
     reply
@@ -196,6 +197,13 @@ function routes(datacenter: Datacenter, gateway: Gateway, ended: AbortSignal): F
   server.delete('/faults', async () => datacenter.heal(null));
   server.delete('/faults/:id', async (request) => datacenter.heal(at(request, 'id')));
   return server;
+}
+
+function asWeftError(error: unknown): WeftError {
+  if (isWeftError(error)) return error;
+  const { message, statusCode } = error as Error & { statusCode?: number };
+  const isCallersFault = statusCode !== undefined && statusCode < 500;
+  return new WeftError(isCallersFault ? 'ERR_BODY_INVALID' : 'ERR_INTERNAL', message, { cause: error });
 }
 
 /** The request's body in the shape wanted. Throws ERR_HYPERVISOR_REFUSED, which says what is wrong. */

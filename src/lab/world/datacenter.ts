@@ -3,7 +3,7 @@
  * crash. One operation at a time; each takes milliseconds. Knows nothing of HTTP (daemon.ts) and nothing of Weft's
  * controller.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import type {
   CloneSpec,
   EngineSpec,
@@ -14,41 +14,30 @@ import type {
 } from '../../hypervisor/platform.ts';
 import { WeftError } from '../../policy/errors.ts';
 import {
-  APPLICATION_FOLDER,
-  APPLICATION_TAGS,
-  APPLICATION_VMS,
   CLONE_STATIONS,
   ENGINE_FOLDER,
   ENGINE_STATIONS,
   HOSTS,
-  MANAGEMENT_SEGMENT,
-  macOf,
   managementAddress,
-  PRODUCTION_SEGMENT,
   productionAddresses,
-  SPINE,
-  stationOf,
 } from './blueprint.ts';
-import { buildFabric, newBridge, UPLINK } from './fabric.ts';
-import { type Fault, type FaultSpec, isReplacedBy, isSameLink, type Link } from './faults.ts';
-import { bootGuest, buildGuest, discardGuestFiles, razeGuest, writeGuestFiles } from './guest.ts';
+import { buildFabric, newBridge } from './fabric.ts';
+import { type Fault, type FaultSpec, isReplacedBy } from './faults.ts';
+import { discardGuestFiles, writeGuestFiles } from './guest.ts';
 import { ip } from './iproute.ts';
-import { LoadMeter } from './load-meter.ts';
+import { Machines } from './machines.ts';
 import { existingNamespaces, labPaths, namespaceOf } from './names.ts';
-import { isAlive, type ProcessRef, pidsIn, refOf, signalPid } from './process.ts';
+import { type NewVm, newRecord, newVm, viewOf } from './new-record.ts';
+import { type ProcessRef, pidsIn, signalPid } from './process.ts';
 import {
   type HostRecord,
   type LabRecord,
   type NicRecord,
-  portOf,
   readRecord,
   type VmRecord,
   writeRecord,
 } from './record.ts';
-import { joinSegment, pullCables, rerouteCables, setLink } from './switch-port.ts';
 
-/** How often VMs that an earlier daemon started are looked after; those started by this one report themselves. */
-const ADOPTED_POLL_MS = 200;
 /** Names that namespaces of the lab itself have. */
 const RESERVED_NAMES = new Set(['phys', 'mgmt', 'client', ...HOSTS.map((host) => host.id)]);
 
@@ -61,16 +50,12 @@ export interface DatacenterOptions {
 export class Datacenter {
   readonly lab: string;
   readonly record: LabRecord;
-  readonly #options: DatacenterOptions;
   /** Cursors of an earlier daemon are not ours, so they resolve at once. */
   readonly #epoch = `${process.pid.toString(36)}.${Date.now().toString(36)}`;
   #version = 1;
   #last: Promise<unknown> = Promise.resolve();
   readonly #watchers = new Set<() => void>();
-  readonly #meter = new LoadMeter();
-  readonly #timers: NodeJS.Timeout[] = [];
-  /** Pids whose end is reported by their ChildProcess. */
-  readonly #ownPids = new Set<number>();
+  readonly #machines: Machines;
   #isClosed = false;
 
   /** Builds the lab, or takes over the one that an earlier daemon left. Throws ERR_KERNEL, ERR_LAB. */
@@ -79,14 +64,14 @@ export class Datacenter {
     const datacenter = new Datacenter(options, present ?? newRecord(options.lab));
     if (present) await datacenter.#adopt();
     else await datacenter.#build();
-    datacenter.#start();
+    datacenter.#machines.start();
     return datacenter;
   }
 
   private constructor(options: DatacenterOptions, record: LabRecord) {
-    this.#options = options;
     this.lab = options.lab;
     this.record = record;
+    this.#machines = new Machines(record, options.engineProgram, (vm, ref) => void this.#crashed(vm, ref));
   }
 
   // What there is.
@@ -128,9 +113,7 @@ export class Datacenter {
   }
 
   stats(vms: readonly string[]): VmStats[] {
-    return this.record.vms
-      .filter((vm) => vms.includes(vm.id))
-      .flatMap((vm) => this.#meter.measure(vm.id, vm.process) ?? []);
+    return this.#machines.stats(vms);
   }
 
   // Segments.
@@ -186,9 +169,9 @@ export class Datacenter {
     return this.#exclusively(async () => {
       const vm = this.#vm(vmId);
       const nic = this.#nic(vm, nicId);
-      const segment = this.#segment(vm.host, segmentName);
+      this.#segment(vm.host, segmentName);
       if (nic.segment === segmentName) return;
-      if (vm.process) await joinSegment(this.lab, vm, nic, segment);
+      if (vm.process) await this.#machines.join(vm, nic, segmentName);
       nic.segment = segmentName;
       this.#changed();
     });
@@ -215,7 +198,7 @@ export class Datacenter {
       this.#host(spec.host);
       this.#requireFreeName(spec.engine);
       for (const segment of Object.values(spec.segments)) this.#segment(spec.host, segment);
-      const station = this.#freeStation(ENGINE_STATIONS, 'management');
+      const station = this.#freeStation(ENGINE_STATIONS, managementAddress, 'management');
       const vm = this.#add({
         name: spec.engine,
         host: spec.host,
@@ -274,7 +257,11 @@ export class Datacenter {
           const segment = this.#segment(source.host, nic.segment);
           const name = segment.shadows ?? segment.name;
           this.#segment(clone.host, name);
-          const station = this.#freeStation(CLONE_STATIONS, 'production');
+          const station = this.#freeStation(
+            CLONE_STATIONS,
+            (one) => productionAddresses(one)[0]!,
+            'production',
+          );
           return { id: nic.id, segment: name, addresses: productionAddresses(station) };
         }),
       });
@@ -296,22 +283,15 @@ export class Datacenter {
       const vm = this.#vm(id);
       this.#host(toHost);
       if (vm.host === toHost) return;
-      const segments = vm.nics.map((nic) => {
-        const segment = this.#findSegment(toHost, nic.segment);
-        if (segment) return segment;
+      const missing = vm.nics.find((nic) => !this.#findSegment(toHost, nic.segment));
+      if (missing) {
         throw refused(
-          `host ${toHost} has no segment ${nic.segment}, which ${vm.name}/${nic.id} is on; make it there first`,
+          `host ${toHost} has no segment ${missing.segment}, which ${vm.name}/${missing.id} is on; make it there first`,
         );
-      });
-      if (vm.process) await rerouteCables(this.lab, vm, toHost);
+      }
+      if (vm.process) await this.#machines.move(vm, toHost);
       vm.host = toHost;
       writeGuestFiles(this.lab, vm);
-      if (vm.process) {
-        for (const nic of vm.nics) await this.#refreshLink({ vm: vm.id, nic: nic.id });
-        for (const [index, nic] of vm.nics.entries()) {
-          await joinSegment(this.lab, vm, nic, segments[index]!);
-        }
-      }
       this.#changed();
     });
   }
@@ -340,7 +320,7 @@ export class Datacenter {
       this.#dropFaults((fault) => isReplacedBy(fault, spec));
       const fault: Fault = { ...spec, id: `fault-${this.record.nextFault++}` };
       this.record.faults.push(fault);
-      if ('link' in spec) await this.#refreshLink(spec.link);
+      if ('link' in spec) await this.#machines.refreshLink(spec.link);
       this.#save();
       return fault;
     });
@@ -353,7 +333,7 @@ export class Datacenter {
       if (id !== null && healed.length === 0) throw notFound(`there is no fault ${id}`);
       this.#dropFaults((fault) => healed.includes(fault));
       for (const fault of healed) {
-        if ('link' in fault) await this.#refreshLink(fault.link);
+        if ('link' in fault) await this.#machines.refreshLink(fault.link);
         const vm = fault.kind === 'hang' ? this.record.vms.find((one) => one.id === fault.vm) : undefined;
         if (vm) for (const pid of pidsIn(namespaceOf(this.lab, vm.name))) signalPid(pid, 'SIGCONT');
       }
@@ -371,7 +351,7 @@ export class Datacenter {
   /** Stops looking after the VMs; they go on. */
   close(): void {
     this.#isClosed = true;
-    for (const timer of this.#timers) clearInterval(timer);
+    this.#machines.stop();
     for (const wake of [...this.#watchers]) wake();
   }
 
@@ -397,8 +377,7 @@ export class Datacenter {
     }
     for (const vm of this.record.vms) {
       try {
-        if (!vm.process || !isAlive(vm.process)) throw new WeftError('ERR_LAB', 'off');
-        for (const nic of vm.nics) await joinSegment(this.lab, vm, nic, this.#segment(vm.host, nic.segment));
+        await this.#machines.takeOver(vm);
       } catch {
         await this.#powerOff(vm);
       }
@@ -406,53 +385,19 @@ export class Datacenter {
     this.#save();
   }
 
-  #start(): void {
-    const look = setInterval(() => {
-      for (const vm of this.record.vms) {
-        const ref = vm.process;
-        if (ref && !this.#ownPids.has(ref.pid) && !isAlive(ref)) void this.#crashed(vm, ref);
-      }
-    }, ADOPTED_POLL_MS);
-    const meter = setInterval(() => {
-      for (const vm of this.record.vms) this.#meter.sample(vm.id, vm.process);
-    }, LoadMeter.PERIOD_MS);
-    this.#timers.push(look, meter);
-    for (const timer of this.#timers) timer.unref();
+  #dropFaults(isGone: (fault: Fault) => boolean): void {
+    this.record.faults = this.record.faults.filter((fault) => !isGone(fault));
   }
 
   async #powerOn(vm: VmRecord): Promise<void> {
-    try {
-      if (existsSync(`/run/netns/${namespaceOf(this.lab, vm.name)}`)) await this.#dismantle(vm);
-      await buildGuest(this.lab, vm);
-      for (const nic of vm.nics) {
-        await this.#refreshLink({ vm: vm.id, nic: nic.id }, true);
-        await joinSegment(this.lab, vm, nic, this.#segment(vm.host, nic.segment));
-      }
-      const child = bootGuest(this.lab, vm, this.#options.engineProgram);
-      const ref = refOf(child.pid);
-      vm.process = ref;
-      this.#ownPids.add(ref.pid);
-      child.once('exit', () => {
-        this.#ownPids.delete(ref.pid);
-        void this.#crashed(vm, ref);
-      });
-    } catch (error) {
-      await this.#dismantle(vm);
-      throw error;
-    }
+    await this.#machines.powerOn(vm);
     this.#changed();
   }
 
   async #powerOff(vm: VmRecord): Promise<void> {
-    vm.process = null;
     this.#dropFaults((fault) => fault.kind === 'hang' && fault.vm === vm.id);
-    await this.#dismantle(vm);
+    await this.#machines.powerOff(vm);
     this.#changed();
-  }
-
-  async #dismantle(vm: VmRecord): Promise<void> {
-    await pullCables(this.lab, vm);
-    await razeGuest(this.lab, vm);
   }
 
   /** The guest ended by itself, or something killed it. */
@@ -463,36 +408,22 @@ export class Datacenter {
     }).catch((error: unknown) => console.error(`VM ${vm.name} crashed and cannot be cleared away:`, error));
   }
 
-  /** Makes a link as its faults say. A VM that is off has no link, unless it is just being built. */
-  async #refreshLink(link: Link, isBooting = false): Promise<void> {
-    const faults = this.record.faults.filter((fault) => 'link' in fault && isSameLink(fault.link, link));
-    const lossPercent = faults.reduce((sum, fault) => (fault.kind === 'lose' ? fault.percent : sum), 0);
-    const state = { isCut: faults.some((fault) => fault.kind === 'cut'), lossPercent };
-    if ('host' in link) return setLink(namespaceOf(this.lab, link.host), UPLINK, state);
-    const vm = this.#vm(link.vm);
-    if (!vm.process && !isBooting) return;
-    await setLink(namespaceOf(this.lab, vm.host), portOf(vm, this.#nic(vm, link.nic)), state);
-  }
-
-  #dropFaults(isGone: (fault: Fault) => boolean): void {
-    this.record.faults = this.record.faults.filter((fault) => !isGone(fault));
-  }
-
-  #add(
-    vm: Omit<VmRecord, 'id' | 'number' | 'process' | 'nics'> & {
-      nics: Pick<NicRecord, 'id' | 'segment' | 'addresses'>[];
-    },
-  ): VmRecord {
+  #add(vm: NewVm): VmRecord {
     const added = newVm(this.record, vm);
     // On disk before it is in the world, so that a daemon that is killed in between finds it.
     this.#save();
     return added;
   }
 
-  #freeStation(range: { first: number; last: number }, network: string): number {
-    const taken = new Set(this.record.vms.flatMap((vm) => vm.nics.map((nic) => stationOf(nic.addresses))));
+  /** The first station of a network whose address nobody has. */
+  #freeStation(
+    range: { first: number; last: number },
+    addressOf: (station: number) => string,
+    network: string,
+  ): number {
+    const taken = new Set(this.record.vms.flatMap((vm) => vm.nics.flatMap((nic) => nic.addresses)));
     for (let station = range.first; station <= range.last; station++) {
-      if (!taken.has(station)) return station;
+      if (!taken.has(addressOf(station))) return station;
     }
     throw refused(`the ${network} network of lab ${this.lab} has no address left`);
   }
@@ -550,78 +481,6 @@ export class Datacenter {
     this.#last = result.catch(() => {});
     return result;
   }
-}
-
-function newRecord(lab: string): LabRecord {
-  const record: LabRecord = {
-    lab,
-    nextVm: 1,
-    nextFault: 1,
-    hosts: HOSTS.map((host) => ({
-      id: host.id,
-      uplinkPath: [SPINE, host.rack],
-      segments: [
-        { name: PRODUCTION_SEGMENT, role: 'production', shadows: null },
-        { name: MANAGEMENT_SEGMENT, role: 'management', shadows: null },
-      ],
-    })),
-    vms: [],
-    faults: [],
-    gateway: null,
-  };
-  for (const { name, host, station } of APPLICATION_VMS) {
-    newVm(record, {
-      name,
-      host,
-      folder: APPLICATION_FOLDER,
-      tags: [...APPLICATION_TAGS],
-      engine: null,
-      clonedFrom: null,
-      nics: [{ id: 'eth0', segment: PRODUCTION_SEGMENT, addresses: productionAddresses(station) }],
-    });
-  }
-  return record;
-}
-
-function newVm(
-  record: LabRecord,
-  vm: Omit<VmRecord, 'id' | 'number' | 'process' | 'nics'> & {
-    nics: Pick<NicRecord, 'id' | 'segment' | 'addresses'>[];
-  },
-): VmRecord {
-  const number = record.nextVm++;
-  const added: VmRecord = {
-    ...vm,
-    id: `vm-${number}`,
-    number,
-    process: null,
-    nics: vm.nics.map((nic, index) => ({
-      ...nic,
-      mac: macOf(number, index),
-      isEnginePort: vm.engine !== null && nic.id !== 'mgmt',
-    })),
-  };
-  record.vms.push(added);
-  return added;
-}
-
-function viewOf(vm: VmRecord): Vm {
-  return {
-    id: vm.id,
-    name: vm.name,
-    host: vm.host,
-    power: vm.process ? 'on' : 'off',
-    folder: vm.folder,
-    tags: [...vm.tags],
-    engine: vm.engine?.id ?? null,
-    nics: vm.nics.map(({ id, mac, segment, addresses }) => ({
-      id,
-      mac,
-      segment,
-      isConnected: vm.process !== null,
-      addresses: [...addresses],
-    })),
-  };
 }
 
 function vmOf(fault: Fault): string | null {

@@ -4,7 +4,7 @@
  * between engine and hub.
  */
 import { spawn } from 'node:child_process';
-import { connect, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { WeftError } from '../../policy/errors.ts';
 import { GATEWAY } from './blueprint.ts';
@@ -26,8 +26,11 @@ export class Gateway {
 
   /** Starts to listen. Throws ERR_KERNEL. */
   async start(): Promise<void> {
-    this.#server = await listenIn(namespaceOf(this.#lab, 'mgmt'), GATEWAY.address, GATEWAY.port);
-    this.#server.on('connection', (socket) => this.#relay(socket));
+    const listener = await listenIn(namespaceOf(this.#lab, 'mgmt'), GATEWAY.address, GATEWAY.port);
+    // A side that has said all it wants to say still listens.
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#relay(socket));
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(listener, resolve));
+    this.#server = server;
   }
 
   /** Cuts what is connected: after the target has changed, everybody comes back to the new one. */
@@ -47,7 +50,7 @@ export class Gateway {
       near.destroy();
       return;
     }
-    const far = connect(target);
+    const far = connect({ ...target, allowHalfOpen: true });
     far.on('error', () => {});
     for (const socket of [near, far]) {
       socket.setNoDelay(true);

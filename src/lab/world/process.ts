@@ -15,6 +15,9 @@ import {
 import { WeftError } from '../../policy/errors.ts';
 import { namespaceFile } from './names.ts';
 
+/** How long a process may take to end once it was killed. */
+const KILL_TIMEOUT_MS = 10_000;
+
 export interface ProcessRef {
   pid: number;
   /** Clock ticks after boot, field 22 of /proc/pid/stat (proc(5)). */
@@ -133,29 +136,39 @@ export function signalPid(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Ends a process for good and waits until it is gone. Already gone: succeeds. */
+/** Ends a process for good and waits until it is gone. Already gone: succeeds. Throws ERR_KERNEL if it stays. */
 export async function killProcess(ref: ProcessRef): Promise<void> {
+  const deadline = performance.now() + KILL_TIMEOUT_MS;
   while (isAlive(ref)) {
     signalPid(ref.pid, 'SIGKILL');
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    await pauseUntil(deadline, `process ${ref.pid}`);
   }
 }
 
-/** Ends every process in a namespace, also those that appear meanwhile. Returns how many there were. */
+/** Ends every process in a namespace, also those that appear meanwhile. Returns how many there were. Throws ERR_KERNEL if one stays. */
 export async function killNamespace(namespace: string): Promise<number> {
-  const killed = new Set<number>();
+  const killed = new Map<number, ProcessRef>();
+  const deadline = performance.now() + KILL_TIMEOUT_MS;
   for (;;) {
-    const pids = pidsIn(namespace).filter((pid) => {
-      const state = readStat(pid)?.state;
-      return state !== undefined && state !== 'Z' && state !== 'X';
-    });
-    if (pids.length === 0) return killed.size;
-    for (const pid of pids) {
-      killed.add(pid);
+    for (const pid of pidsIn(namespace)) {
+      const stat = readStat(pid);
+      if (!stat || killed.get(pid)?.startTime === stat.startTime) continue;
+      killed.set(pid, { pid, startTime: stat.startTime });
       signalPid(pid, 'SIGKILL');
     }
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    // One that is ending has left its namespace already, but not yet let go of its files.
+    if (![...killed.values()].some(isAlive) && pidsIn(namespace).every((pid) => killed.has(pid))) {
+      return killed.size;
+    }
+    await pauseUntil(deadline, `a process in ${namespace}`);
   }
+}
+
+async function pauseUntil(deadline: number, what: string): Promise<void> {
+  if (performance.now() > deadline) {
+    throw new WeftError('ERR_KERNEL', `${what} does not end on SIGKILL; it is stuck in the kernel`);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 2));
 }
 
 /** Bytes received and sent on all NICs of the namespace that the process is in; loopback does not count. */

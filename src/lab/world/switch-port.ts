@@ -21,29 +21,48 @@ export async function layCable(lab: string, vm: VmRecord, nic: NicRecord): Promi
 
 /**
  * Puts a NIC's port on a segment of its host, from whichever it was on. Loses the packets of the time in which the
- * port is on neither, well under a millisecond. Then announces the MAC.
+ * port is on neither, well under a millisecond. Then announces the MAC. `enginePorts` are the engine ports that are
+ * on the segment already: the switch has learned the MAC behind them.
  */
 export async function joinSegment(
   lab: string,
   vm: VmRecord,
   nic: NicRecord,
   segment: Pick<Segment, 'name' | 'role'>,
+  enginePorts: readonly string[],
 ): Promise<void> {
   const host = namespaceOf(lab, vm.host);
   const port = portOf(vm, nic);
   const learning = nic.isEnginePort ? 'on' : 'off';
   const isolated = segment.role === 'shadow' && !nic.isEnginePort ? 'on' : 'off';
-  await ip(host, [
+  const move = [
     `link set ${port} master ${segment.name}`,
     `link set ${port} type bridge_slave learning ${learning} isolated ${isolated}`,
-  ]);
-  if (nic.isEnginePort) return;
-  // Leaving the old bridge took the entry there along; `replace` takes the MAC from a port that learned it here.
-  // Unknown unicast is flooded to the port until its MAC is known, so that nothing is lost in between.
-  await bridge(host, [
-    `fdb replace ${nic.mac} dev ${port} master static sticky`,
-    `link set dev ${port} flood off`,
-  ]);
+  ];
+  if (nic.isEnginePort) return ip(host, move);
+  // A MAC that the switch does not know is flooded, so it reaches the VM on either side of the move; what was learned
+  // behind the engine would lead past it for the milliseconds until the entry of the port itself is there.
+  for (const engine of enginePorts) {
+    await bridge(
+      host,
+      [`link set dev ${engine} learning off`, `fdb del ${nic.mac} dev ${engine} master`],
+      true,
+    );
+  }
+  try {
+    await ip(host, move);
+    // Leaving the old bridge took the entry there along. Flooding to the port ends when its MAC is known.
+    await bridge(host, [
+      `fdb replace ${nic.mac} dev ${port} master static sticky`,
+      `link set dev ${port} flood off`,
+    ]);
+  } finally {
+    await bridge(
+      host,
+      enginePorts.map((engine) => `link set dev ${engine} learning on`),
+      true,
+    );
+  }
   await announce(lab, vm, nic);
 }
 

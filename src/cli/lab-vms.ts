@@ -1,0 +1,96 @@
+/** `weft lab migrate`, `clone`, `power` and `exec`: what one does to VMs in a hypervisor's client. */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import type { Command } from 'commander';
+import { readLabStatus } from '../lab/control.ts';
+import { cloneVm, migrateVm, powerVm } from '../lab/vm.ts';
+import { existingNamespaces, namespaceFile, namespaceOf } from '../lab/world/names.ts';
+import { WeftError } from '../policy/errors.ts';
+import { labOption } from './lab-option.ts';
+import { requireRoot } from './lab-root.ts';
+import { findVm, withLab } from './lab-session.ts';
+
+/** Adds the verbs. */
+export function registerLabVms(lab: Command): void {
+  lab
+    .command('migrate')
+    .description('move a running VM to another host')
+    .argument('<vm>')
+    .argument('<host>')
+    .addOption(labOption())
+    .action(async (name: string, host: string, options: { lab: string }) => {
+      await withLab(options.lab, async (session, signal) => {
+        const vm = findVm(await readLabStatus(session, signal), name);
+        await migrateVm(session, vm.id, host, signal);
+        console.log(
+          vm.host === host ? `${vm.name} is on ${host}` : `${vm.name} moved from ${vm.host} to ${host}`,
+        );
+      });
+    });
+
+  lab
+    .command('clone')
+    .description('copy a VM under a new name, with addresses of its own, and switch the copy on')
+    .argument('<vm>')
+    .argument('<name>')
+    .argument('<host>')
+    .addOption(labOption())
+    .action(async (source: string, name: string, host: string, options: { lab: string }) => {
+      await withLab(options.lab, async (session, signal) => {
+        const vm = findVm(await readLabStatus(session, signal), source);
+        const made = await cloneVm(session, vm.id, { name, host }, () => {}, signal);
+        console.log(
+          `${made.name} is on ${made.host}: ${made.nics.flatMap((nic) => nic.addresses).join(', ')}`,
+        );
+      });
+    });
+
+  lab
+    .command('power')
+    .description('switch a VM on or off, or reset it')
+    .argument('<vm>')
+    .argument('<action>', 'on, off or reset')
+    .addOption(labOption())
+    .action(async (name: string, action: string, options: { lab: string }) => {
+      if (action !== 'on' && action !== 'off' && action !== 'reset') {
+        throw new WeftError('ERR_USAGE', `"${action}" is not on, off or reset`);
+      }
+      await withLab(options.lab, async (session, signal) => {
+        const vm = findVm(await readLabStatus(session, signal), name);
+        await powerVm(session, vm.id, action, signal);
+        console.log(`${vm.name} is ${action === 'off' ? 'off' : 'on'}`);
+      });
+    });
+
+  lab
+    .command('exec')
+    .description('run a command inside a VM, a host, or the client outside (`client`)')
+    .argument('<where>')
+    .argument('<command...>')
+    .addOption(labOption())
+    .passThroughOptions()
+    .action(async (where: string, command: string[], options: { lab: string }) => {
+      process.exitCode = await execIn(options.lab, where, command);
+    });
+}
+
+/** Runs a command inside; its exit code is ours. Throws ERR_LAB where there is no such place. */
+async function execIn(lab: string, where: string, command: readonly string[]): Promise<number> {
+  requireRoot('weft lab exec');
+  const namespace = namespaceOf(lab, where);
+  const present = existingNamespaces(lab);
+  if (!present.includes(namespace)) {
+    const places = present.map((name) => name.slice(namespaceOf(lab, '').length)).join(', ');
+    throw new WeftError(
+      'ERR_LAB',
+      places === ''
+        ? `lab ${lab} is not up; \`weft lab up --lab ${lab}\` starts it`
+        : `nothing is running as ${where} in lab ${lab}; there are ${places}`,
+    );
+  }
+  const child = spawn('nsenter', [`--net=${namespaceFile(namespace)}`, ...command], { stdio: 'inherit' });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
+  });
+}

@@ -1,0 +1,102 @@
+/** `weft lab`: bring the built-in platform up and down, look at it, move and copy VMs, inject faults. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { WeftError } from '../policy/errors.ts';
+import { registerLabFault } from './lab-fault.ts';
+import { labOption } from './lab-option.ts';
+import { requireRoot } from './lab-root.ts';
+import { registerLabStatus } from './lab-status.ts';
+import { registerLabVms } from './lab-vms.ts';
+
+const LAB_YAML = join(import.meta.dirname, '../../templates/lab.yaml');
+const LAB_RUN = join(import.meta.dirname, 'lab-run.ts');
+
+/** Adds `weft lab` and its verbs to the program; `lab run` is there when the promise resolves, all others at once. */
+export async function registerLab(program: Command): Promise<void> {
+  const lab = program
+    .command('lab')
+    .description('the built-in platform: hosts, switches and VMs made of network namespaces (needs root)')
+    // So that what follows `lab exec VM` is the command's own.
+    .enablePositionalOptions();
+
+  lab
+    .command('up')
+    .description('build the lab, start a controller, apply the sample policy, wait until its services serve')
+    .addOption(labOption())
+    .option('-f, --file <file...>', 'policy to apply instead of the sample')
+    .option('--no-policy', 'apply no policy')
+    .option('--no-controller', 'start no controller')
+    .option('--timeout <seconds>', 'how long the services may take until they serve', seconds, 60)
+    .action(async (options: UpOptions) => {
+      const { bringUp } = await import('./lab-up.ts');
+      const interrupted = new AbortController();
+      const onSignal = (signal: NodeJS.Signals) =>
+        interrupted.abort(new WeftError('ERR_LAB', `interrupted by ${signal}; the lab is down`));
+      process.once('SIGINT', onSignal);
+      process.once('SIGTERM', onSignal);
+      try {
+        const running = await bringUp({
+          lab: options.lab,
+          policyFiles: options.policy && options.controller ? (options.file ?? [LAB_YAML]) : [],
+          withController: options.controller,
+          onProgress: (line) => console.log(line),
+          signal: interrupted.signal,
+          servingTimeoutMs: options.timeout * 1000,
+        });
+        console.log(`lab ${running.lab} is up; \`weft lab down\` removes it, \`weft lab status\` shows it`);
+      } finally {
+        process.off('SIGINT', onSignal);
+        process.off('SIGTERM', onSignal);
+      }
+    });
+
+  lab
+    .command('down')
+    .description('end and remove everything of the lab, also when its daemon is gone')
+    .addOption(labOption())
+    .action(async (options: { lab: string }) => {
+      const { takeDown } = await import('./lab-down.ts');
+      const gone = await takeDown({ lab: options.lab, onProgress: (line) => console.log(line) });
+      const wasThere = gone.hadRunDir || gone.namespaces > 0;
+      console.log(wasThere ? `lab ${options.lab} is down` : `there is no lab ${options.lab}`);
+    });
+
+  lab
+    .command('serve', { hidden: true })
+    .description('the daemon of a lab, which `lab up` starts')
+    .addOption(labOption())
+    .action(async (options: { lab: string }) => {
+      requireRoot('weft lab serve');
+      const { serveLab } = await import('../lab/world/daemon.ts');
+      const daemon = await serveLab({ lab: options.lab });
+      await new Promise<void>((resolve) => {
+        process.once('SIGTERM', () => resolve());
+        process.once('SIGINT', () => resolve());
+      });
+      await daemon.close();
+      process.exit(0);
+    });
+
+  registerLabStatus(lab);
+  registerLabVms(lab);
+  registerLabFault(lab);
+  if (existsSync(LAB_RUN)) {
+    const { registerLabRun } = (await import(LAB_RUN)) as { registerLabRun: (lab: Command) => void };
+    registerLabRun(lab);
+  }
+}
+
+interface UpOptions {
+  lab: string;
+  file?: string[];
+  policy: boolean;
+  controller: boolean;
+  timeout: number;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value <= 3600) return value;
+  throw new WeftError('ERR_USAGE', `"${text}" is no number of seconds between 0 and 3600`);
+}

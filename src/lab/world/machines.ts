@@ -1,0 +1,153 @@
+/**
+ * The running side of the record: switches VMs on and off, plugs their NICs, applies the faults of their links, and
+ * notices guests that end by themselves. datacenter.ts decides when; one call at a time.
+ */
+import { existsSync } from 'node:fs';
+import type { Segment, VmStats } from '../../hypervisor/platform.ts';
+import { WeftError } from '../../policy/errors.ts';
+import { UPLINK } from './fabric.ts';
+import { isSameLink, type Link } from './faults.ts';
+import { bootGuest, buildGuest, razeGuest } from './guest.ts';
+import { LoadMeter } from './load-meter.ts';
+import { namespaceFile, namespaceOf } from './names.ts';
+import { isAlive, type ProcessRef, refOf } from './process.ts';
+import { type LabRecord, type NicRecord, portOf, type VmRecord } from './record.ts';
+import { joinSegment, pullCables, rerouteCables, setLink } from './switch-port.ts';
+
+/** How often VMs that an earlier daemon started are looked after; those started by this one report themselves. */
+const ADOPTED_POLL_MS = 200;
+
+export class Machines {
+  readonly #record: LabRecord;
+  readonly #engineProgram: readonly string[] | undefined;
+  readonly #onEnd: (vm: VmRecord, ref: ProcessRef) => void;
+  readonly #meter = new LoadMeter();
+  readonly #timers: NodeJS.Timeout[] = [];
+  /** Pids whose end is reported by their ChildProcess. */
+  readonly #ownPids = new Set<number>();
+
+  /** `onEnd` hears of guests that ended, whoever ended them. */
+  constructor(
+    record: LabRecord,
+    engineProgram: readonly string[] | undefined,
+    onEnd: (vm: VmRecord, ref: ProcessRef) => void,
+  ) {
+    this.#record = record;
+    this.#engineProgram = engineProgram;
+    this.#onEnd = onEnd;
+  }
+
+  /** Begins to look after VMs and to measure them. */
+  start(): void {
+    const look = setInterval(() => {
+      for (const vm of this.#record.vms) {
+        const ref = vm.process;
+        if (ref && !this.#ownPids.has(ref.pid) && !isAlive(ref)) this.#onEnd(vm, ref);
+      }
+    }, ADOPTED_POLL_MS);
+    const measure = setInterval(() => {
+      for (const vm of this.#record.vms) this.#meter.sample(vm.id, vm.process);
+    }, LoadMeter.PERIOD_MS);
+    this.#timers.push(look, measure);
+    for (const timer of this.#timers) timer.unref();
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  /** Load now of those that are on. */
+  stats(vms: readonly string[]): VmStats[] {
+    return this.#record.vms
+      .filter((vm) => vms.includes(vm.id))
+      .flatMap((vm) => this.#meter.measure(vm.id, vm.process) ?? []);
+  }
+
+  /** Builds the guest on its recorded segments and starts it. On an error nothing of it is left. */
+  async powerOn(vm: VmRecord): Promise<void> {
+    const { lab } = this.#record;
+    try {
+      if (existsSync(namespaceFile(namespaceOf(lab, vm.name)))) await this.#dismantle(vm);
+      await buildGuest(lab, vm);
+      await this.#plug(vm);
+      const child = bootGuest(lab, vm, this.#engineProgram);
+      const ref = refOf(child.pid);
+      vm.process = ref;
+      this.#ownPids.add(ref.pid);
+      child.once('exit', () => {
+        this.#ownPids.delete(ref.pid);
+        this.#onEnd(vm, ref);
+      });
+    } catch (error) {
+      await this.#dismantle(vm);
+      throw error;
+    }
+  }
+
+  /** Ends everything in the VM and takes it out of its host. Off already: clears away what may be left. */
+  async powerOff(vm: VmRecord): Promise<void> {
+    vm.process = null;
+    await this.#dismantle(vm);
+  }
+
+  /** Moves a VM that is on; its record names the new host afterwards. */
+  async move(vm: VmRecord, toHost: string): Promise<void> {
+    await rerouteCables(this.#record.lab, vm, toHost);
+    vm.host = toHost;
+    await this.#plug(vm);
+  }
+
+  /** Makes sure that a VM of an earlier daemon runs and is where the record says. Throws where that is not so. */
+  async takeOver(vm: VmRecord): Promise<void> {
+    if (!vm.process || !isAlive(vm.process)) throw new WeftError('ERR_LAB', `VM ${vm.name} is off`);
+    for (const nic of vm.nics) await this.join(vm, nic, nic.segment);
+  }
+
+  /** Puts the port of a VM that is on onto a segment of its host. */
+  async join(vm: VmRecord, nic: NicRecord, segmentName: string): Promise<void> {
+    const enginePorts = this.#record.vms
+      .filter((other) => other.host === vm.host && other.process)
+      .flatMap((other) =>
+        other.nics
+          .filter((one) => one.isEnginePort && one.segment === segmentName)
+          .map((one) => portOf(other, one)),
+      );
+    await joinSegment(this.#record.lab, vm, nic, this.#segment(vm.host, segmentName), enginePorts);
+  }
+
+  /** Makes a link as the recorded faults say. A VM that is off has none. */
+  async refreshLink(link: Link): Promise<void> {
+    if ('host' in link) return this.#setLink(link.host, UPLINK, link);
+    const vm = this.#record.vms.find((one) => one.id === link.vm);
+    const nic = vm?.nics.find((one) => one.id === link.nic);
+    if (vm?.process && nic) await this.#setLink(vm.host, portOf(vm, nic), link);
+  }
+
+  async #plug(vm: VmRecord): Promise<void> {
+    for (const nic of vm.nics) {
+      await this.#setLink(vm.host, portOf(vm, nic), { vm: vm.id, nic: nic.id });
+      await this.join(vm, nic, nic.segment);
+    }
+  }
+
+  async #setLink(host: string, device: string, link: Link): Promise<void> {
+    const faults = this.#record.faults.filter((fault) => 'link' in fault && isSameLink(fault.link, link));
+    await setLink(namespaceOf(this.#record.lab, host), device, {
+      isCut: faults.some((fault) => fault.kind === 'cut'),
+      lossPercent: faults.reduce((share, fault) => (fault.kind === 'lose' ? fault.percent : share), 0),
+    });
+  }
+
+  async #dismantle(vm: VmRecord): Promise<void> {
+    await pullCables(this.#record.lab, vm);
+    await razeGuest(this.#record.lab, vm);
+  }
+
+  #segment(host: string, name: string): Pick<Segment, 'name' | 'role'> {
+    const segment = this.#record.hosts
+      .find((one) => one.id === host)
+      ?.segments.find((one) => one.name === name);
+    if (!segment) throw new WeftError('ERR_NOT_FOUND', `host ${host} has no segment ${name}`);
+    return segment;
+  }
+}
