@@ -90,18 +90,28 @@ export class Ledger {
   /** Forgets an engine: its addresses are free. The key of its group goes with the last engine of it. */
   async forget(engine: string): Promise<void> {
     const placement = this.#placements.get(engine);
+    const graph = this.#graphs.get(engine);
+    // Before the write, so that of two engines that go at once one sees that it is the last.
+    this.#placements.delete(engine);
+    this.#graphs.delete(engine);
     const writes: Write[] = [
       { key: `placement/${engine}`, delete: true },
       { key: `revision/graph/${engine}`, delete: true },
     ];
-    const isLast =
-      placement !== undefined &&
-      ![...this.#placements.values()].some((p) => p.engine !== engine && p.group === placement.group);
-    if (isLast) writes.push({ key: `placement/group/${placement.group}`, delete: true });
-    await this.#store.write(writes);
-    this.#placements.delete(engine);
-    this.#graphs.delete(engine);
-    if (isLast) this.#groupKeys.delete(placement.group);
+    const group = placement?.group ?? '';
+    const key = this.#groupKeys.get(group);
+    if (key !== undefined && ![...this.#placements.values()].some((other) => other.group === group)) {
+      this.#groupKeys.delete(group);
+      writes.push({ key: `placement/group/${group}`, delete: true });
+    }
+    try {
+      await this.#store.write(writes);
+    } catch (error) {
+      if (placement) this.#placements.set(engine, placement);
+      if (graph) this.#graphs.set(engine, graph);
+      if (key !== undefined) this.#groupKeys.set(group, key);
+      throw error;
+    }
   }
 
   /** Remembers how a cloud is reached. */

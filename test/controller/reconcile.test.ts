@@ -1,0 +1,361 @@
+/** The controller brings a datacenter to what policy says, and back. */
+import assert from 'node:assert/strict';
+import type { Placement } from '../../src/controller/actual.ts';
+import { datacenterOf } from '../hypervisor/memory-platform.ts';
+import { applyShop, Harness } from './harness.ts';
+
+describe('reconciling', () => {
+  let harness: Harness;
+  const serving = () => harness.until('web serves', async () => (await harness.service('web')) === 'serving');
+  const begin = async (
+    hosts: Record<string, string[]>,
+    ...rest: Parameters<typeof applyShop> extends [unknown, ...infer R] ? R : never
+  ) => {
+    harness = new Harness(datacenterOf(hosts));
+    await harness.start();
+    await applyShop(harness, ...rest);
+  };
+  afterEach(async () => {
+    await harness.stop();
+    assert.deepEqual(harness.violations, []);
+  });
+
+  it('puts an engine on each host with members, and every member in line', async () => {
+    await begin({ h1: ['app1', 'app2'], h2: ['app3'], h3: [] });
+    await serving();
+    const engines = harness.datacenter.state.vms.filter((vm) => vm.engine !== null);
+    assert.deepEqual(engines.map((vm) => [vm.engine, vm.host]).sort(), [
+      ['edge-h1', 'h1'],
+      ['edge-h2', 'h2'],
+    ]);
+    for (const app of ['app1', 'app2', 'app3']) assert.equal(harness.segmentOf(app), 'prod-weft');
+    assert.deepEqual(await harness.controller.backend.plan([], new AbortController().signal), []);
+    assert.deepEqual((await harness.status()).operations, []);
+    assert.deepEqual(await harness.stored('interception/lab/id-app1/eth0'), { segment: 'prod' });
+  });
+
+  it('does nothing more once it is there', async () => {
+    await begin({ h1: ['app1', 'app2'], h2: ['app3'] });
+    await serving();
+    await harness.run(1000);
+    const { revision } = harness.store;
+    assert.deepEqual(await harness.during(() => harness.run(30_000)), []);
+    assert.equal(harness.store.revision, revision);
+  });
+
+  it('sends one canary per host first', async () => {
+    await begin({ h1: ['app1', 'app2', 'app3'] });
+    await serving();
+    const attached = harness.calls().filter((call) => call.startsWith('attach'));
+    assert.equal(attached[0], 'attach id-app1/eth0>prod-weft');
+    assert.equal(attached.length, 3);
+  });
+
+  it('tells peers of an engine in line only when the NIC is there', async () => {
+    await begin({ h1: ['app1'], h2: ['app2'] });
+    let isEarly = false;
+    const check = () => {
+      const graph = harness.graphOf('edge-h2');
+      const named = graph?.members.find((member) => member.vm === 'app1')?.engine;
+      if (named === 'edge-h1' && harness.segmentOf('app1') !== 'prod-weft') isEarly = true;
+    };
+    await harness.until('web serves', async () => {
+      check();
+      return (await harness.service('web')) === 'serving';
+    });
+    assert.equal(isEarly, false);
+    const graph = harness.graphOf('edge-h2');
+    assert.equal(graph?.members.find((member) => member.vm === 'app1')?.engine, 'edge-h1');
+  });
+
+  it('releases NICs before it removes engines, and leaves nothing behind', async () => {
+    await begin({ h1: ['app1', 'app2'], h2: ['app3'] });
+    await serving();
+    const calls = await harness.during(async () => {
+      await harness.remove('virtual-service', 'web');
+      await harness.run(3000);
+    });
+    assert.ok(
+      calls.findLastIndex((call) => call.startsWith('attach')) <
+        calls.findIndex((c) => c.startsWith('removeVm')),
+    );
+    assert.deepEqual(
+      harness.datacenter.state.vms.filter((vm) => vm.engine !== null),
+      [],
+    );
+    assert.deepEqual(
+      harness.datacenter.state.hosts.flatMap((host) => host.segments.filter((s) => s.role === 'shadow')),
+      [],
+    );
+    for (const app of ['app1', 'app2', 'app3']) assert.equal(harness.segmentOf(app), 'prod');
+    assert.deepEqual(await harness.store.list('interception/'), []);
+    const placements = (await harness.store.list('placement/')).map(({ key }) => key);
+    assert.deepEqual(placements, ['placement/cloud/lab']);
+    assert.deepEqual(harness.revoked.sort(), ['edge-h1', 'edge-h2']);
+    assert.equal(await harness.stored('status/virtual-service/web'), undefined);
+  });
+
+  it('cleans up even when service, pool, group and cloud go at once', async () => {
+    await begin({ h1: ['app1'], h2: ['app2'] });
+    await serving();
+    for (const [kind, name] of [
+      ['virtual-service', 'web'],
+      ['pool', 'shop'],
+      ['engine-group', 'edge'],
+      ['cloud', 'lab'],
+    ] as const) {
+      await harness.remove(kind, name);
+    }
+    await harness.run(4000);
+    assert.deepEqual(
+      harness.datacenter.state.vms.map((vm) => [vm.name, vm.nics[0]?.segment]),
+      [
+        ['app1', 'prod'],
+        ['app2', 'prod'],
+      ],
+    );
+    assert.deepEqual(await harness.store.list('placement/'), []);
+  });
+
+  it('tells peers of a release before it happens', async () => {
+    await begin({ h1: ['app1'], h2: ['app2'] });
+    await serving();
+    let isLate = false;
+    harness.datacenter.onMutation = (method, phase, subject) => {
+      if (phase !== 'before' || method !== 'attach' || subject !== 'id-app1/eth0>prod') return;
+      const graph = harness.engines.engines.get('edge-h2')?.graph;
+      isLate = graph?.members.some((member) => member.vm === 'app1' && member.engine !== null) ?? true;
+    };
+    await harness.apply('virtual-service', 'web', {
+      engineGroup: 'edge',
+      hosts: ['h2'],
+      tiers: [{ name: 'shop', addresses: ['10.77.0.101'], port: 80, pool: 'shop' }],
+    });
+    await harness.until('app1 is released', () => harness.segmentOf('app1') === 'prod');
+    assert.equal(isLate, false);
+  });
+
+  it('follows a VM that migrates', async () => {
+    await begin({ h1: ['app1', 'app2'], h2: ['app3'] });
+    await serving();
+    harness.datacenter.change(() => {
+      harness.vm('app2').host = 'h2';
+    });
+    await harness.run(300);
+    await serving();
+    const graph = harness.graphOf('edge-h1');
+    const member = graph?.members.find((candidate) => candidate.vm === 'app2');
+    assert.deepEqual([member?.host, member?.hops, member?.engine], ['h2', 1, 'edge-h2']);
+  });
+
+  it('puts a VM that migrates to a host without an engine on production first, then in line', async () => {
+    await begin({ h1: ['app1', 'app2'], h2: [] });
+    await serving();
+    harness.datacenter.change((state) => {
+      state.hosts[1]?.segments.push({ name: 'prod-weft', role: 'shadow' });
+      harness.vm('app2').host = 'h2';
+    });
+    const took = await harness.until('app2 is on production', () => harness.segmentOf('app2') === 'prod');
+    assert.ok(took <= 200, `${took} ms`);
+    await serving();
+    assert.equal(harness.segmentOf('app2'), 'prod-weft');
+    assert.equal(harness.vm('edge-h2').host, 'h2');
+  });
+
+  it('takes VMs that are powered on or cloned as members, and lets those go that are off', async () => {
+    await begin({ h1: ['app1'], h2: [] });
+    await serving();
+    const platform = harness.datacenter.open();
+    await platform.cloneVm('id-app1', { name: 'app9', host: 'h2' }, () => {}, new AbortController().signal);
+    await harness.until('app9 in line', () => harness.segmentOf('app9') === 'prod-weft');
+    const { id } = harness.vm('app9');
+    await platform.power(id, 'off', new AbortController().signal);
+    await harness.run(500);
+    assert.deepEqual(
+      (await harness.status()).members.map((member) => member.vm),
+      ['app1'],
+    );
+    assert.equal(
+      harness.vm('edge-h2').power,
+      'on',
+      'a reboot of the last member must not cost its host the engine',
+    );
+  });
+
+  it('never gives two engines the same data address, and frees those of engines that are gone', async () => {
+    await begin({ h1: ['app1'], h2: ['app2'], h3: ['app3'] }, { last: '10.77.0.202' });
+    await harness.run(3000);
+    const placements = (await harness.store.list<Placement>('placement/')).filter(
+      ({ key }) => key.split('/').length === 2,
+    );
+    assert.deepEqual(placements.flatMap(({ value }) => value.addresses).sort(), [
+      '10.77.0.201/24',
+      '10.77.0.202/24',
+    ]);
+    const status = await harness.stored<{ message: string; state: string }>('status/virtual-service/web');
+    assert.match(status?.message ?? '', /ERR_NO_CAPACITY/);
+    assert.equal(status?.state, 'degraded');
+    harness.datacenter.change(() => {
+      harness.vm('app1').host = 'h2';
+      harness.vm('app1').nics[0]!.segment = 'prod';
+    });
+    await serving();
+    assert.deepEqual(
+      (await harness.status()).engines.map((engine) => engine.host),
+      ['h2', 'h3'],
+    );
+  });
+
+  it('does not put a new engine on a host in maintenance', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1'], h2: ['app2'] }));
+    harness.datacenter.change((state) => {
+      state.hosts[1]!.isInMaintenance = true;
+    });
+    await harness.start();
+    await applyShop(harness);
+    await harness.run(3000);
+    assert.deepEqual(
+      (await harness.status()).engines.map((engine) => engine.id),
+      ['edge-h1'],
+    );
+    assert.equal(harness.segmentOf('app2'), 'prod');
+    harness.datacenter.change((state) => {
+      state.hosts[1]!.isInMaintenance = false;
+    });
+    await serving();
+  });
+
+  it('keeps graph revisions while nothing changes, over a restart too', async () => {
+    await begin({ h1: ['app1'], h2: ['app2'] });
+    await serving();
+    const before = harness.graphOf('edge-h1')?.revision;
+    const calls = await harness.during(async () => {
+      await harness.restart();
+      await harness.run(8000);
+    });
+    assert.deepEqual(calls, []);
+    assert.equal(harness.graphOf('edge-h1')?.revision, before);
+    assert.equal(await harness.service('web'), 'serving');
+  });
+
+  it('repairs what was changed by hand', async () => {
+    await begin({ h1: ['app1', 'app2'] });
+    await serving();
+    harness.datacenter.change(() => {
+      harness.vm('app2').nics[0]!.segment = 'prod';
+    });
+    await harness.until('app2 is in line again', () => harness.segmentOf('app2') === 'prod-weft', 1000);
+    harness.datacenter.change((state) => {
+      state.vms = state.vms.filter((vm) => vm.name !== 'edge-h1');
+    });
+    await harness.until('released', () => harness.segmentOf('app1') === 'prod', 500);
+    await serving();
+  });
+
+  it('gets over refusals and lost replies, and shows them meanwhile', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1', 'app2'] }));
+    await harness.start();
+    harness.datacenter.refuse('deployEngine');
+    await applyShop(harness);
+    await harness.run(2000);
+    const failed = (await harness.status()).operations.find(
+      (operation) => operation.step === 'deploy-engine',
+    );
+    assert.ok(failed && failed.attempts > 1);
+    assert.match(failed.message, /is refused/);
+    harness.datacenter.heal();
+    for (const method of ['deployEngine', 'attach', 'ensureSegment'])
+      harness.datacenter.failNext(method, 'reply-lost');
+    await serving();
+    assert.deepEqual(harness.datacenter.state.vms.filter((vm) => vm.engine !== null).length, 1);
+    await harness.run(8000);
+    assert.deepEqual((await harness.status()).operations, []);
+  });
+
+  it('does not let one bad NIC hold up the others on its host', async () => {
+    await begin({ h1: ['app1', 'app2', 'app3'] });
+    harness.datacenter.refuse('attach', 'id-app1/');
+    await harness.until(
+      'the others are in line',
+      () => harness.segmentOf('app2') === 'prod-weft' && harness.segmentOf('app3') === 'prod-weft',
+    );
+    harness.datacenter.heal();
+    await serving();
+  });
+
+  it('says in a dry run what it would do, for changes too', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1'] }));
+    await harness.start();
+    await harness.apply('cloud', 'lab', { platform: 'lab', address: '/nowhere' });
+    await harness.apply('engine-group', 'edge', {
+      cloud: 'lab',
+      dataAddresses: [{ prefix: '10.77.0.0/24', first: '10.77.0.201', last: '10.77.0.230' }],
+    });
+    await harness.run(200);
+    const steps = await harness.controller.backend.plan(
+      [
+        { kind: 'pool', name: 'shop', spec: { cloud: 'lab', members: { tags: ['app=shop'] }, port: 8080 } },
+        {
+          kind: 'virtual-service',
+          name: 'web',
+          spec: {
+            engineGroup: 'edge',
+            tiers: [{ name: 'shop', addresses: ['10.77.0.101'], port: 80, pool: 'shop' }],
+          },
+        },
+      ],
+      new AbortController().signal,
+    );
+    assert.deepEqual(steps.map((step) => step.step).sort(), [
+      'deploy-engine',
+      'ensure-segment',
+      'intercept-nic',
+      'place-engine',
+      'push-graph',
+    ]);
+    assert.deepEqual(harness.calls(), []);
+    await assert.rejects(
+      harness.controller.backend.plan(
+        [{ kind: 'pool', name: 'bad', spec: {} }],
+        new AbortController().signal,
+      ),
+      { code: 'ERR_POLICY_INVALID' },
+    );
+  });
+
+  it('replaces an engine that a lost store knew, and removes one that nobody asks for', async () => {
+    await begin({ h1: ['app1'], h2: ['app2'] });
+    await serving();
+    await harness.stop();
+    const { MemoryStore } = await import('./memory-store.ts');
+    harness.store = new MemoryStore();
+    for (const id of ['edge-h1', 'edge-h2']) harness.engines.cutOff.add(id);
+    await harness.start();
+    await harness.apply('cloud', 'lab', { platform: 'lab', address: '/nowhere' });
+    await harness.run(8000);
+    assert.deepEqual(
+      harness.datacenter.state.vms.filter((vm) => vm.engine !== null),
+      [],
+    );
+    assert.equal(harness.segmentOf('app1'), 'prod');
+    harness.engines.cutOff.clear();
+    await applyShop(harness);
+    await serving();
+  });
+
+  it('takes on an engine of a lost store that still speaks to the hub', async () => {
+    await begin({ h1: ['app1'] });
+    await serving();
+    await harness.stop();
+    const { MemoryStore } = await import('./memory-store.ts');
+    harness.store = new MemoryStore();
+    const { id } = harness.vm('edge-h1');
+    await applyShop(harness);
+    await harness.start();
+    await serving();
+    await harness.run(6000);
+    assert.equal(harness.vm('edge-h1').id, id);
+    assert.equal(harness.segmentOf('app1'), 'prod-weft');
+    assert.deepEqual(await harness.stored('interception/lab/id-app1/eth0'), { segment: 'prod' });
+  });
+});

@@ -1,0 +1,426 @@
+/**
+ * A platform in memory, for tests of the controller: a datacenter as plain data, which can be kept in a file so that
+ * it outlives a controller that is killed, and faults that can be put in the way of every call.
+ */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import type {
+  CloneSpec,
+  EngineSpec,
+  Host,
+  Inventory,
+  Nic,
+  NicRef,
+  Platform,
+  Progress,
+  SegmentSpec,
+  Vm,
+  VmStats,
+} from '../../src/hypervisor/platform.ts';
+import { WeftError } from '../../src/policy/errors.ts';
+
+export interface DatacenterState {
+  revision: number;
+  hosts: Host[];
+  vms: Vm[];
+  /** What engines were told at their first boot, by VM id. */
+  properties: Record<string, EngineSpec['properties']>;
+}
+
+export type Mutation =
+  | 'ensureSegment'
+  | 'removeSegment'
+  | 'deployEngine'
+  | 'removeVm'
+  | 'cloneVm'
+  | 'power'
+  | 'migrate'
+  | 'attach';
+
+/** The hypervisor side. Any number of platforms may be opened on one datacenter. */
+export class MemoryDatacenter {
+  state: DatacenterState;
+  /** Called around the effect of every mutation; may throw. */
+  onMutation: (method: Mutation, phase: 'before' | 'after', subject: string) => void = () => {};
+  /** Shown instead of the true listing. */
+  disguise: ((inventory: Inventory) => Inventory) | null = null;
+  isReachable = true;
+  readonly calls: { method: Mutation; subject: string }[] = [];
+  readonly #file: string | null;
+  readonly #failures = new Map<string, 'refused' | 'reply-lost'>();
+  readonly #lasting = new Map<string, string>();
+  readonly #delays = new Map<string, number>();
+  readonly #watchers = new Set<() => void>();
+  readonly #healers = new Set<() => void>();
+
+  constructor(state: DatacenterState, file: string | null = null) {
+    this.state = state;
+    this.#file = file;
+    this.#save();
+  }
+
+  /** The datacenter in a file that an earlier process left. */
+  static fromFile(file: string): MemoryDatacenter {
+    return new MemoryDatacenter(JSON.parse(readFileSync(file, 'utf8')) as DatacenterState, file);
+  }
+
+  open(): Platform {
+    return new MemoryPlatform(this);
+  }
+
+  failNext(method: string, how: 'refused' | 'reply-lost'): void {
+    this.#failures.set(method, how);
+  }
+
+  /** Every call of the method whose subject contains the text is refused until `heal`. */
+  refuse(method: Mutation, subject = ''): void {
+    this.#lasting.set(method, subject);
+  }
+
+  slow(method: string, delayMs: number): void {
+    this.#delays.set(method, delayMs);
+  }
+
+  heal(): void {
+    this.#lasting.clear();
+    this.#delays.clear();
+    this.isReachable = true;
+    for (const wake of this.#healers) wake();
+  }
+
+  vm(id: string): Vm {
+    const vm = this.state.vms.find((candidate) => candidate.id === id);
+    if (!vm) throw new WeftError('ERR_NOT_FOUND', `there is no VM ${id}`);
+    return vm;
+  }
+
+  host(id: string): Host {
+    const host = this.state.hosts.find((candidate) => candidate.id === id);
+    if (!host) throw new WeftError('ERR_NOT_FOUND', `there is no host ${id}`);
+    return host;
+  }
+
+  /** A change by somebody else: an operator, a crash, DRS. */
+  change(edit: (state: DatacenterState) => void): void {
+    edit(this.state);
+    this.state.revision++;
+    this.#save();
+    for (const wake of [...this.#watchers]) wake();
+  }
+
+  get cursor(): string {
+    return `memory-${this.state.revision}`;
+  }
+
+  async enter(method: string, subject: string, signal: AbortSignal): Promise<'reply-lost' | null> {
+    signal.throwIfAborted();
+    // As over a wire: nothing happens in the turn of the call.
+    await Promise.resolve();
+    const delayMs = this.#delays.get(method);
+    if (delayMs !== undefined) await this.#delay(delayMs, signal);
+    signal.throwIfAborted();
+    if (!this.isReachable) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'nobody answers');
+    const lasting = this.#lasting.get(method);
+    const how =
+      this.#failures.get(method) ?? (lasting !== undefined && subject.includes(lasting) ? 'refused' : null);
+    this.#failures.delete(method);
+    if (how === 'refused') throw new WeftError('ERR_HYPERVISOR_REFUSED', `${method} ${subject} is refused`);
+    return how;
+  }
+
+  async mutate<Result>(
+    method: Mutation,
+    subject: string,
+    signal: AbortSignal,
+    effect: () => Result,
+  ): Promise<Result> {
+    const lost = await this.enter(method, subject, signal);
+    this.onMutation(method, 'before', subject);
+    const before = JSON.stringify([this.state.hosts, this.state.vms, this.state.properties]);
+    const result = effect();
+    this.calls.push({ method, subject });
+    if (JSON.stringify([this.state.hosts, this.state.vms, this.state.properties]) !== before)
+      this.change(() => {});
+    this.onMutation(method, 'after', subject);
+    if (lost) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', `the reply to ${method} was lost`);
+    return structuredClone(result);
+  }
+
+  onChange(wake: () => void): () => void {
+    this.#watchers.add(wake);
+    return () => this.#watchers.delete(wake);
+  }
+
+  #delay(delayMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#healers.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, delayMs);
+      this.#healers.add(end);
+      signal.addEventListener('abort', () => {
+        clearTimeout(timer);
+        this.#healers.delete(end);
+        reject(signal.reason as Error);
+      });
+    });
+  }
+
+  #save(): void {
+    if (this.#file === null) return;
+    writeFileSync(`${this.#file}.new`, JSON.stringify(this.state));
+    renameSync(`${this.#file}.new`, this.#file);
+  }
+}
+
+class MemoryPlatform implements Platform {
+  readonly capabilities = { product: 'memory', clone: true, migrate: true, isolation: true };
+  readonly #datacenter: MemoryDatacenter;
+  readonly #closing = new AbortController();
+
+  constructor(datacenter: MemoryDatacenter) {
+    this.#datacenter = datacenter;
+  }
+
+  async inventory(signal: AbortSignal): Promise<Inventory> {
+    const lost = await this.#datacenter.enter('inventory', '', this.#any(signal));
+    if (lost) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the reply to inventory was lost');
+    const { state, cursor, disguise } = this.#datacenter;
+    const inventory = structuredClone({ cursor, hosts: state.hosts, vms: state.vms });
+    return disguise ? disguise(inventory) : inventory;
+  }
+
+  watch(cursor: string, signal: AbortSignal): Promise<string> {
+    const any = this.#any(signal);
+    return new Promise((resolve, reject) => {
+      if (any.aborted) return reject(any.reason as Error);
+      if (cursor !== this.#datacenter.cursor) return resolve(this.#datacenter.cursor);
+      const onAbort = (): void => {
+        stop();
+        reject(any.reason as Error);
+      };
+      const stop = this.#datacenter.onChange(() => {
+        stop();
+        any.removeEventListener('abort', onAbort);
+        resolve(this.#datacenter.cursor);
+      });
+      any.addEventListener('abort', onAbort);
+    });
+  }
+
+  ensureSegment(segment: SegmentSpec, signal: AbortSignal): Promise<void> {
+    return this.#mutate('ensureSegment', `${segment.host}/${segment.name}`, signal, () => {
+      const host = this.#datacenter.host(segment.host);
+      const found = host.segments.find((candidate) => candidate.name === segment.name);
+      if (found && found.role !== 'shadow') refuse(`segment ${segment.name} is there and not a shadow`);
+      if (!host.segments.some((c) => c.name === segment.shadows && c.role === 'production')) {
+        refuse(`there is no production segment ${segment.shadows} on host ${host.name}`);
+      }
+      if (!found) host.segments.push({ name: segment.name, role: 'shadow' });
+    });
+  }
+
+  removeSegment(hostId: string, segment: string, signal: AbortSignal): Promise<void> {
+    return this.#mutate('removeSegment', `${hostId}/${segment}`, signal, () => {
+      const { state } = this.#datacenter;
+      const ports = state.vms.filter(
+        (vm) => vm.host === hostId && vm.nics.some((nic) => nic.segment === segment),
+      );
+      if (ports.length > 0) refuse(`segment ${segment} has ports: ${ports.map((vm) => vm.name).join(', ')}`);
+      const host = this.#datacenter.host(hostId);
+      host.segments = host.segments.filter((c) => c.name !== segment || c.role !== 'shadow');
+    });
+  }
+
+  deployEngine(engine: EngineSpec, progress: Progress, signal: AbortSignal): Promise<Vm> {
+    return this.#mutate('deployEngine', engine.engine, signal, () => {
+      const { state } = this.#datacenter;
+      const host = this.#datacenter.host(engine.host);
+      const found = state.vms.find((vm) => vm.engine === engine.engine);
+      if (found && found.host !== engine.host) refuse(`engine ${engine.engine} stands on host ${found.host}`);
+      for (const name of Object.values(engine.segments)) {
+        if (!host.segments.some((segment) => segment.name === name)) {
+          throw new WeftError('ERR_NOT_FOUND', `there is no segment ${name} on host ${host.name}`);
+        }
+      }
+      if (found) {
+        found.power = 'on';
+        progress(1, 'adopted');
+        return found;
+      }
+      const id = this.#nextId();
+      const vm: Vm = {
+        id,
+        name: engine.engine,
+        host: engine.host,
+        power: 'on',
+        folder: '/weft',
+        tags: [],
+        engine: engine.engine,
+        nics: (['mgmt', 'out', 'in'] as const).map((port) => this.#nic(port, engine.segments[port], [])),
+      };
+      state.vms.push(vm);
+      state.properties[id] = engine.properties;
+      progress(1, 'deployed');
+      return vm;
+    });
+  }
+
+  removeVm(id: string, signal: AbortSignal): Promise<void> {
+    return this.#mutate('removeVm', id, signal, () => {
+      const { state } = this.#datacenter;
+      const vm = state.vms.find((candidate) => candidate.id === id);
+      if (vm && vm.engine === null) refuse(`VM ${vm.name} is not one of ours`);
+      state.vms = state.vms.filter((candidate) => candidate.id !== id);
+      delete state.properties[id];
+    });
+  }
+
+  cloneVm(id: string, clone: CloneSpec, progress: Progress, signal: AbortSignal): Promise<Vm> {
+    return this.#mutate('cloneVm', `${id}>${clone.name}`, signal, () => {
+      const source = this.#datacenter.vm(id);
+      this.#datacenter.host(clone.host);
+      const mark = `clone of ${id}`;
+      const { state } = this.#datacenter;
+      const found = state.vms.find((vm) => vm.name === clone.name);
+      if (found && !found.id.endsWith(mark)) refuse(`there is another VM ${clone.name}`);
+      if (found) return found;
+      const vm: Vm = {
+        ...structuredClone(source),
+        id: `${this.#nextId()} ${mark}`,
+        name: clone.name,
+        host: clone.host,
+        power: 'on',
+        engine: null,
+        nics: source.nics.map((nic) => this.#nic(nic.id, nic.segment.replace(/-weft$/, ''), ['10.77.0.0'])),
+      };
+      state.vms.push(vm);
+      progress(1, 'cloned');
+      return vm;
+    });
+  }
+
+  power(id: string, action: 'on' | 'off' | 'reset', signal: AbortSignal): Promise<void> {
+    return this.#mutate('power', `${id} ${action}`, signal, () => {
+      this.#datacenter.vm(id).power = action === 'off' ? 'off' : 'on';
+    });
+  }
+
+  migrate(id: string, hostId: string, signal: AbortSignal): Promise<void> {
+    return this.#mutate('migrate', `${id}>${hostId}`, signal, () => {
+      const vm = this.#datacenter.vm(id);
+      const host = this.#datacenter.host(hostId);
+      for (const nic of vm.nics) {
+        if (!host.segments.some((segment) => segment.name === nic.segment)) {
+          refuse(`host ${host.name} has no segment ${nic.segment}`);
+        }
+      }
+      vm.host = hostId;
+    });
+  }
+
+  async stats(vms: readonly string[], signal: AbortSignal): Promise<VmStats[]> {
+    signal.throwIfAborted();
+    return this.#datacenter.state.vms
+      .filter((vm) => vms.includes(vm.id) && vm.power === 'on')
+      .map((vm) => ({ vm: vm.id, cpu: 0.1, memoryBytes: 1 << 20, receivedBytes: 0, sentBytes: 0 }));
+  }
+
+  attach(ref: NicRef, segment: string, signal: AbortSignal): Promise<void> {
+    return this.#mutate('attach', `${ref.vm}/${ref.nic}>${segment}`, signal, () => {
+      const vm = this.#datacenter.vm(ref.vm);
+      const nic = vm.nics.find((candidate) => candidate.id === ref.nic);
+      if (!nic) throw new WeftError('ERR_NOT_FOUND', `VM ${vm.name} has no NIC ${ref.nic}`);
+      if (!this.#datacenter.host(vm.host).segments.some((candidate) => candidate.name === segment)) {
+        throw new WeftError('ERR_NOT_FOUND', `host ${vm.host} has no segment ${segment}`);
+      }
+      nic.segment = segment;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the platform is closed'));
+  }
+
+  #mutate<Result>(
+    method: Mutation,
+    subject: string,
+    signal: AbortSignal,
+    effect: () => Result,
+  ): Promise<Result> {
+    return this.#datacenter.mutate(method, subject, this.#any(signal), effect);
+  }
+
+  #any(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closing.signal]);
+  }
+
+  #nextId(): string {
+    const ids = this.#datacenter.state.vms.map((vm) => Number(/^vm-(\d+)/.exec(vm.id)?.[1] ?? 0));
+    return `vm-${Math.max(0, ...ids, this.#datacenter.state.revision) + 1}`;
+  }
+
+  #nic(id: string, segment: string, addresses: string[]): Nic {
+    const macs = this.#datacenter.state.vms.flatMap((vm) => vm.nics.map((nic) => nic.mac));
+    let number = macs.length + 1 + nicCounter++;
+    const text = (): string => `02:00:00:00:${hex(number >> 8)}:${hex(number & 255)}`;
+    while (macs.includes(text())) number++;
+    const own = addresses.map(() => `10.77.1.${number & 255}`);
+    return { id, mac: text(), segment, isConnected: true, addresses: own };
+  }
+}
+
+let nicCounter = 0;
+
+function hex(number: number): string {
+  return (number & 255).toString(16).padStart(2, '0');
+}
+
+function refuse(message: string): never {
+  throw new WeftError('ERR_HYPERVISOR_REFUSED', message);
+}
+
+/** Hosts `h1`..: two racks, a production and a management segment each. VMs `app1`.. with tag `app=shop`. */
+export function datacenterOf(placement: Record<string, string[]>): DatacenterState {
+  const hosts = Object.keys(placement);
+  let count = 0;
+  return {
+    revision: 1,
+    properties: {},
+    hosts: hosts.map((id, index) => ({
+      id,
+      name: id,
+      isConnected: true,
+      isInMaintenance: false,
+      uplinkPath: ['spine', index < 2 ? 'tor-a' : 'tor-b'],
+      segments: [
+        { name: 'prod', role: 'production' },
+        { name: 'mgmt', role: 'management' },
+      ],
+    })),
+    vms: hosts.flatMap((host) =>
+      (placement[host] ?? []).map((name): Vm => {
+        count++;
+        return {
+          id: `id-${name}`,
+          name,
+          host,
+          power: 'on',
+          folder: '/apps',
+          tags: ['app=shop'],
+          engine: null,
+          nics: [
+            {
+              id: 'eth0',
+              mac: `52:00:00:00:00:${hex(count)}`,
+              segment: 'prod',
+              isConnected: true,
+              addresses: [`10.77.0.${10 + count}`, `fd77::${10 + count}`],
+            },
+          ],
+        };
+      }),
+    ),
+  };
+}
