@@ -93,7 +93,7 @@ export class DataplaneThread {
       this.#waiting.delete(message.id);
       clearTimeout(waiting.timer);
       if (message.error === undefined) waiting.resolve(message.result);
-      else waiting.reject(new WeftError('ERR_NOT_FOUND', message.error));
+      else waiting.reject(new WeftError(message.error.code, message.error.message));
       return;
     }
     this.#options.onMessage(message);

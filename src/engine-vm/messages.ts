@@ -2,6 +2,7 @@
  * What the two threads of an engine say to each other. The main thread (agent.ts) speaks with the controller and
  * probes members; the data-plane thread (worker.ts) moves packets and blocks in poll(2), woken by an eventfd.
  */
+import type { ErrorCode } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
 
@@ -47,7 +48,7 @@ export type FromDataplane =
       newFlows: number;
       components: Record<string, number>;
     }
-  | { type: 'reply'; id: number; result?: unknown; error?: string }
+  | { type: 'reply'; id: number; result?: unknown; error?: { code: ErrorCode; message: string } }
   /** A frame or tick threw, which is a defect; work goes on. At most once a second, `count` since boot. */
   | { type: 'fault'; message: string; count: number }
   /** The thread gave up and ends. */

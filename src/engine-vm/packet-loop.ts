@@ -5,6 +5,7 @@
  * A frame that makes the data plane throw is dropped and counted as `fault`; the loop goes on. It gives up where
  * nothing works any more, so that the main thread can begin afresh.
  */
+import { isWeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
 import type { EventFd } from './kernel/event-fd.ts';
@@ -261,7 +262,8 @@ export class PacketLoop {
     try {
       this.#options.post({ type: 'reply', id, result: this.#dataplane[method](params) });
     } catch (error) {
-      this.#options.post({ type: 'reply', id, error: messageOf(error) });
+      const code = isWeftError(error) ? error.code : 'ERR_INTERNAL';
+      this.#options.post({ type: 'reply', id, error: { code, message: messageOf(error) } });
     }
   }
 

@@ -26,5 +26,5 @@ new PacketLoop({
   wake: new EventFd(wakeFd),
   nextMessage: () => receiveMessageOnPort(port)?.message as ToDataplane | undefined,
   post: (message: FromDataplane) => port.postMessage(message),
-  makeDataplane: (environment) => new Dataplane(environment) as never,
+  makeDataplane: (environment) => new Dataplane(environment),
 }).run();

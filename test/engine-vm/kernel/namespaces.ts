@@ -45,7 +45,7 @@ export class Namespaces {
   }
 
   /** Starts a TypeScript program inside a namespace; it is ended by `close`. */
-  start(name: string, program: string, args: string[]): ChildProcess {
+  start(name: string, program: string, args: string[], stderr: 'inherit' | 'pipe' = 'inherit'): ChildProcess {
     const child = spawn(
       'nsenter',
       [
@@ -55,7 +55,7 @@ export class Namespaces {
         program,
         ...args,
       ],
-      { stdio: ['pipe', 'pipe', 'inherit'] },
+      { stdio: ['pipe', 'pipe', stderr] },
     );
     this.#children.push(child);
     return child;

@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { ServiceGraph } from '../../../src/policy/graph.ts';
+import type { EngineReport } from '../../../src/state/shared.ts';
+import { line, Namespaces } from '../kernel/namespaces.ts';
+
+const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const ENGINE = 'engine-h1';
+const HUB = '10.98.0.1';
+const PORT = 7443;
+const CONNECT = `
+  const socket = require('node:net').connect(Number(process.argv[2]), process.argv[1]);
+  socket.setTimeout(1500, () => { console.log('silence'); process.exit(); });
+  socket.on('data', (data) => console.log(String(data))).on('error', (error) => console.log(error.code));
+`;
+const SERVE = `
+  require('node:net').createServer((socket) => socket.end('hello')).listen(80, '::', () => console.log('ready'));
+`;
+
+interface Entry {
+  key: string;
+  value: EngineReport;
+}
+
+describe('engine', () => {
+  let spaces: Namespaces;
+  let client: string;
+  let engineSpace: string;
+  let server: string;
+  let controller: string;
+  let directory: string;
+  let hub: ChildProcess;
+  let engine: ChildProcess;
+  let isRoot = true;
+  /** What the engine logged; shown when a test fails. */
+  let log: string;
+
+  beforeEach(async function () {
+    this.timeout(30_000);
+    isRoot = process.getuid?.() === 0;
+    if (!isRoot) this.skip();
+    log = '';
+    directory = mkdtempSync(join(tmpdir(), 'weft-engine-'));
+    spaces = new Namespaces();
+    client = spaces.add('client');
+    engineSpace = spaces.add('engine');
+    server = spaces.add('server');
+    controller = spaces.add('controller');
+    spaces.link(client, 'eth0', engineSpace, 'out');
+    spaces.link(server, 'eth0', engineSpace, 'in');
+    spaces.link(controller, 'eth0', engineSpace, 'mgmt');
+    spaces.ip(client, 'addr add 10.99.0.1/24 dev eth0');
+    spaces.ip(server, 'addr add 10.99.0.2/24 dev eth0');
+    spaces.ip(controller, `addr add ${HUB}/24 dev eth0`);
+    spaces.ip(engineSpace, 'addr add 10.98.0.2/24 dev mgmt');
+  });
+  afterEach(async function () {
+    if (!isRoot) return;
+    if (this.currentTest?.state === 'failed') process.stdout.write(log);
+    await spaces.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  async function startHub(lifeMs = 3_600_000): Promise<void> {
+    hub = spaces.start(controller, program('hub-program.ts'), [
+      join(directory, 'controller'),
+      String(PORT),
+      ENGINE,
+      String(lifeMs),
+    ]);
+    const { ca, token } = JSON.parse(await line(hub)) as { ca: string; token: string };
+    const properties = { engine: ENGINE, controller: `https://${HUB}:${PORT}`, ca, token };
+    writeFileSync(join(directory, 'engine.json'), JSON.stringify(properties), { mode: 0o600 });
+  }
+
+  function startEngine(): void {
+    const args = ['--config', join(directory, 'engine.json'), '--state', join(directory, 'state')];
+    engine = spaces.start(engineSpace, program('engine-program.ts'), args, 'pipe');
+    engine.stderr!.on('data', (data: Buffer) => {
+      log += data.toString();
+    });
+  }
+
+  async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    return ended;
+  }
+
+  function tell(command: unknown): void {
+    hub.stdin!.write(`${JSON.stringify(command)}\n`);
+  }
+
+  /** The next report of the engine that `accept` takes. */
+  async function report(accept: (report: EngineReport) => boolean): Promise<EngineReport> {
+    const text = await line(hub, (one) => {
+      const { key, value } = JSON.parse(one) as Entry;
+      return key === `engine/${ENGINE}` && value !== undefined && accept(value);
+    });
+    return (JSON.parse(text) as Entry).value;
+  }
+
+  function macOf(space: string, nic: string): string {
+    return (JSON.parse(spaces.ip(space, `-json link show ${nic}`)) as { address: string }[])[0]!.address;
+  }
+
+  /** One TCP service on 10.99.0.2:80, owned by the one member, which is the server behind the engine. */
+  function graph(revision: number): ServiceGraph {
+    return {
+      revision,
+      engine: {
+        id: ENGINE,
+        host: 'h1',
+        mac: macOf(engineSpace, 'out'),
+        failMode: 'open',
+        dataAddresses: ['10.99.0.9/24'],
+        probeIntervalMs: 100,
+        deadAfterMs: 400,
+        maxFlows: 1024,
+        groupKey: Buffer.alloc(32, 7).toString('base64'),
+      },
+      peers: [],
+      members: [
+        {
+          id: 'lab/server/eth0',
+          vm: 'server',
+          host: 'h1',
+          mac: macOf(server, 'eth0'),
+          ipv4: '10.99.0.2',
+          ipv6: null,
+          hops: 0,
+          engine: ENGINE,
+        },
+      ],
+      pools: [
+        {
+          name: 'web',
+          port: 80,
+          healthMonitors: [{ type: 'tcp', intervalMs: 100, timeoutMs: 500, rise: 1, fall: 1 }],
+          members: [{ member: 0, weight: 1, isDraining: false }],
+        },
+      ],
+      services: [
+        {
+          name: 'web',
+          protocol: 'tcp',
+          components: [{ type: 'load-balancer', method: 'topological', persistence: { type: 'none' } }],
+          tiers: [{ name: 'web', port: 80, pool: 0, addresses: [{ address: '10.99.0.2', announcers: [] }] }],
+        },
+      ],
+    };
+  }
+
+  const connect = (port = 80): string =>
+    spaces.run(client, process.execPath, ['-e', CONNECT, '10.99.0.2', String(port)]).trim();
+
+  async function serve(): Promise<void> {
+    const child = spaces.start(server, '-e', [SERVE]);
+    await line(child);
+  }
+
+  it('enrols, takes a graph, carries traffic, and reports and answers', async () => {
+    await startHub();
+    startEngine();
+    await report(({ isReady }) => isReady);
+    tell({ put: `graph/${ENGINE}`, value: graph(5) });
+    await report(({ graphRevision }) => graphRevision === 5);
+    await serve();
+    assert.equal(connect(), 'hello');
+    const after = await report(({ newFlows }) => newFlows >= 1);
+    assert.equal(after.host, 'h1');
+    assert.ok(after.ports.out.receivedPackets > 0 && after.heartbeat > 0);
+    tell({ ask: 'explain', params: { service: 'web', from: null } });
+    const { answer } = JSON.parse(await line(hub, (text) => text.startsWith('{"answer"'))) as {
+      answer: { error?: string }[];
+    };
+    assert.equal(answer.length, 1, JSON.stringify(answer));
+    for (const file of readdirSync(join(directory, 'state'))) {
+      assert.equal(statSync(join(directory, 'state', file)).mode & 0o077, 0, file);
+    }
+  });
+
+  it('goes on alone when the controller dies, and is back when it is', async () => {
+    await startHub();
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(2) });
+    await report(({ graphRevision, isReady }) => graphRevision === 2 && isReady);
+    await serve();
+    await stop(hub, 'SIGKILL');
+    await delay(1000);
+    assert.equal(connect(), 'hello');
+    await startHub();
+    const again = await report(({ isReady }) => isReady);
+    assert.equal(again.graphRevision, 2);
+  });
+
+  it('begins with the last good graph when it starts again without a controller', async () => {
+    await startHub();
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(3) });
+    await report(({ graphRevision }) => graphRevision === 3);
+    const kept = join(directory, 'state', 'graph.json');
+    for (
+      let tries = 0;
+      tries < 50 && !readdirSync(join(directory, 'state')).includes('graph.json');
+      tries++
+    ) {
+      await delay(20);
+    }
+    assert.equal((JSON.parse(readFileSync(kept, 'utf8')) as ServiceGraph).revision, 3);
+    await stop(hub, 'SIGKILL');
+    await stop(engine, 'SIGKILL');
+    await serve();
+    startEngine();
+    let got = '';
+    for (let tries = 0; tries < 5 && got !== 'hello'; tries++) got = connect();
+    assert.equal(got, 'hello');
+    await startHub();
+    const back = await report(({ isReady }) => isReady);
+    assert.equal(back.graphRevision, 3);
+  });
+
+  it('refuses a graph that it cannot execute, says why, and keeps the one in force', async () => {
+    await startHub();
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(1) });
+    await report(({ graphRevision }) => graphRevision === 1);
+    const wrong = graph(2);
+    wrong.services[0]!.tiers[0]!.pool = 99;
+    tell({ put: `graph/${ENGINE}`, value: wrong });
+    const refused = await report(({ graphError }) => graphError !== null);
+    assert.equal(refused.graphRevision, 1);
+    tell({ put: `graph/${ENGINE}`, value: graph(3) });
+    const taken = await report(({ graphRevision }) => graphRevision === 3);
+    assert.equal(taken.graphError, null);
+  });
+
+  it('renews its certificate before it ends, and stays in force throughout', async function () {
+    this.timeout(30_000);
+    await startHub(6000);
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(1) });
+    await report(({ graphRevision }) => graphRevision === 1);
+    const certificate = (): string =>
+      (JSON.parse(readFileSync(join(directory, 'state', 'identity.json'), 'utf8')) as { certificate: string })
+        .certificate;
+    const first = certificate();
+    const end = Date.now() + 7000;
+    let beats = 0;
+    while (Date.now() < end) {
+      const { heartbeat } = await report(() => true);
+      assert.ok(heartbeat >= beats);
+      beats = heartbeat;
+    }
+    assert.notEqual(certificate(), first);
+  });
+
+  it('stops cleanly when it is told to, and ignores a hang-up', async () => {
+    await startHub();
+    startEngine();
+    await report(({ isReady }) => isReady);
+    engine.kill('SIGHUP');
+    await report(({ isReady }) => isReady);
+    assert.equal(await stop(engine, 'SIGTERM'), 0);
+  });
+});
