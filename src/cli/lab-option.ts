@@ -9,3 +9,8 @@ export function labOption(): Option {
     .default(DEFAULT_LAB)
     .argParser(requireLabName);
 }
+
+/** What to append to a command in a message, so that it means the same lab. */
+export function labSuffix(lab: string): string {
+  return lab === DEFAULT_LAB ? '' : ` --lab ${lab}`;
+}

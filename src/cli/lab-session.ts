@@ -4,6 +4,7 @@ import type { Link } from '../lab/world/faults.ts';
 import { labPaths } from '../lab/world/names.ts';
 import type { LabStatus } from '../lab/world/status.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
+import { labSuffix } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 
 /** A call to the daemon takes milliseconds; a fault may have made it slow. */
@@ -23,7 +24,7 @@ export async function withLab<T>(
       ? (error.cause as NodeJS.ErrnoException | undefined)
       : undefined;
     if (cause?.code === 'ENOENT' || cause?.code === 'ECONNREFUSED') {
-      throw new WeftError('ERR_LAB', `lab ${lab} is not up; \`weft lab up --lab ${lab}\` starts it`, {
+      throw new WeftError('ERR_LAB', `lab ${lab} is not up; \`weft lab up${labSuffix(lab)}\` starts it`, {
         cause,
       });
     }

@@ -22,6 +22,7 @@ import type { LabStatus } from '../lab/world/status.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import type { PolicyDocument } from '../policy/parse.ts';
 import { takeDown } from './lab-down.ts';
+import { labSuffix } from './lab-option.ts';
 import { LabController, missingFor, progressOf, readLabPolicies } from './lab-policy.ts';
 import { requireRoot } from './lab-root.ts';
 
@@ -99,7 +100,7 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
   if (running && isAlive(running)) {
     const controller = readPidFile(paths.controllerPid);
     if (!options.withController || (controller && isAlive(controller))) {
-      throw new WeftError('ERR_LAB', `lab ${lab} is up already; \`weft lab down --lab ${lab}\` ends it`);
+      throw new WeftError('ERR_LAB', `lab ${lab} is up already; \`weft lab down${labSuffix(lab)}\` ends it`);
     }
     return;
   }
@@ -115,6 +116,8 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
   }
   mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
   const child = startDetached(weft('lab', 'serve', '--lab', lab), { log: paths.daemonLog });
+  // At once, so that taking the lab down finds a daemon that has only begun to start.
+  writePidFile(paths.daemonPid, refOf(child.pid));
   const isRunning = () => child.exitCode === null && child.signalCode === null;
 
   let status: LabStatus | null = null;

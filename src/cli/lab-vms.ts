@@ -6,7 +6,7 @@ import { readLabStatus } from '../lab/control.ts';
 import { cloneVm, migrateVm, powerVm } from '../lab/vm.ts';
 import { existingNamespaces, namespaceFile, namespaceOf } from '../lab/world/names.ts';
 import { WeftError } from '../policy/errors.ts';
-import { labOption } from './lab-option.ts';
+import { labOption, labSuffix } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { findVm, withLab } from './lab-session.ts';
 
@@ -84,7 +84,7 @@ async function execIn(lab: string, where: string, command: readonly string[]): P
     throw new WeftError(
       'ERR_LAB',
       places === ''
-        ? `lab ${lab} is not up; \`weft lab up --lab ${lab}\` starts it`
+        ? `lab ${lab} is not up; \`weft lab up${labSuffix(lab)}\` starts it`
         : `nothing is running as ${where} in lab ${lab}; there are ${places}`,
     );
   }

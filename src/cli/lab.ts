@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { WeftError } from '../policy/errors.ts';
 import { registerLabFault } from './lab-fault.ts';
-import { labOption } from './lab-option.ts';
+import { labOption, labSuffix } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { registerLabStatus } from './lab-status.ts';
 import { registerLabVms } from './lab-vms.ts';
@@ -44,7 +44,10 @@ export async function registerLab(program: Command): Promise<void> {
           signal: interrupted.signal,
           servingTimeoutMs: options.timeout * 1000,
         });
-        console.log(`lab ${running.lab} is up; \`weft lab down\` removes it, \`weft lab status\` shows it`);
+        const suffix = labSuffix(running.lab);
+        console.log(
+          `lab ${running.lab} is up; \`weft lab down${suffix}\` removes it, \`weft lab status${suffix}\` shows it`,
+        );
       } finally {
         process.off('SIGINT', onSignal);
         process.off('SIGTERM', onSignal);

@@ -26,10 +26,11 @@ export interface ProcessRef {
 
 export interface ProcessStat {
   state: string;
+  /** Process group; equal to the pid in what `startDetached` started. */
+  group: number;
   startTime: number;
   /** Clock ticks, user and system. */
   cpuTicks: number;
-  residentPages: number;
 }
 
 /** /proc/pid/stat, or null where there is no such process. */
@@ -40,9 +41,9 @@ export function readStat(pid: number): ProcessStat | null {
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     return {
       state: fields[0]!,
+      group: Number(fields[2]),
       cpuTicks: Number(fields[11]) + Number(fields[12]),
       startTime: Number(fields[19]),
-      residentPages: Number(fields[21]),
     };
   } catch {
     return null;
@@ -136,8 +137,12 @@ export function signalPid(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Ends a process for good and waits until it is gone. Already gone: succeeds. Throws ERR_KERNEL if it stays. */
+/**
+ * Ends a process for good and waits until it is gone; with it goes what it is just running (its process group, not
+ * what it started detached). Already gone: succeeds. Throws ERR_KERNEL if it stays.
+ */
 export async function killProcess(ref: ProcessRef): Promise<void> {
+  if (isAlive(ref) && readStat(ref.pid)?.group === ref.pid) signalPid(-ref.pid, 'SIGKILL');
   const deadline = performance.now() + KILL_TIMEOUT_MS;
   while (isAlive(ref)) {
     signalPid(ref.pid, 'SIGKILL');
