@@ -3,6 +3,28 @@
  * shapes; `policy` is the folder that all of them know.
  */
 
+/** What a change did to one object, or would do in a dry run. */
+export interface ApplyResult {
+  kind: string;
+  name: string;
+  result: 'created' | 'changed' | 'unchanged' | 'deleted';
+  /** Revision of the object after the change; of the deletion for a deleted one; as it is now in a dry run. */
+  revision: number;
+}
+
+/** One event of the watch stream: an object, or what is observed of it, changed. */
+export interface WatchEvent {
+  kind: string;
+  name: string;
+  /** Which half changed: `spec` is intent, `status` observation. */
+  part: 'spec' | 'status';
+  type: 'changed' | 'deleted';
+  /** Store revision of the change; the watch can be taken up again after it. */
+  revision: number;
+  /** The new spec or status; missing where it was deleted. */
+  value?: unknown;
+}
+
 /** One step towards the desired state, as `weft plan` prints it and the controller performs it. */
 export interface StepSummary {
   /** Verb of the step, for example `deploy-engine`. */
@@ -98,6 +120,8 @@ export interface SystemStatus {
     revision: number;
     reconciling: string | null;
     lastError: string | null;
+    /** What will need an operator before long, such as a certificate authority that expires. */
+    warnings?: string[];
   };
   clouds: { name: string; state: string; message: string }[];
   hosts: { name: string; cloud: string; isConnected: boolean; vms: number; engine: string | null }[];

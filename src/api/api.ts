@@ -1,0 +1,73 @@
+/**
+ * The REST API: every route, over the store (policy) and the backend (what the controller knows and would do).
+ *
+ * Everything about kinds comes from policy/registry.ts; a new kind needs no line here.
+ */
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { parseJson } from '../policy/json-text.ts';
+import { MAX_TEXT_BYTES } from '../policy/parse.ts';
+import type { Store } from '../state/store.ts';
+import type { Backend } from './backend.ts';
+import { addFailureHandlers, answerFailure } from './failure.ts';
+import { addGuard } from './guard.ts';
+import { addObjectRoutes } from './object-routes.ts';
+import { openApiDocument } from './openapi.ts';
+import { PolicyStore } from './policy-store.ts';
+import { addQuestionRoutes } from './question-routes.ts';
+import { addWatch } from './watch.ts';
+
+export interface ApiOptions {
+  store: Store;
+  backend: Backend;
+  /** The bearer token of the operator; at least 16 characters. */
+  token: string;
+  log: FastifyBaseLogger;
+  /** Milliseconds of a clock that only goes forward; performance.now where none is given. */
+  now?: () => number;
+}
+
+/** Makes the API. Nothing listens yet: call `listen`, and `close` at the end (it ends open watches too). */
+export function createApi({
+  store,
+  backend,
+  token,
+  log,
+  now = () => performance.now(),
+}: ApiOptions): FastifyInstance {
+  const app: FastifyInstance = fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    bodyLimit: MAX_TEXT_BYTES,
+    requestTimeout: 30_000,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 200 },
+    frameworkErrors: (error, request, reply) => answerFailure(error, request, reply),
+    clientErrorHandler: (_error, socket) => {
+      if (!socket.writable) return socket.destroy();
+      const body = '{"code":"ERR_BODY_INVALID","message":"the request is not HTTP/1.1","problems":[]}';
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+      );
+    },
+  });
+  app.server.maxConnections = 1024;
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string' },
+    async (_request: unknown, body: string) => parseJson(body, 'the request body'),
+  );
+  addFailureHandlers(app);
+  addGuard(app, { token, now });
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
+  });
+
+  app.get('/healthz', async () => ({ ok: true }));
+  app.get('/api/openapi.json', async () => openApiDocument());
+  const objects = new PolicyStore(store);
+  addQuestionRoutes(app, objects, backend);
+  addWatch(app, store);
+  addObjectRoutes(app, objects);
+  return app;
+}

@@ -1,0 +1,264 @@
+/** The OpenAPI 3.1 document of the API, made from the registry of kinds. */
+import { z } from 'zod';
+import { ERROR_CODES, type ErrorCode } from '../policy/errors.ts';
+import { jsonSchemaOf } from '../policy/json-schema.ts';
+import { KINDS } from '../policy/registry.ts';
+import { TraceBody } from './question-routes.ts';
+
+type Json = Record<string, unknown>;
+
+const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
+const json = (schema: Json): Json => ({ content: { 'application/json': { schema } } });
+const ok = (description: string, schema: Json): Json => ({ description, ...json(schema) });
+const path = (name: string, description: string): Json => ({
+  name,
+  in: 'path',
+  required: true,
+  description,
+  schema: ref('name'),
+});
+const query = (name: string, description: string, schema: Json): Json => ({
+  name,
+  in: 'query',
+  description,
+  schema,
+});
+
+/** The whole document, as JSON. */
+export function openApiDocument(): Json {
+  const paths: Record<string, Json> = {
+    '/healthz': {
+      get: {
+        summary: 'Whether the API answers',
+        security: [],
+        responses: { 200: ok('It does', object({})) },
+      },
+    },
+    '/api/v1/apply': {
+      post: {
+        summary: 'Create, change and delete several objects in one step, or none of them',
+        parameters: [
+          query('dryRun', 'Check everything, change nothing', { type: 'boolean', default: false }),
+        ],
+        requestBody: { required: true, ...json(ref('changes')) },
+        responses: {
+          200: ok('What happened to each object', ref('apply-answer')),
+          ...failures('ERR_POLICY_INVALID', 'ERR_REFERENCE_MISSING', 'ERR_REVISION_CONFLICT'),
+        },
+      },
+    },
+    '/api/v1/plan': {
+      post: {
+        summary: 'The steps that changes would cause; without changes, the steps still to be done',
+        requestBody: { required: false, ...json(ref('changes')) },
+        responses: {
+          200: ok('The steps; none is performed', object({ steps: list(ref('step')) })),
+          ...failures('ERR_POLICY_INVALID', 'ERR_REFERENCE_MISSING'),
+        },
+      },
+    },
+    '/api/v1/explain/{service}': {
+      get: {
+        summary: "Every concerned engine's candidates with C, H and L, and its choice",
+        parameters: [
+          path('service', 'The virtual service'),
+          query('from', 'Client address', { type: 'string' }),
+        ],
+        responses: {
+          200: ok('One entry per engine and tier', list({ type: 'object' })),
+          ...failures('ERR_NOT_FOUND'),
+        },
+      },
+    },
+    '/api/v1/trace': {
+      post: {
+        summary: 'The way of one packet through the live graph; nothing is sent',
+        requestBody: { required: true, ...json(z.toJSONSchema(TraceBody, { io: 'input' }) as Json) },
+        responses: { 200: ok('Hop by hop', { type: 'object' }), ...failures('ERR_NOT_FOUND') },
+      },
+    },
+    '/api/v1/status': {
+      get: { summary: 'The whole system at a glance', responses: { 200: ok('Status', { type: 'object' }) } },
+    },
+    '/api/v1/spec': {
+      get: {
+        summary: 'The kinds there are',
+        responses: { 200: ok('Kinds', object({ kinds: list({ type: 'object' }) })) },
+      },
+    },
+    '/api/v1/spec/{kind}': {
+      get: {
+        summary: 'Attributes and schema of a kind',
+        parameters: [path('kind', 'The kind')],
+        responses: { 200: ok('Attributes', { type: 'object' }), ...failures('ERR_KIND_UNKNOWN') },
+      },
+    },
+    '/api/v1/watch': {
+      get: {
+        summary: 'Changes of objects and their status as Server-Sent Events',
+        parameters: [
+          query('revision', 'Changes after this one; after now where none is given', { type: 'integer' }),
+        ],
+        responses: {
+          200: {
+            description: '`change` events with a revision as id; a `failure` event ends the stream',
+            content: { 'text/event-stream': { schema: { type: 'string' } } },
+          },
+          ...failures('ERR_COMPACTED', 'ERR_THROTTLED'),
+        },
+      },
+    },
+  };
+  for (const kind of KINDS) {
+    paths[`/api/v1/${kind.name}`] = {
+      get: {
+        summary: `List: ${kind.summary}`,
+        tags: [kind.name],
+        responses: {
+          200: ok(
+            'Every object of the kind, and the revision to watch from',
+            object({
+              kind: { const: kind.name },
+              revision: { type: 'integer' },
+              items: list(ref(kind.name)),
+            }),
+          ),
+        },
+      },
+    };
+    paths[`/api/v1/${kind.name}/{name}`] = {
+      parameters: [path('name', `The ${kind.name}`)],
+      get: {
+        summary: `Read one ${kind.name}`,
+        tags: [kind.name],
+        responses: {
+          200: ok('The object; ETag is its revision', ref(kind.name)),
+          ...failures('ERR_NOT_FOUND'),
+        },
+      },
+      put: {
+        summary: `Create or change one ${kind.name}; putting back what was read changes nothing`,
+        tags: [kind.name],
+        parameters: [preconditionHeader()],
+        requestBody: { required: true, ...json(ref(kind.name)) },
+        responses: {
+          200: ok('Changed, or as it was', ref(kind.name)),
+          201: ok('Created', ref(kind.name)),
+          ...failures('ERR_POLICY_INVALID', 'ERR_REFERENCE_MISSING', 'ERR_REVISION_CONFLICT'),
+        },
+      },
+      delete: {
+        summary: `Delete one ${kind.name}`,
+        tags: [kind.name],
+        parameters: [preconditionHeader()],
+        responses: {
+          204: { description: 'Deleted' },
+          ...failures('ERR_NOT_FOUND', 'ERR_REFERENCED', 'ERR_REVISION_CONFLICT'),
+        },
+      },
+    };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Weft',
+      version: 'v1',
+      description: 'Intent (`spec`) is written here; observation (`status`) is written by the controller.',
+    },
+    security: [{ token: [] }],
+    paths,
+    components: {
+      securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
+      schemas: schemas(),
+    },
+  };
+}
+
+function schemas(): Record<string, Json> {
+  const all: Record<string, Json> = {
+    name: { type: 'string', maxLength: 63, pattern: '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$' },
+    failure: object({
+      code: { enum: Object.keys(ERROR_CODES) },
+      message: { type: 'string' },
+      problems: list(
+        object({ path: { type: 'string' }, message: { type: 'string' }, where: { type: 'string' } }, [
+          'path',
+          'message',
+        ]),
+      ),
+    }),
+    deletion: object({ kind: kindSchema(), name: ref('name'), delete: { const: true } }),
+    changes: object({
+      documents: {
+        type: 'array',
+        maxItems: 1000,
+        items: { anyOf: [...KINDS.map((kind) => ref(kind.name)), ref('deletion')] },
+      },
+    }),
+    'apply-answer': object({
+      revision: { type: 'integer' },
+      isDryRun: { type: 'boolean' },
+      results: list(
+        object({
+          kind: kindSchema(),
+          name: ref('name'),
+          result: { enum: ['created', 'changed', 'unchanged', 'deleted'] },
+          revision: { type: 'integer' },
+        }),
+      ),
+    }),
+    step: object({
+      step: { type: 'string' },
+      object: { type: 'string' },
+      reason: { type: 'string' },
+      undo: { type: ['string', 'null'] },
+    }),
+  };
+  for (const kind of KINDS) {
+    const { $schema: _, ...spec } = jsonSchemaOf(kind) as Json;
+    all[`${kind.name}-spec`] = spec;
+    all[kind.name] = object(
+      {
+        kind: { const: kind.name },
+        name: ref('name'),
+        revision: { type: 'integer', description: 'Checked where it is sent; 0 means: must not exist.' },
+        spec: ref(`${kind.name}-spec`),
+        status: { type: 'object', description: 'Written by the controller; ignored in requests.' },
+      },
+      ['kind', 'name', 'spec'],
+    );
+  }
+  return all;
+}
+
+function failures(...codes: ErrorCode[]): Record<string, Json> {
+  const byStatus = new Map<number, string[]>();
+  for (const code of [...codes, 'ERR_UNAUTHENTICATED' as const]) {
+    const { status } = ERROR_CODES[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), `${code}: ${ERROR_CODES[code].meaning}`]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, meanings]) => [status, ok(meanings.join(' '), ref('failure'))]),
+  );
+}
+
+function preconditionHeader(): Json {
+  return {
+    name: 'If-Match',
+    in: 'header',
+    description: 'The revision (ETag) that the object must still have; * for any',
+    schema: { type: 'string' },
+  };
+}
+
+function kindSchema(): Json {
+  return { enum: KINDS.map((kind) => kind.name) };
+}
+
+function object(properties: Json, required: string[] = Object.keys(properties)): Json {
+  return { type: 'object', properties, required };
+}
+
+function list(items: Json): Json {
+  return { type: 'array', items };
+}

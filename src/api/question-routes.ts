@@ -1,0 +1,91 @@
+/** What can be asked: plan, explain, trace, status, and the attributes of each kind. Nothing here changes anything. */
+import { isIP } from 'node:net';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { Address, Name, Port } from '../policy/attributes.ts';
+import { attributesOf } from '../policy/describe.ts';
+import { WeftError } from '../policy/errors.ts';
+import { fieldOf, type JsonSchema, jsonSchemaOf } from '../policy/json-schema.ts';
+import { problemsOf, shown } from '../policy/problems.ts';
+import { KINDS, kindNamed } from '../policy/registry.ts';
+import type { Backend } from './backend.ts';
+import { changesOf, parameter } from './object-routes.ts';
+import type { PolicyStore } from './policy-store.ts';
+
+/** How long the controller and its engines may take to answer one question. */
+const ANSWER_MS = 30_000;
+
+export const TraceBody = z.strictObject({
+  service: Name.meta({ description: 'The virtual service.' }),
+  from: Address.meta({ description: 'The client address.' }),
+  fromPort: Port.optional().meta({ description: 'Source port; an unused one is taken where none is named.' }),
+  to: Address.optional().meta({ description: 'Service address; the first one where none is named.' }),
+  port: Port.optional().meta({ description: 'Service port.' }),
+  engine: z.string().min(1).max(128).optional().meta({
+    description: 'The engine the packet enters by; the one the address leads to where none is named.',
+  }),
+});
+
+/** Adds the routes. */
+export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, backend: Backend): void {
+  const traceSchema = z.toJSONSchema(TraceBody, { io: 'input' }) as JsonSchema;
+
+  app.post('/api/v1/plan', async (request, reply) => {
+    const changes = request.body === undefined || request.body === null ? [] : changesOf(request.body);
+    // The same checks as a real change, so that a plan is never of something that would be refused.
+    await objects.change(changes, true);
+    const proposed = changes.map((change) => {
+      const { kind, name } = change;
+      return 'delete' in change ? { kind, name, delete: true as const } : { kind, name, spec: change.spec };
+    });
+    return { steps: await backend.plan(proposed, deadline(request, reply)) };
+  });
+
+  app.get('/api/v1/explain/:service', async (request, reply) => {
+    const service = parameter(request, 'service');
+    const from = fieldOf(request.query, 'from');
+    if (from !== undefined && (typeof from !== 'string' || isIP(from) === 0)) {
+      throw new WeftError('ERR_BODY_INVALID', `from must be an IPv4 or IPv6 address, found ${shown(from)}`);
+    }
+    await objects.get(kindNamed('virtual-service'), service);
+    return backend.explain(service, from ?? null, deadline(request, reply));
+  });
+
+  app.post('/api/v1/trace', async (request, reply) => {
+    const body = TraceBody.safeParse(request.body);
+    if (!body.success) {
+      const problems = problemsOf(traceSchema, request.body, body.error.issues, '$');
+      throw new WeftError(
+        'ERR_BODY_INVALID',
+        `the trace request is not valid: ${problems[0]?.path} ${problems[0]?.message}`,
+        { problems },
+      );
+    }
+    await objects.get(kindNamed('virtual-service'), body.data.service);
+    return backend.trace(body.data, deadline(request, reply));
+  });
+
+  app.get('/api/v1/status', async () => backend.status());
+
+  app.get('/api/v1/spec', async () => ({ kinds: KINDS.map(({ name, summary }) => ({ name, summary })) }));
+
+  app.get('/api/v1/spec/:kind', async (request) => {
+    const kind = kindNamed(parameter(request, 'kind'));
+    const { name, summary } = kind;
+    return { name, summary, attributes: attributesOf(kind), schema: jsonSchemaOf(kind) };
+  });
+}
+
+/** Aborts when the client is gone, or after the time that an answer may take. */
+function deadline(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+  const aborting = new AbortController();
+  const timer = setTimeout(() => {
+    const what = `${request.method} ${shown(request.url)}`;
+    aborting.abort(new WeftError('ERR_TIMEOUT', `no answer to ${what} within ${ANSWER_MS / 1000} s`));
+  }, ANSWER_MS);
+  reply.raw.once('close', () => {
+    clearTimeout(timer);
+    if (!reply.raw.writableFinished) aborting.abort(new WeftError('ERR_TIMEOUT', 'the client is gone'));
+  });
+  return aborting.signal;
+}

@@ -1,0 +1,164 @@
+/** The REST API as functions: what every verb that asks or changes something calls. */
+import axios, { type AxiosInstance, isAxiosError } from 'axios';
+import type { ApplyResult, Explanation, StepSummary, SystemStatus, Trace } from '../policy/answers.ts';
+import { ERROR_CODES, type ErrorCode, type Problem, WeftError } from '../policy/errors.ts';
+import type { PolicyObject } from '../policy/kind.ts';
+import type { Connection } from './connection.ts';
+
+/** A document to apply, or an object to delete. */
+export type WantedChange =
+  | { kind: string; name: string; spec: unknown; revision?: number; where?: string }
+  | { kind: string; name: string; delete: true };
+
+export interface TraceRequest {
+  service: string;
+  from: string;
+  fromPort?: number;
+  to?: string;
+  port?: number;
+  engine?: string;
+}
+
+/** The largest answer that is read. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/** Speaks to one controller. Every method throws the API's error, or ERR_UNREACHABLE. */
+export class ControllerClient {
+  readonly #http: AxiosInstance;
+  readonly #url: string;
+
+  constructor({ url, token }: Connection, timeoutMs = 60_000) {
+    this.#url = url;
+    this.#http = axios.create({
+      baseURL: url,
+      timeout: timeoutMs,
+      headers: { authorization: `Bearer ${token}`, accept: 'application/json' },
+      // The token goes to the named controller and nowhere else.
+      maxRedirects: 0,
+      proxy: false,
+      maxContentLength: MAX_ANSWER_BYTES,
+      responseType: 'text',
+      transformResponse: (text: unknown) => text,
+      validateStatus: () => true,
+    });
+  }
+
+  async kinds(): Promise<string[]> {
+    const { kinds } = await this.#call<{ kinds: { name: string }[] }>('get', '/api/v1/spec');
+    return kinds.map(({ name }) => name);
+  }
+
+  async list(kind: string): Promise<PolicyObject[]> {
+    return (await this.#call<{ items: PolicyObject[] }>('get', `/api/v1/${segment(kind)}`)).items;
+  }
+
+  get(kind: string, name: string): Promise<PolicyObject> {
+    return this.#call('get', `/api/v1/${segment(kind)}/${segment(name)}`);
+  }
+
+  async delete(kind: string, name: string): Promise<void> {
+    await this.#call('delete', `/api/v1/${segment(kind)}/${segment(name)}`);
+  }
+
+  /** Makes all changes or none; with `isDryRun` only checks them. */
+  async apply(changes: readonly WantedChange[], isDryRun = false): Promise<ApplyResult[]> {
+    const url = `/api/v1/apply${isDryRun ? '?dryRun=true' : ''}`;
+    return (await this.#change<{ results: ApplyResult[] }>(url, changes)).results;
+  }
+
+  /** The steps that the changes would cause; without changes, those still to be done. */
+  async plan(changes: readonly WantedChange[]): Promise<StepSummary[]> {
+    return (await this.#change<{ steps: StepSummary[] }>('/api/v1/plan', changes)).steps;
+  }
+
+  explain(service: string, from?: string): Promise<Explanation[]> {
+    const query = from === undefined ? '' : `?from=${encodeURIComponent(from)}`;
+    return this.#call('get', `/api/v1/explain/${segment(service)}${query}`);
+  }
+
+  trace(request: TraceRequest): Promise<Trace> {
+    return this.#call('post', '/api/v1/trace', request);
+  }
+
+  status(): Promise<SystemStatus> {
+    return this.#call('get', '/api/v1/status');
+  }
+
+  /** Problems in the answer name a document by its index; here they get its file and line. */
+  async #change<Answer>(url: string, changes: readonly WantedChange[]): Promise<Answer> {
+    const documents = changes.map((change) => {
+      const { where: _, ...document } = { where: undefined, ...change };
+      return document;
+    });
+    try {
+      return await this.#call<Answer>('post', url, { documents });
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.problems.length === 0) throw error;
+      const problems = error.problems.map((problem) => {
+        const where = placeOf(problem, changes);
+        return where === undefined ? problem : { ...problem, where };
+      });
+      throw new WeftError(error.code, error.message, { cause: error, problems });
+    }
+  }
+
+  async #call<Answer>(method: 'get' | 'post' | 'delete', url: string, data?: unknown): Promise<Answer> {
+    let status: number;
+    let text: string;
+    try {
+      ({ status, data: text } = await this.#http.request<string>({
+        method,
+        url,
+        ...(data === undefined ? {} : { data }),
+      }));
+    } catch (cause) {
+      const reason = isAxiosError(cause) ? (cause.code ?? cause.message) : String(cause);
+      throw new WeftError(
+        'ERR_UNREACHABLE',
+        `the controller at ${this.#url} does not answer (${reason}): is it running, and is the address right?`,
+        { cause },
+      );
+    }
+    const body = parse(text);
+    if (status >= 200 && status < 300 && (status === 204 || body !== undefined)) return body as Answer;
+    const { code, message, problems } = (body ?? {}) as {
+      code?: unknown;
+      message?: unknown;
+      problems?: unknown;
+    };
+    if (typeof code !== 'string' || !Object.hasOwn(ERROR_CODES, code)) {
+      throw new WeftError(
+        'ERR_UNREACHABLE',
+        `${this.#url} answered with status ${status}, but not as a Weft controller does: is the address right?`,
+      );
+    }
+    throw new WeftError(code as ErrorCode, String(message), {
+      problems: Array.isArray(problems) ? (problems as Problem[]) : [],
+    });
+  }
+}
+
+function placeOf({ path, where }: Problem, changes: readonly WantedChange[]): string | undefined {
+  const index = /^\$\[(\d+)\]/.exec(path)?.[1];
+  const change =
+    index === undefined
+      ? changes.find(({ kind, name }) => where === `${kind} "${name}"`)
+      : changes[Number(index)];
+  return change && 'where' in change && change.where !== undefined ? change.where : where;
+}
+
+function segment(text: string): string {
+  // A name that is empty or made of dots would change the path it is put into.
+  if (text === '' || /^\.+$/.test(text)) {
+    throw new WeftError('ERR_USAGE', `${JSON.stringify(text)} is not a name`);
+  }
+  return encodeURIComponent(text);
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,71 @@
+/** `weft get [KIND [NAME]]`: objects as they are wanted and as they are. */
+import type { Command } from 'commander';
+import type { PolicyObject } from '../policy/kind.ts';
+import { type Cell, type Column, table } from './table.ts';
+import type { Terminal } from './terminal.ts';
+import { addVerb, connect, print, type VerbOptions } from './verb.ts';
+
+/** Adds the verb. */
+export function register(program: Command, terminal: Terminal): void {
+  addVerb(program, 'get [kind] [name]', 'show objects: what is wanted (spec) and what is (status)', [
+    'weft get',
+    'weft get virtual-service',
+    'weft get virtual-service web -o yaml > web.yaml',
+  ]).action(async (kind: string | undefined, name: string | undefined, options: VerbOptions) => {
+    const client = await connect(options, terminal);
+    if (kind !== undefined && name !== undefined) {
+      const object = await client.get(kind, name);
+      return print(terminal, options, object, (one) => drawObjects(terminal, [one], false));
+    }
+    const kinds = kind === undefined ? await client.kinds() : [kind];
+    const objects = (await Promise.all(kinds.map((one) => client.list(one)))).flat();
+    const isMixed = kind === undefined;
+    return print(terminal, options, objects, (all) =>
+      all.length === 0
+        ? `no ${kind ?? 'objects'} yet; "weft apply -f FILE" makes some`
+        : drawObjects(terminal, all, isMixed),
+    );
+  });
+}
+
+function drawObjects(terminal: Terminal, objects: readonly PolicyObject[], withKind: boolean): string {
+  const columns: Column[] = [
+    ...(withKind ? [{ title: 'KIND' }] : []),
+    { title: 'NAME' },
+    { title: 'REVISION', isRight: true },
+    { title: 'STATE' },
+    { title: 'SPEC', wraps: true },
+    { title: 'MESSAGE', wraps: true },
+  ];
+  const rows = objects.map(({ kind, name, revision, spec, status }): Cell[] => {
+    const { state, message } = (status ?? {}) as { state?: unknown; message?: unknown };
+    return [
+      ...(withKind ? [kind] : []),
+      name,
+      String(revision),
+      stateCell(typeof state === 'string' ? state : ''),
+      digest(spec),
+      typeof message === 'string' ? message : '',
+    ];
+  });
+  return table(terminal, columns, rows);
+}
+
+/** A state in the colour that says whether somebody should look. */
+export function stateCell(state: string): Cell {
+  if (['serving', 'connected', 'ready', 'up'].includes(state)) return { text: state, colour: 'green' };
+  if (['unreachable', 'silent', 'down', 'degraded'].includes(state)) return { text: state, colour: 'red' };
+  return { text: state === '' ? '-' : state, colour: state === '' ? 'dim' : 'yellow' };
+}
+
+/** The top-level attributes in a few words; lists as their length. */
+function digest(spec: unknown): string {
+  return Object.entries(spec as Record<string, unknown>)
+    .filter(([, value]) => !(Array.isArray(value) && value.length === 0))
+    .map(([name, value]) => {
+      if (Array.isArray(value)) return `${name}: ${value.length}`;
+      if (typeof value === 'object' && value !== null) return `${name}: ${Object.keys(value).join('+')}`;
+      return `${name}: ${String(value)}`;
+    })
+    .join(', ');
+}

@@ -1,0 +1,63 @@
+/** `weft plan [-f FILE...]`: the steps that a change would cause, or that are still to be done; none is performed. */
+import type { Command } from 'commander';
+import type { StepSummary } from '../policy/answers.ts';
+import { WeftError } from '../policy/errors.ts';
+import { table } from './table.ts';
+import type { Terminal } from './terminal.ts';
+import { addVerb, connect, print, type VerbOptions } from './verb.ts';
+
+interface Options extends VerbOptions {
+  file?: string[];
+  delete?: boolean;
+}
+
+/** Adds the verb. */
+export function register(program: Command, terminal: Terminal): void {
+  addVerb(program, 'plan', 'show the steps that applying files would cause, or that are still to be done', [
+    'weft plan',
+    'weft plan -f templates/lab.yaml',
+    'weft plan -f shop.yaml --delete',
+  ])
+    .option('-f, --file <file...>', 'the files that would be applied (- for stdin)')
+    .option('--delete', 'plan the deletion of the objects in the files')
+    .action(async (options: Options) => {
+      const changes = await changesOf(options, terminal);
+      const steps = await (await connect(options, terminal)).plan(changes);
+      await print(terminal, options, steps, (all) => drawSteps(terminal, all));
+    });
+}
+
+async function changesOf(options: Options, terminal: Terminal) {
+  if (options.file === undefined) {
+    if (options.delete) throw new WeftError('ERR_USAGE', '--delete needs -f FILE: what would be deleted');
+    return [];
+  }
+  const [{ readPolicyFiles }, { parseDocuments, parseObjectNames }] = await Promise.all([
+    import('./policy-files.ts'),
+    import('../policy/parse.ts'),
+  ]);
+  if (!options.delete) return readPolicyFiles(options.file, terminal, parseDocuments);
+  const names = await readPolicyFiles(options.file, terminal, parseObjectNames);
+  return names.map((name) => ({ ...name, delete: true as const }));
+}
+
+function drawSteps(terminal: Terminal, steps: readonly StepSummary[]): string {
+  if (steps.length === 0) return 'nothing to do';
+  return table(
+    terminal,
+    [
+      { title: '#', isRight: true },
+      { title: 'STEP' },
+      { title: 'OBJECT' },
+      { title: 'REASON', wraps: true, share: 2 },
+      { title: 'UNDO', wraps: true },
+    ],
+    steps.map(({ step, object, reason, undo }, index) => [
+      String(index + 1),
+      step,
+      object,
+      reason,
+      undo === null ? { text: 'cannot be undone', colour: 'yellow' } : undo,
+    ]),
+  );
+}

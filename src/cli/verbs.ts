@@ -1,0 +1,89 @@
+/** The verbs there are. Each is loaded when it is used, so that `weft get` does not wait for the engine's code. */
+import type { Command } from 'commander';
+import type { Terminal } from './terminal.ts';
+
+/** Adds a verb to the program. */
+export type Register = (program: Command, terminal: Terminal) => void | Promise<void>;
+
+export interface Verb {
+  name: string;
+  summary: string;
+  /** Left out of help and completion: not for people. */
+  isHidden?: boolean;
+  load(): Promise<Register>;
+}
+
+export const VERBS: readonly Verb[] = [
+  {
+    name: 'get',
+    summary: 'show objects: what is wanted (spec) and what is (status)',
+    load: async () => (await import('./get.ts')).register,
+  },
+  {
+    name: 'apply',
+    summary: 'create or change the objects in files, all of them or none',
+    load: async () => (await import('./apply.ts')).register,
+  },
+  {
+    name: 'delete',
+    summary: 'delete an object, or those that files name',
+    load: async () => (await import('./delete.ts')).register,
+  },
+  {
+    name: 'plan',
+    summary: 'show the steps that applying files would cause, or that are still to be done',
+    load: async () => (await import('./plan.ts')).register,
+  },
+  {
+    name: 'spec',
+    summary: 'explain the attributes of a kind: type, default, meaning',
+    load: async () => (await import('./spec.ts')).register,
+  },
+  {
+    name: 'explain',
+    summary: 'show which member each engine would choose for a new flow, and why',
+    load: async () => (await import('./explain.ts')).register,
+  },
+  {
+    name: 'trace',
+    summary: 'follow a packet through the engines; nothing is sent or changed',
+    load: async () => (await import('./trace.ts')).register,
+  },
+  {
+    name: 'status',
+    summary: 'show hosts, engines, services and members at a glance',
+    load: async () => (await import('./status.ts')).register,
+  },
+  {
+    name: 'lab',
+    summary: 'the built-in platform: bring it up and down, look at it, inject faults',
+    load: async () => (await import('./lab.ts')).registerLab,
+  },
+  {
+    name: 'controller',
+    summary: 'run a controller',
+    load: async () => (await import('./controller.ts')).registerController,
+  },
+  {
+    name: 'engine',
+    summary: 'run a service engine (the appliance and the lab start it)',
+    load: async () => (await import('./engine.ts')).registerEngine,
+  },
+  {
+    name: 'completion',
+    summary: 'print the tab completion of a shell',
+    load: async () => (await import('./completion.ts')).register,
+  },
+  {
+    name: 'complete',
+    summary: 'what may stand at the end of a command line',
+    isHidden: true,
+    load: async () => (await import('./completion.ts')).registerComplete,
+  },
+  {
+    name: 'docs',
+    summary: 'regenerate the parts of docs/ that are made from the code',
+    isHidden: true,
+    load: async () => (await import('./docs.ts')).register,
+  },
+];
