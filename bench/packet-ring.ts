@@ -39,6 +39,8 @@ function generate(name: string, size: number): never {
   let sum = 0;
   for (let at = 0; at < 20; at += 2) sum += frame.readUInt16BE(HEADROOM + 14 + at);
   frame.writeUInt16BE(~((sum & 0xffff) + (sum >> 16)) & 0xffff, HEADROOM + 24);
+  frame.writeUInt16BE(9, HEADROOM + 36);
+  frame.writeUInt16BE(size - 34, HEADROOM + 38);
   for (let flow = 0; ; flow = (flow + 1) % 1000) {
     frame.writeUInt16BE(10_000 + flow, HEADROOM + 34);
     nic.send(frame, HEADROOM, size);

@@ -1,5 +1,6 @@
 /** `weft engine`: the service engine itself, as the appliance and the lab start it. Not for people. */
 import type { Command } from 'commander';
+import { destination, type Logger, pino } from 'pino';
 
 /** Adds the verb. */
 export function registerEngine(program: Command): void {
@@ -11,12 +12,34 @@ export function registerEngine(program: Command): void {
     .action(async ({ config, state }: { config: string; state: string }) => {
       // Loaded here, so that other verbs start fast and on machines that cannot run an engine.
       const { runEngine } = await import('../engine-vm/agent.ts');
+      const log = pino(destination({ fd: 2, sync: true }));
       const stop = new AbortController();
       for (const signal of ['SIGTERM', 'SIGINT'] as const) {
         process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
       }
       // A closed terminal is no reason to stop forwarding.
       process.on('SIGHUP', () => undefined);
-      await runEngine({ configPath: config, stateDir: state, signal: stop.signal });
+      outliveDefects(log);
+      await runEngine({ configPath: config, stateDir: state, signal: stop.signal, log });
     });
+}
+
+const MAX_DEFECTS = 20;
+const DEFECT_WINDOW_MS = 60_000;
+
+/**
+ * The data-plane thread forwards on, whatever goes wrong in the main thread: so a defect there is logged, and ends the
+ * process only where it comes again and again.
+ */
+function outliveDefects(log: Logger): void {
+  const times: number[] = [];
+  const onDefect = (error: unknown): void => {
+    log.fatal({ err: error }, 'a defect in the engine; it goes on');
+    const now = performance.now();
+    times.push(now);
+    while (now - times[0]! > DEFECT_WINDOW_MS) times.shift();
+    if (times.length > MAX_DEFECTS) process.exit(1);
+  };
+  process.on('uncaughtException', onDefect);
+  process.on('unhandledRejection', onDefect);
 }

@@ -1,6 +1,6 @@
 /**
- * Network namespaces for tests: made with a name of this run, removed with everything in them. Skips the test where
- * there is no root.
+ * Network namespaces for tests: made with a name of this run, removed with everything in them.
+ * Needs root.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 
