@@ -2,6 +2,7 @@
  * The controller: observes, plans, performs, publishes, and does so again whenever something changes. One round is
  * synchronous; what takes time (listings, steps) runs beside it and wakes the next round when it ends.
  */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Backend } from '../api/backend.ts';
 import type { Platform } from '../hypervisor/platform.ts';
@@ -370,6 +371,7 @@ class Reconciler implements Controller {
         revision: this.#options.store.revision,
         reconciling: current ? `${current.step} ${current.object}` : null,
         lastError: this.#lastError,
+        warnings: expiryWarnings(this.#options.authority.ca, this.#clock.now()),
       },
       desired,
       actual,
@@ -397,6 +399,23 @@ class Reconciler implements Controller {
       .finally(() => this.#background.delete(kept));
     this.#background.add(kept);
   }
+}
+
+const WARN_BEFORE_MS = 90 * 24 * 3600_000;
+
+/** Engines' and the hub's certificates are renewed without anybody's doing; the authority's own is not. */
+function expiryWarnings(ca: string, now: number): string[] {
+  let expiresAt: number;
+  try {
+    expiresAt = new X509Certificate(ca).validToDate.getTime();
+  } catch {
+    return [];
+  }
+  if (expiresAt - now > WARN_BEFORE_MS) return [];
+  const day = new Date(expiresAt).toISOString().slice(0, 10);
+  return [
+    `the controller's certificate authority expires on ${day}: plan a new state directory, into which engines are enrolled anew`,
+  ];
 }
 
 const VERSION = (
