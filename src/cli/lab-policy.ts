@@ -1,11 +1,9 @@
-/** The policy of a lab: read from files, applied over REST, and waited for. */
+/** The policy of a lab: read from files, and what is missing until its services serve. */
 import { readFileSync } from 'node:fs';
-import axios, { type AxiosInstance } from 'axios';
 import { DEFAULT_LAB, labPaths } from '../lab/world/names.ts';
 import type { SystemStatus } from '../policy/answers.ts';
-import { ERROR_CODES, type ErrorCode, WeftError } from '../policy/errors.ts';
+import { WeftError } from '../policy/errors.ts';
 import { type PolicyDocument, parseDocuments } from '../policy/parse.ts';
-import type { ControllerAddress } from './lab-up.ts';
 
 /**
  * Reads policy documents for a lab. A cloud that names the socket of the lab `lab` is given that of this lab, so
@@ -15,61 +13,11 @@ export function readLabPolicies(files: readonly string[], lab: string): PolicyDo
   const common = labPaths(DEFAULT_LAB).socket;
   return files
     .flatMap((file) => parseDocuments(readText(file), file))
-    .map(({ kind, name, spec }) => {
-      const { platform, address } = (spec ?? {}) as { platform?: unknown; address?: unknown };
-      const isCommon = kind === 'cloud' && platform === 'lab' && address === common;
-      return {
-        kind,
-        name,
-        spec: isCommon ? { ...(spec as object), address: labPaths(lab).socket } : spec,
-      };
+    .map((document) => {
+      const spec = (document.spec ?? {}) as { platform?: unknown; address?: unknown };
+      const isCommon = document.kind === 'cloud' && spec.platform === 'lab' && spec.address === common;
+      return isCommon ? { ...document, spec: { ...spec, address: labPaths(lab).socket } } : document;
     });
-}
-
-/** The controller's REST API. */
-export class LabController {
-  readonly #http: AxiosInstance;
-
-  constructor(address: ControllerAddress) {
-    this.#http = axios.create({
-      baseURL: `${address.url}/api/v1`,
-      headers: { authorization: `Bearer ${address.token}` },
-      timeout: 10_000,
-      proxy: false,
-      validateStatus: () => true,
-    });
-  }
-
-  /** Applies all documents at once. Throws the API's error. */
-  async apply(documents: readonly PolicyDocument[], signal: AbortSignal): Promise<void> {
-    await this.#call('post', '/apply', signal, { documents });
-  }
-
-  status(signal: AbortSignal): Promise<SystemStatus> {
-    return this.#call<SystemStatus>('get', '/status', signal);
-  }
-
-  async #call<T>(method: 'get' | 'post', url: string, signal: AbortSignal, data?: unknown): Promise<T> {
-    let response: { status: number; data: unknown };
-    try {
-      response = await this.#http.request({ method, url, signal, ...(data === undefined ? {} : { data }) });
-    } catch (error) {
-      signal.throwIfAborted();
-      throw new WeftError(
-        'ERR_UNREACHABLE',
-        `the controller of the lab does not answer: ${(error as Error).message}`,
-        {
-          cause: error,
-        },
-      );
-    }
-    if (response.status < 300) return response.data as T;
-    const { code, message } = (response.data ?? {}) as { code?: string; message?: string };
-    throw new WeftError(
-      code !== undefined && code in ERROR_CODES ? (code as ErrorCode) : 'ERR_INTERNAL',
-      message ?? `${method} ${url} was answered with status ${response.status}`,
-    );
-  }
 }
 
 /** How far the services are, in one line: `2 of 3 engines ready, 1 of 2 services serving`. */

@@ -21,15 +21,17 @@ import { readRecord } from '../lab/world/record.ts';
 import type { LabStatus } from '../lab/world/status.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import type { PolicyDocument } from '../policy/parse.ts';
+import { ControllerClient } from './controller-client.ts';
 import { takeDown } from './lab-down.ts';
 import { labSuffix } from './lab-option.ts';
-import { LabController, missingFor, progressOf, readLabPolicies } from './lab-policy.ts';
+import { missingFor, progressOf, readLabPolicies } from './lab-policy.ts';
 import { requireRoot } from './lab-root.ts';
 
 const MAIN = join(import.meta.dirname, '../main.ts');
 const POLL_MS = 50;
 const DAEMON_TIMEOUT_MS = 30_000;
 const CONTROLLER_TIMEOUT_MS = 30_000;
+const CALL_TIMEOUT_MS = 10_000;
 const SERVING_TIMEOUT_MS = 60_000;
 
 export interface BringUpOptions {
@@ -180,8 +182,9 @@ async function applyAndWait(
   options: BringUpOptions,
 ): Promise<void> {
   const { onProgress, signal } = options;
-  const controller = new LabController(address);
-  await controller.apply(documents, signal);
+  const controller = new ControllerClient(address, CALL_TIMEOUT_MS);
+  await controller.apply(documents);
+  signal.throwIfAborted();
   onProgress(`applied ${documents.length} policy objects`);
   const services = documents
     .filter((document) => document.kind === 'virtual-service')
@@ -193,7 +196,7 @@ async function applyAndWait(
     options.servingTimeoutMs ?? SERVING_TIMEOUT_MS,
     signal,
     async () => {
-      const status = await controller.status(signal);
+      const status = await controller.status();
       const progress = progressOf(status, services);
       if (progress !== said) onProgress(progress);
       said = progress;
