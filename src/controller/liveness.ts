@@ -62,6 +62,8 @@ export class Liveness {
   #graceUntil: number;
   #lastAt: number;
   #brakeSince: number | null = null;
+  /** The one engine that is recovered while all are out of reach: whether it comes back says whose fault it is. */
+  #tried: string | null = null;
 
   constructor(now: number, timing: Timing) {
     this.#timing = timing;
@@ -236,16 +238,19 @@ export class Liveness {
       since: now,
       isSeenByPeers: null,
     });
-    const isBraked = suspects.length > 1 && !isAnyTrusted;
+    if (isAnyTrusted) this.#tried = null;
+    const isTrying = this.#tried !== null && next.get(this.#tried)?.verdict === 'silent';
+    const isBraked = suspects.length + Number(isTrying) > 1 && !isAnyTrusted;
     this.#brakeSince = isBraked ? (this.#brakeSince ?? now) : null;
-    const [probe] = [...suspects].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const [first] = [...suspects].sort((a, b) => (a.id < b.id ? -1 : 1));
     for (const signs of suspects) {
       if (now < this.#graceUntil) {
         next.set(signs.id, judgement('headless', 'the controller has not heard of it since its own start'));
       } else if (!isBraked) {
         const how = signs.isConnected ? 'it has stopped reporting' : 'its link to the controller is down';
         next.set(signs.id, judgement('silent', how));
-      } else if (signs === probe && now - (this.#brakeSince ?? now) > this.#timing.brakeMs) {
+      } else if (signs === first && !isTrying && now - (this.#brakeSince ?? now) > this.#timing.brakeMs) {
+        this.#tried = signs.id;
         next.set(signs.id, judgement('silent', 'all engines are out of reach; this one is tried first'));
       } else {
         const reason = 'all engines fell silent at once: nothing is changed until something else says why';

@@ -21,6 +21,11 @@ export class FakeClock implements Clock {
     };
   }
 
+  /** Time passes while this process stands still. */
+  stall(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Moves on and calls back what has become due, in order. */
   advance(ms: number): void {
     const until = this.#now + ms;
