@@ -9,12 +9,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { destination, type Logger, pino } from 'pino';
 import { WeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
-import type { EngineReport, SharedState } from '../state/shared.ts';
+import type { SharedState } from '../state/shared.ts';
 import { type DataplaneMethod, DataplaneThread } from './dataplane-thread.ts';
 import { Exchange } from './exchange.ts';
+import { HealthElection } from './health/election.ts';
 import { PORT_NAMES, prepareLinks, setDataAddresses } from './link.ts';
 import { joinSystem, readProperties } from './membership.ts';
 import type { FromDataplane } from './messages.ts';
+import { Reporter } from './reporter.ts';
 import { keepGraph, keptGraph, makeStateDirectory, nextEpoch } from './state-file.ts';
 
 export interface EngineOptions {
@@ -28,9 +30,6 @@ export interface EngineOptions {
   log?: Logger;
 }
 
-const REPORT_MS = 500;
-/** Changes that come together make one report. */
-const REPORT_SOON_MS = 20;
 const LINK_RETRY_MS = 1000;
 const METHODS: readonly string[] = ['explain', 'trace', 'flows'] satisfies DataplaneMethod[];
 
@@ -53,7 +52,6 @@ export async function runEngine(options: EngineOptions): Promise<void> {
   const epoch = await nextEpoch(stateDir, Date.now());
   log.info({ epoch }, 'engine starts');
   try {
-    await linksUp(log, signal);
     const agent = new Agent(stateDir, log, signal);
     agent.start(await keptGraph(stateDir, engine));
     try {
@@ -67,19 +65,7 @@ export async function runEngine(options: EngineOptions): Promise<void> {
   log.info('engine stopped');
 }
 
-/** NICs may come late: a VM's last one is plugged in while the system boots. */
-async function linksUp(log: Logger, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    try {
-      await prepareLinks(signal);
-      return;
-    } catch (error) {
-      signal.throwIfAborted();
-      log.error({ err: error }, 'the interfaces are not ready');
-      await delay(LINK_RETRY_MS, undefined, { signal });
-    }
-  }
-}
+type Counters = Extract<FromDataplane, { type: 'counters' }>;
 
 class Agent {
   readonly #stateDir: string;
@@ -91,19 +77,17 @@ class Agent {
   #engine = '';
   /** The graph in force. */
   #graph: ServiceGraph | null = null;
-  #graphError: string | null = null;
+  /** The latest graph, where the data plane has not answered for it yet. */
+  #wanted: ServiceGraph | null = null;
   /** Text of the latest graph that was handed on, good or bad. */
   #latestText = '';
   /** Handed to the data plane and not answered yet, in order. */
   #pending: ServiceGraph[] = [];
-  #isReady = false;
-  #notReadyBecause = 'the data plane is starting';
-  #counters: Extract<FromDataplane, { type: 'counters' }> | null = null;
-  #peers: EngineReport['peers'] = {};
-  #datapath = '';
+  /** The graph whose addresses the stack has: probes can leave from them. */
+  #settled: ServiceGraph | null = null;
+  #election: HealthElection | null = null;
+  readonly #reporter = new Reporter();
   #disk: Promise<void> = Promise.resolve();
-  #reportSoon: NodeJS.Timeout | undefined;
-  #reportOften: NodeJS.Timeout | undefined;
 
   constructor(stateDir: string, log: Logger, signal: AbortSignal) {
     this.#stateDir = stateDir;
@@ -123,6 +107,23 @@ class Agent {
     if (kept !== null) {
       this.#latestText = JSON.stringify(kept);
       this.#log.info({ revision: kept.revision }, 'begins with the last good graph');
+    }
+    this.#links().catch((error: unknown) => {
+      if (!this.#signal.aborted) this.#log.error({ err: error }, 'the data plane could not be started');
+    });
+  }
+
+  /** NICs may come late: a VM's last one is plugged in while the system boots. */
+  async #links(): Promise<void> {
+    for (;;) {
+      try {
+        await prepareLinks(this.#signal);
+        break;
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        this.#setReady(false, (error as Error).message);
+        await delay(LINK_RETRY_MS, undefined, { signal: this.#signal });
+      }
     }
     this.#thread.start();
   }
@@ -146,7 +147,7 @@ class Agent {
         { isConnected },
         isConnected ? 'controller connected' : 'controller lost: goes on alone',
       );
-      if (isConnected) this.#report();
+      if (isConnected) this.#reporter.say();
     });
     shared.onRequest(async (method, params) => {
       if (!METHODS.includes(method)) {
@@ -154,8 +155,8 @@ class Agent {
       }
       return this.#thread.request(method as DataplaneMethod, params);
     });
-    this.#reportOften = setInterval(() => this.#report(), REPORT_MS);
-    this.#report();
+    this.#judge();
+    this.#reporter.start((report) => shared.put(`engine/${engine}`, report));
     await new Promise<void>((resolve) => {
       if (this.#signal.aborted) resolve();
       else this.#signal.addEventListener('abort', () => resolve(), { once: true });
@@ -163,9 +164,9 @@ class Agent {
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#reportOften);
-    clearTimeout(this.#reportSoon);
+    this.#reporter.stop();
     this.#exchange?.stop();
+    this.#election?.stop();
     await this.#thread.stop();
     await this.#shared?.close();
     await this.#disk;
@@ -175,7 +176,8 @@ class Agent {
     const text = JSON.stringify(graph);
     if (text === this.#latestText) return;
     this.#latestText = text;
-    this.#hand(graph);
+    this.#wanted = graph;
+    if (this.#thread.isRunning) this.#hand(graph);
   }
 
   #hand(graph: ServiceGraph): void {
@@ -185,16 +187,21 @@ class Agent {
 
   #tellFreshThread(): void {
     this.#pending = [];
+    this.#reporter.note({ graphRevision: 0 });
     if (this.#graph !== null) this.#hand(this.#graph);
+    if (this.#wanted !== null) this.#hand(this.#wanted);
     this.#exchange?.replay();
   }
 
   #threadFailed(error: Error): void {
     this.#log.error({ err: error }, 'the data plane failed and is started again');
-    const suspect = this.#pending.find((graph) => graph !== this.#graph);
-    if (suspect !== undefined) {
+    const suspect = this.#wanted;
+    if (suspect !== null && this.#pending.includes(suspect)) {
       // It is not handed to the next thread: that would fail too, for ever. The old graph is.
-      this.#graphError = `the data plane failed with revision ${suspect.revision}: ${error.message}`;
+      this.#wanted = null;
+      this.#reporter.note({
+        graphError: `the data plane failed with revision ${suspect.revision}: ${error.message}`,
+      });
     }
     this.#setReady(false, error.message);
   }
@@ -202,8 +209,7 @@ class Agent {
   #take(message: FromDataplane): void {
     switch (message.type) {
       case 'ready':
-        this.#datapath = message.datapath;
-        this.#setReady(true, '');
+        this.#setReady(true, message.datapath);
         break;
       case 'unready':
         this.#setReady(false, message.message);
@@ -218,10 +224,10 @@ class Agent {
         this.#exchange?.putSession(message);
         break;
       case 'peers':
-        this.#takePeers(message.peers);
+        this.#reporter.peers(message.peers);
         break;
       case 'counters':
-        this.#counters = message;
+        this.#takeCounters(message);
         break;
       case 'fault':
         this.#log.error({ count: message.count, stack: message.message }, 'a defect in the data plane');
@@ -232,29 +238,34 @@ class Agent {
     }
   }
 
-  #setReady(isReady: boolean, because: string): void {
-    if (isReady === this.#isReady && because === this.#notReadyBecause) return;
-    this.#isReady = isReady;
-    this.#notReadyBecause = because;
-    this.#log.info({ isReady, because }, isReady ? 'the data plane is ready' : 'the data plane is not ready');
-    this.#changed();
+  #takeCounters({ heartbeat, ports, drops, flows, newFlows, components }: Counters): void {
+    this.#reporter.note({ heartbeat, ports, drops, flows, newFlows, components });
   }
 
-  #graphApplied(error: string | null): void {
+  /** `datapath`: which path moves packets, or why none does. */
+  #setReady(isReady: boolean, datapath: string): void {
+    const { report } = this.#reporter;
+    if (isReady === report.isReady && datapath === report.datapath) return;
+    this.#log.info(
+      { isReady, datapath },
+      isReady ? 'the data plane is ready' : 'the data plane is not ready',
+    );
+    this.#reporter.announce({ isReady, datapath });
+    this.#judge();
+  }
+
+  #graphApplied(graphError: string | null): void {
     const graph = this.#pending.shift();
     if (graph === undefined) return;
-    this.#graphError = error;
-    if (error !== null) {
-      this.#log.error(
-        { revision: graph.revision, reason: error },
-        'the graph was refused; the last one holds',
-      );
-      this.#changed();
+    if (graph === this.#wanted) this.#wanted = null;
+    if (graphError !== null) {
+      this.#log.error({ revision: graph.revision, reason: graphError }, 'graph refused; the last one holds');
+      this.#reporter.announce({ graphError });
       return;
     }
     this.#log.info({ revision: graph.revision }, 'graph in force');
     this.#graph = graph;
-    this.#changed();
+    this.#reporter.announce({ graphRevision: graph.revision, host: graph.engine.host, graphError });
     // One after the other, and never in the way of frames.
     this.#disk = this.#disk
       .then(() => this.#settle(graph))
@@ -267,41 +278,28 @@ class Agent {
   async #settle(graph: ServiceGraph): Promise<void> {
     if (graph !== this.#graph) return;
     await setDataAddresses(graph.engine.dataAddresses, this.#signal);
+    this.#settled = graph;
+    this.#judge();
     await keepGraph(this.#stateDir, graph);
   }
 
-  #takePeers(peers: EngineReport['peers']): void {
-    const opinion = (all: EngineReport['peers']): string =>
-      JSON.stringify(
-        Object.entries(all).map(([id, { isAlive, isInsideAlive }]) => [id, isAlive, isInsideAlive]),
-      );
-    const isNews = opinion(peers) !== opinion(this.#peers);
-    this.#peers = peers;
-    if (isNews) this.#changed();
-  }
-
-  #changed(): void {
-    this.#reportSoon ??= setTimeout(() => this.#report(), REPORT_SOON_MS);
-  }
-
-  #report(): void {
-    clearTimeout(this.#reportSoon);
-    this.#reportSoon = undefined;
-    if (this.#shared === null) return;
-    const report: EngineReport = {
-      host: this.#graph?.engine.host ?? '',
-      graphRevision: this.#pending.includes(this.#graph!) ? 0 : (this.#graph?.revision ?? 0),
-      graphError: this.#graphError,
-      isReady: this.#isReady,
-      heartbeat: this.#counters?.heartbeat ?? 0,
-      datapath: this.#isReady ? this.#datapath : this.#notReadyBecause,
-      peers: this.#peers,
-      ports: this.#counters?.ports ?? {},
-      drops: this.#counters?.drops ?? {},
-      flows: this.#counters?.flows ?? 0,
-      newFlows: this.#counters?.newFlows ?? 0,
-      components: this.#counters?.components ?? {},
-    };
-    this.#shared.put(`engine/${this.#engine}`, report);
+  /** An engine whose data plane does not work cannot say of a member that it is down: it leaves that to others. */
+  #judge(): void {
+    if (
+      this.#shared === null ||
+      this.#settled === null ||
+      !this.#reporter.report.isReady ||
+      this.#signal.aborted
+    ) {
+      this.#election?.stop();
+      this.#election = null;
+      return;
+    }
+    this.#election ??= new HealthElection({
+      shared: this.#shared,
+      engine: this.#engine,
+      onTrouble: (pool, reason) => this.#log.warn({ pool, reason }, 'health checks fail on this side'),
+    });
+    this.#election.load(this.#settled);
   }
 }

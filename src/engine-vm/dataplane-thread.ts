@@ -133,6 +133,11 @@ export class DataplaneThread {
     this.#waiting.clear();
   }
 
+  /** False before `start`, and between a failure and the next thread. */
+  get isRunning(): boolean {
+    return this.#worker !== null;
+  }
+
   /** Tells the thread something. Lost where none runs: `onStart` tells the next one. */
   post(message: ToDataplane): void {
     if (this.#worker === null) return;

@@ -19,7 +19,7 @@ const CONNECT = `
   socket.on('data', (data) => console.log(String(data))).on('error', (error) => console.log(error.code));
 `;
 const SERVE = `
-  require('node:net').createServer((socket) => socket.end('hello')).listen(80, '::', () => console.log('ready'));
+  require('node:net').createServer((socket) => socket.on('error', () => undefined).end('hello')).listen(80, '::', () => console.log('ready'));
 `;
 
 interface Entry {
@@ -185,6 +185,21 @@ describe('engine', () => {
     }
   });
 
+  it('probes members from its own address on the production network', async () => {
+    await startHub();
+    startEngine();
+    await serve();
+    tell({ put: `graph/${ENGINE}`, value: graph(1) });
+    const isVerdict = (text: string): boolean => {
+      const { key, value } = JSON.parse(text) as {
+        key: string;
+        value?: { members: Record<string, { isUp: boolean }> };
+      };
+      return key === 'health/web' && value?.members['lab/server/eth0']?.isUp === true;
+    };
+    await line(hub, isVerdict);
+  });
+
   it('goes on alone when the controller dies, and is back when it is', async () => {
     await startHub();
     startEngine();
@@ -238,6 +253,16 @@ describe('engine', () => {
     tell({ put: `graph/${ENGINE}`, value: graph(3) });
     const taken = await report(({ graphRevision }) => graphRevision === 3);
     assert.equal(taken.graphError, null);
+  });
+
+  it('says what is missing while it has no interface, and is ready once it has', async () => {
+    spaces.ip(engineSpace, 'link del in');
+    await startHub();
+    startEngine();
+    const { datapath } = await report(({ isReady }) => !isReady);
+    assert.match(datapath, /no interface in/);
+    spaces.link(server, 'eth0', engineSpace, 'in');
+    await report(({ isReady }) => isReady);
   });
 
   it('renews its certificate before it ends, and stays in force throughout', async function () {
