@@ -4,14 +4,14 @@
  */
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import axios, { type AxiosInstance } from 'axios';
 import type { Command } from 'commander';
 import { healFault, injectFault, killVm, listFaults, readLabStatus } from '../lab/control.ts';
 import { LabSession } from '../lab/session.ts';
 import { powerVm } from '../lab/vm.ts';
-import type { SystemStatus, Trace } from '../policy/answers.ts';
+import type { SystemStatus } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import { parseDocuments } from '../policy/parse.ts';
+import { ControllerClient } from './controller-client.ts';
 import { takeDown } from './lab-down.ts';
 import { labOption } from './lab-option.ts';
 import type { CheckContext } from './lab-run/checks.ts';
@@ -54,12 +54,12 @@ async function runLab(lab: string, isUnattended: boolean): Promise<number> {
   try {
     running = await bringUp({ lab, policyFiles: [LAB_YAML], withController: true, onProgress: say, signal });
     client = await LabClient.start(lab, signal);
-    const rest = openRest(running);
-    const status = async (): Promise<SystemStatus> => (await rest.get<SystemStatus>('/status')).data;
+    const controller = controllerOf(running);
+    const status = (): Promise<SystemStatus> => controller.status();
     if (isUnattended) {
       const session = new LabSession(running.socket);
       try {
-        summary = await runChecks(openCheckContext({ rest, session, client, status, say, signal }));
+        summary = await runChecks(openCheckContext({ controller, session, client, say, signal }));
       } finally {
         session.close();
       }
@@ -89,39 +89,33 @@ async function runLab(lab: string, isUnattended: boolean): Promise<number> {
   return summary.ok ? 0 : 1;
 }
 
-/** REST as the checks use it: against the controller of that lab. */
-export function openRest(running: RunningLab): AxiosInstance {
+/** REST to the controller of a lab that runs. Throws ERR_LAB where it was brought up without one. */
+export function controllerOf(running: RunningLab): ControllerClient {
   if (!running.controller) throw new WeftError('ERR_LAB', `lab ${running.lab} has no controller`);
-  return axios.create({
-    baseURL: `${running.controller.url}/api/v1`,
-    headers: { authorization: `Bearer ${running.controller.token}` },
-    timeout: 10_000,
-    proxy: false,
-  });
+  return new ControllerClient(running.controller, 10_000);
 }
 
 /** What the checks of `--once` and of the scenario tests drive the lab with. */
 export function openCheckContext(parts: {
-  rest: AxiosInstance;
+  controller: ControllerClient;
   session: LabSession;
   client: LabClient;
-  status(): Promise<SystemStatus>;
   say(line: string): void;
   signal: AbortSignal;
 }): CheckContext {
-  const { rest, session, signal } = parts;
+  const { controller, session, signal } = parts;
   const idOf = async (name: string): Promise<string> => findVm(await readLabStatus(session, signal), name).id;
   return {
     client: parts.client,
     signal,
     say: parts.say,
-    status: parts.status,
-    trace: async (service, from, to) => (await rest.post<Trace>('/trace', { service, from, to })).data,
+    status: () => controller.status(),
+    trace: (service, from, to) => controller.trace({ service, from, ...(to === undefined ? {} : { to }) }),
     async apply(text, services) {
-      await rest.post('/apply', { documents: parseDocuments(text, 'check') });
+      await controller.apply(parseDocuments(text, 'the policy of a check'));
       const deadline = performance.now() + 10_000;
       for (;;) {
-        const { services: all } = await parts.status();
+        const { services: all } = await controller.status();
         if (
           services.every((name) =>
             all.some((service) => service.name === name && service.state === 'serving'),
@@ -138,9 +132,7 @@ export function openCheckContext(parts: {
         signal.throwIfAborted();
       }
     },
-    async remove(kind, name) {
-      await rest.delete(`/${kind}/${name}`);
-    },
+    remove: (kind, name) => controller.delete(kind, name),
     async fault(kind, vmName) {
       const vm = await idOf(vmName);
       if (kind === 'kill') await killVm(session, vm, signal);

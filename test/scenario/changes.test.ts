@@ -1,8 +1,12 @@
 /** What users and hypervisors do to a running lab: fail-closed, migration, clones, a controller that dies. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ControllerClient } from '../../src/cli/controller-client.ts';
+import { controllerOf } from '../../src/cli/lab-run.ts';
 import { findVm } from '../../src/cli/lab-session.ts';
+import type { RunningLab } from '../../src/cli/lab-up.ts';
 import { readLabStatus } from '../../src/lab/control.ts';
 import { cloneVm, migrateVm, powerVm } from '../../src/lab/vm.ts';
 import { labPaths } from '../../src/lab/world/names.ts';
@@ -98,29 +102,25 @@ describe('changes to a running lab', function () {
       { encoding: 'utf8' },
     );
     assert.equal(up.status, 0, up.stdout + up.stderr);
-    const { rest } = await reconnect(lab);
-    const plan = (await rest.post('/plan', { documents: [] })).data as unknown;
-    assert.deepEqual(Array.isArray(plan) ? plan : (plan as { steps: unknown[] }).steps, []);
+    assert.deepEqual(await reconnect(lab).plan([]), []);
   });
 
   it('holds the traffic of a hung engine where the group fails closed', async () => {
-    const { rest } = await reconnect(lab);
-    const group = (await rest.get('/engine-group/edge')).data as { spec: { failMode: string } };
-    group.spec.failMode = 'closed';
-    await rest.put('/engine-group/edge', group);
+    const controller = reconnect(lab);
+    const group = await controller.get('engine-group', 'edge');
+    await controller.apply([{ ...group, spec: { ...(group.spec as object), failMode: 'closed' } }]);
     await new Promise((resolve) => setTimeout(resolve, 500));
     const direct = { address: '10.77.0.13', port: 8080 };
     assert.equal((await lab.client.get(direct)).error, null, 'a member on h2 answers at its own address');
     await lab.context.fault('hang', 'edge-h2');
-    const sawHeld = await heldWithin(rest, 3000);
+    const sawHeld = await heldWithin(controller, 3000);
     assert.ok(sawHeld, 'the engine is reported as held within 3 s');
   });
 
-  async function heldWithin(rest: ScenarioLab['rest'], ms: number): Promise<boolean> {
+  async function heldWithin(controller: ControllerClient, ms: number): Promise<boolean> {
     const deadline = performance.now() + ms;
     while (performance.now() < deadline) {
-      const { data } = await rest.get('/status');
-      const status = data as Awaited<ReturnType<ScenarioLab['status']>>;
+      const status = await controller.status();
       const engine = status.engines.find((candidate) => candidate.id === 'edge-h2');
       if (engine?.state === 'held') {
         assert.ok(
@@ -136,11 +136,7 @@ describe('changes to a running lab', function () {
 });
 
 /** After the controller was started anew its port differs. */
-async function reconnect(lab: ScenarioLab): Promise<Pick<ScenarioLab, 'rest'>> {
-  const { readFileSync } = await import('node:fs');
-  const { openRest } = await import('../../src/cli/lab-run.ts');
-  const controller = JSON.parse(readFileSync(labPaths(lab.name).clientFile, 'utf8')) as NonNullable<
-    ScenarioLab['running']['controller']
-  >;
-  return { rest: openRest({ ...lab.running, controller }) };
+function reconnect(lab: ScenarioLab): ControllerClient {
+  const file = readFileSync(labPaths(lab.name).clientFile, 'utf8');
+  return controllerOf({ ...lab.running, controller: JSON.parse(file) as RunningLab['controller'] });
 }

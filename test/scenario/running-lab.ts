@@ -1,10 +1,10 @@
 /** A whole lab of its own name for scenario tests: brought up once per suite, always taken down. */
 import { join } from 'node:path';
-import type { AxiosInstance } from 'axios';
+import type { ControllerClient } from '../../src/cli/controller-client.ts';
 import { takeDown } from '../../src/cli/lab-down.ts';
 import type { CheckContext } from '../../src/cli/lab-run/checks.ts';
 import { LabClient } from '../../src/cli/lab-run/client.ts';
-import { openCheckContext, openRest } from '../../src/cli/lab-run.ts';
+import { controllerOf, openCheckContext } from '../../src/cli/lab-run.ts';
 import { bringUp, type RunningLab } from '../../src/cli/lab-up.ts';
 import { LabSession } from '../../src/lab/session.ts';
 import type { SystemStatus } from '../../src/policy/answers.ts';
@@ -14,9 +14,8 @@ export interface ScenarioLab {
   running: RunningLab;
   session: LabSession;
   client: LabClient;
-  rest: AxiosInstance;
+  controller: ControllerClient;
   context: CheckContext;
-  status(): Promise<SystemStatus>;
   /** Polls the status until it fulfils the predicate; throws with the last status after `timeoutMs`. */
   until(what: string, holds: (status: SystemStatus) => boolean, timeoutMs?: number): Promise<SystemStatus>;
   close(): Promise<void>;
@@ -39,20 +38,18 @@ export async function startScenarioLab(letter: string): Promise<ScenarioLab> {
     });
     const client = await LabClient.start(name, signal);
     const session = new LabSession(running.socket);
-    const rest = openRest(running);
-    const status = async (): Promise<SystemStatus> => (await rest.get<SystemStatus>('/status')).data;
+    const controller = controllerOf(running);
     return {
       name,
       running,
       session,
       client,
-      rest,
-      status,
-      context: openCheckContext({ rest, session, client, status, say: (line) => log.push(line), signal }),
+      controller,
+      context: openCheckContext({ controller, session, client, say: (line) => log.push(line), signal }),
       async until(what, holds, timeoutMs = 10_000) {
         const deadline = performance.now() + timeoutMs;
         for (;;) {
-          const now = await status();
+          const now = await controller.status();
           if (holds(now)) return now;
           if (performance.now() > deadline) {
             throw new Error(`after ${timeoutMs} ms still not: ${what}; ${JSON.stringify(now)}`);
