@@ -2,7 +2,7 @@
  * The parser: points a Packet at one Ethernet frame. It reads bytes from a network and never throws, whatever they are.
  * Sources: IEEE 802.1Q, RFC 791, RFC 8200 (extension headers), RFC 9293 (TCP), RFC 768, RFC 792, RFC 4443.
  */
-import { IPV4_MARK } from './address.ts';
+import { IPV4_MARK, isIpv4 } from './address.ts';
 import { HEADROOM, type Packet } from './packet.ts';
 
 export const ETHERTYPE_IPV4 = 0x0800;
@@ -99,7 +99,10 @@ function parseIpv4(packet: Packet, view: DataView): void {
     packet.isFragment = true;
     packet.fragmentOffset = (fragment & 0x1fff) * 8;
     packet.fragmentId = view.getUint16(l3 + 4);
-    if (packet.fragmentOffset !== 0) return;
+    if (packet.fragmentOffset !== 0) {
+      refuseOverlap(packet);
+      return;
+    }
   }
   parseTransport(packet, view, l3 + header);
 }
@@ -126,6 +129,11 @@ function parseIpv6(packet: Packet, view: DataView): void {
   packet.d1 = view.getInt32(l3 + 28);
   packet.d2 = view.getInt32(l3 + 32);
   packet.d3 = view.getInt32(l3 + 36);
+  if (isIpv4(packet.s0, packet.s1, packet.s2) || isIpv4(packet.d0, packet.d1, packet.d2)) {
+    // RFC 4942 section 2.2: such addresses never belong on a wire; here they would pass for IPv4 flows.
+    packet.malformed = 'IPv4-mapped address in an IPv6 header';
+    return;
+  }
   let next = view.getUint8(l3 + 6);
   let at = l3 + 40;
   for (let count = 0; ; count++) {
@@ -148,6 +156,7 @@ function parseIpv6(packet: Packet, view: DataView): void {
       at += 8;
       if (packet.fragmentOffset !== 0) {
         packet.protocol = next;
+        refuseOverlap(packet);
         return;
       }
     } else {
@@ -162,6 +171,13 @@ function parseIpv6(packet: Packet, view: DataView): void {
   }
   packet.protocol = next;
   parseTransport(packet, view, at);
+}
+
+/** RFC 1858: a second TCP fragment that begins inside the header could overwrite what was judged. */
+function refuseOverlap(packet: Packet): void {
+  if (packet.protocol === PROTOCOL_TCP && packet.fragmentOffset < 20) {
+    packet.malformed = 'fragment begins inside the TCP header';
+  }
 }
 
 function parseTransport(packet: Packet, view: DataView, l4: number): void {

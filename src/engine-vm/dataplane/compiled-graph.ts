@@ -1,0 +1,315 @@
+/**
+ * A service graph in the form in which packets meet it: tables with integer keys, and attributes in typed arrays.
+ * Compiling is pure: it throws and changes nothing where the graph contradicts itself.
+ */
+import { macHigh, macLow, parseAddress, parsePrefix } from '../../packet/address.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../packet/parse.ts';
+import type { ServiceGraph } from '../../policy/graph.ts';
+import { AddressTable } from './address-table.ts';
+import { MacTable } from './mac-table.ts';
+
+/** What a MAC is; the upper bits of a value of `macs`, the lower 24 hold the index. */
+export const MAC_SELF = 1;
+export const MAC_PEER = 2;
+/** A member beside this engine. */
+export const MAC_LOCAL_MEMBER = 3;
+export const MAC_OTHER_MEMBER = 4;
+const MAC_SHIFT = 24;
+const MAC_INDEX = (1 << MAC_SHIFT) - 1;
+
+/** Where a member is, seen from this engine. */
+export const PLACE_HERE = 1;
+export const PLACE_BESIDE_PEER = 2;
+export const PLACE_NO_ENGINE = 3;
+
+/** A service address that some VM owns, as a value of `addresses`; others are an index into the announced ones. */
+export const OWNED_BY_VM = 0;
+/** Value of an announced address is this plus its index. */
+export const ANNOUNCED = 1;
+
+/** The kind of a value of `macs`, 0 for -1. */
+export function macKind(value: number): number {
+  return value < 0 ? 0 : value >> MAC_SHIFT;
+}
+
+export function macIndex(value: number): number {
+  return value & MAC_INDEX;
+}
+
+export class CompiledGraph {
+  readonly source: ServiceGraph;
+  readonly macHigh: number;
+  readonly macLow: number;
+  readonly groupKey: Buffer;
+  readonly macs: MacTable;
+  /** Own data addresses: four words each; `ownAddressCount` of them. */
+  readonly ownAddresses: Int32Array;
+  readonly ownAddressCount: number;
+  /** Data addresses to 0 for own ones, else 1 + the peer's index. */
+  readonly dataAddresses: AddressTable;
+
+  readonly peerCount: number;
+  readonly peerMacHigh: Int32Array;
+  readonly peerMacLow: Int32Array;
+
+  readonly memberCount: number;
+  readonly memberMacHigh: Int32Array;
+  readonly memberMacLow: Int32Array;
+  readonly memberPlace: Uint8Array;
+  /** Four words per member and family, and whether there are any. */
+  readonly memberIpv4: Int32Array;
+  readonly memberIpv6: Int32Array;
+  readonly memberHasIpv4: Uint8Array;
+  readonly memberHasIpv6: Uint8Array;
+  /** Members beside this engine. */
+  readonly localMembers: Int32Array;
+  /** Member address, pool port and protocol to the member, for members beside this engine. */
+  readonly memberPorts: AddressTable;
+
+  /** Tiers of all services, in order. */
+  readonly tierCount: number;
+  readonly tierService: Int32Array;
+  /** Index within its service. */
+  readonly tierPosition: Int32Array;
+  readonly tierPool: Int32Array;
+  /** The port on which the members of the tier's pool serve. */
+  readonly tierMemberPort: Int32Array;
+  /** Service address, port and protocol to the tier. */
+  readonly tiers: AddressTable;
+
+  /** Service addresses to OWNED_BY_VM, or ANNOUNCED + index. */
+  readonly addresses: AddressTable;
+  readonly announcedCount: number;
+  /** Four words each. */
+  readonly announced: Int32Array;
+  readonly announcedText: readonly string[];
+  readonly announcers: readonly (readonly string[])[];
+  /** Services that have a tier at the announced address. */
+  readonly announcedServices: readonly (readonly number[])[];
+
+  constructor(graph: ServiceGraph) {
+    this.source = graph;
+    const { engine, peers, members, pools, services } = graph;
+    check(engine.id !== '', 'the engine has no id');
+    this.macHigh = highOf(engine.mac, `engine ${engine.id}`);
+    this.macLow = macLow(engine.mac);
+    this.groupKey = Buffer.from(engine.groupKey, 'base64');
+    check(this.groupKey.length === 32, `engine ${engine.id}: groupKey must be 32 bytes in base64`);
+    check(
+      Number.isInteger(engine.maxFlows) && engine.maxFlows >= 2 && engine.maxFlows <= 4_194_304,
+      `engine ${engine.id}: maxFlows must lie between 2 and 4194304, is ${engine.maxFlows}`,
+    );
+    check(
+      engine.probeIntervalMs > 0 && engine.deadAfterMs > 0,
+      `engine ${engine.id}: probeIntervalMs and deadAfterMs must be positive`,
+    );
+
+    this.macs = new MacTable(1 + peers.length + members.length);
+    this.macs.add(this.macHigh, this.macLow, MAC_SELF << MAC_SHIFT);
+    const dataCount = peers.reduce(
+      (sum, peer) => sum + peer.dataAddresses.length,
+      engine.dataAddresses.length,
+    );
+    this.dataAddresses = new AddressTable(dataCount);
+    this.ownAddressCount = engine.dataAddresses.length;
+    this.ownAddresses = new Int32Array(this.ownAddressCount * 4);
+    engine.dataAddresses.forEach((text, index) => {
+      check(
+        parsePrefix(text, this.ownAddresses, index * 4) >= 0,
+        `engine ${engine.id}: ${text} is no data address`,
+      );
+      this.dataAddresses.add(this.ownAddresses, index * 4, 0, 0, 0);
+    });
+
+    this.peerCount = peers.length;
+    this.peerMacHigh = new Int32Array(peers.length);
+    this.peerMacLow = new Int32Array(peers.length);
+    const words = new Int32Array(4);
+    const ids = new Set([engine.id]);
+    peers.forEach((peer, index) => {
+      check(!ids.has(peer.id), `peer ${peer.id} is listed twice, or is this engine itself`);
+      ids.add(peer.id);
+      this.peerMacHigh[index] = highOf(peer.mac, `peer ${peer.id}`);
+      this.peerMacLow[index] = macLow(peer.mac);
+      check(
+        this.macs.add(this.peerMacHigh[index], this.peerMacLow[index], (MAC_PEER << MAC_SHIFT) | index),
+        `peer ${peer.id}: ${peer.mac} is also the MAC of another engine`,
+      );
+      for (const text of peer.dataAddresses) {
+        check(parsePrefix(text, words) >= 0, `peer ${peer.id}: ${text} is no data address`);
+        this.dataAddresses.add(words, 0, 0, 0, 1 + index);
+      }
+    });
+
+    this.memberCount = members.length;
+    this.memberMacHigh = new Int32Array(members.length);
+    this.memberMacLow = new Int32Array(members.length);
+    this.memberPlace = new Uint8Array(members.length);
+    this.memberIpv4 = new Int32Array(members.length * 4);
+    this.memberIpv6 = new Int32Array(members.length * 4);
+    this.memberHasIpv4 = new Uint8Array(members.length);
+    this.memberHasIpv6 = new Uint8Array(members.length);
+    const memberIds = new Set<string>();
+    const local: number[] = [];
+    members.forEach((member, index) => {
+      check(!memberIds.has(member.id), `member ${member.id} is listed twice`);
+      memberIds.add(member.id);
+      this.memberMacHigh[index] = highOf(member.mac, `member ${member.id}`);
+      this.memberMacLow[index] = macLow(member.mac);
+      const isHere = member.engine === engine.id;
+      if (isHere) local.push(index);
+      this.memberPlace[index] = isHere
+        ? PLACE_HERE
+        : member.engine === null
+          ? PLACE_NO_ENGINE
+          : PLACE_BESIDE_PEER;
+      const kind = isHere ? MAC_LOCAL_MEMBER : MAC_OTHER_MEMBER;
+      check(
+        this.macs.add(this.memberMacHigh[index], this.memberMacLow[index], (kind << MAC_SHIFT) | index),
+        `member ${member.id}: ${member.mac} is also the MAC of another member or engine`,
+      );
+      if (member.ipv4 !== null) {
+        check(
+          !member.ipv4.includes(':') && parseAddress(member.ipv4, this.memberIpv4, index * 4),
+          `member ${member.id}: ${member.ipv4} is no IPv4 address`,
+        );
+        this.memberHasIpv4[index] = 1;
+      }
+      if (member.ipv6 !== null) {
+        check(
+          member.ipv6.includes(':') && parseAddress(member.ipv6, this.memberIpv6, index * 4),
+          `member ${member.id}: ${member.ipv6} is no IPv6 address`,
+        );
+        this.memberHasIpv6[index] = 1;
+      }
+    });
+    this.localMembers = Int32Array.from(local);
+
+    for (const pool of pools) {
+      check(isPort(pool.port), `pool ${pool.name}: ${pool.port} is no port`);
+      for (const entry of pool.members) {
+        check(isIndex(entry.member, members.length), `pool ${pool.name}: there is no member ${entry.member}`);
+      }
+    }
+
+    let tierCount = 0;
+    let addressCount = 0;
+    let poolEntries = 0;
+    for (const service of services) {
+      check(
+        service.protocol === 'tcp' || service.protocol === 'udp',
+        `service ${service.name}: unknown protocol ${String(service.protocol)}`,
+      );
+      tierCount += service.tiers.length;
+      for (const tier of service.tiers) {
+        const where = `service ${service.name}, tier ${tier.name}`;
+        check(isIndex(tier.pool, pools.length), `${where}: there is no pool ${tier.pool}`);
+        check(isPort(tier.port), `${where}: ${tier.port} is no port`);
+        addressCount += tier.addresses.length;
+        poolEntries += pools[tier.pool].members.length;
+      }
+    }
+    this.tierCount = tierCount;
+    this.tierService = new Int32Array(tierCount);
+    this.tierPosition = new Int32Array(tierCount);
+    this.tierPool = new Int32Array(tierCount);
+    this.tierMemberPort = new Int32Array(tierCount);
+    this.tiers = new AddressTable(addressCount);
+    this.addresses = new AddressTable(addressCount);
+    this.memberPorts = new AddressTable(poolEntries * 2);
+    const announced: number[] = [];
+    const announcedText: string[] = [];
+    const announcers: string[][] = [];
+    const announcedServices: number[][] = [];
+    let index = 0;
+    services.forEach((service, serviceIndex) => {
+      const protocol = service.protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP;
+      service.tiers.forEach((tier, position) => {
+        const where = `service ${service.name}, tier ${tier.name}`;
+        this.tierService[index] = serviceIndex;
+        this.tierPosition[index] = position;
+        this.tierPool[index] = tier.pool;
+        this.tierMemberPort[index] = pools[tier.pool].port;
+        for (const { address, announcers: engines } of tier.addresses) {
+          check(parseAddress(address, words), `${where}: ${address} is no address`);
+          check(
+            this.tiers.add(words, 0, tier.port, protocol, index),
+            `${where}: ${address} port ${tier.port}/${service.protocol} is also claimed by another tier`,
+          );
+          const known = this.addresses.find(words[0], words[1], words[2], words[3], 0, 0);
+          if (engines.length === 0) {
+            check(
+              known <= OWNED_BY_VM,
+              `${where}: ${address} is announced in one tier and owned by a VM in another`,
+            );
+            this.addresses.add(words, 0, 0, 0, OWNED_BY_VM);
+          } else if (known < 0) {
+            this.addresses.add(words, 0, 0, 0, ANNOUNCED + announcers.length);
+            announced.push(...words);
+            announcedText.push(address);
+            announcers.push(engines);
+            announcedServices.push([serviceIndex]);
+          } else {
+            check(known >= ANNOUNCED, `${where}: ${address} is owned by a VM in another tier`);
+            const list = announcedServices[known - ANNOUNCED];
+            if (!list.includes(serviceIndex)) list.push(serviceIndex);
+          }
+        }
+        for (const entry of pools[tier.pool].members) {
+          if (this.memberPlace[entry.member] !== PLACE_HERE) continue;
+          const port = pools[tier.pool].port;
+          if (this.memberHasIpv4[entry.member] === 1) {
+            this.memberPorts.add(this.memberIpv4, entry.member * 4, port, protocol, entry.member);
+          }
+          if (this.memberHasIpv6[entry.member] === 1) {
+            this.memberPorts.add(this.memberIpv6, entry.member * 4, port, protocol, entry.member);
+          }
+        }
+        index++;
+      });
+    });
+    this.announcedCount = announcers.length;
+    this.announced = Int32Array.from(announced);
+    this.announcedText = announcedText;
+    this.announcers = announcers;
+    this.announcedServices = announcedServices;
+  }
+
+  /** Where the member's address of a family begins in `memberAddresses(family)`, or -1 where it has none. */
+  memberAddressAt(member: number, ipVersion: number): number {
+    const has = ipVersion === 4 ? this.memberHasIpv4[member] : this.memberHasIpv6[member];
+    return has === 1 ? member * 4 : -1;
+  }
+
+  memberAddresses(ipVersion: number): Int32Array {
+    return ipVersion === 4 ? this.memberIpv4 : this.memberIpv6;
+  }
+
+  /** Whether the member is in the pool of the tier. */
+  isInTier(tier: number, member: number): boolean {
+    const entries = this.source.pools[this.tierPool[tier]].members;
+    for (let i = 0; i < entries.length; i++) {
+      if (entries[i].member === member) return true;
+    }
+    return false;
+  }
+}
+
+function highOf(mac: string, whose: string): number {
+  const high = macHigh(mac);
+  check(high >= 0, `${whose}: ${mac} is no MAC`);
+  check((high & 0x0100) === 0, `${whose}: ${mac} is a group address`);
+  return high;
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port > 0 && port < 65_536;
+}
+
+function isIndex(index: number, length: number): boolean {
+  return Number.isInteger(index) && index >= 0 && index < length;
+}
+
+function check(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`service graph refused: ${what}`);
+}

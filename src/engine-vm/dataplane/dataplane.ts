@@ -1,0 +1,637 @@
+/**
+ * The forwarding core of an engine: frames in, frames out, in place. It knows no sockets and no clock of its own; the
+ * worker (../worker.ts) brings the frames and the time. This file says which station takes a packet; the stations are
+ * its neighbours in this folder. docs/path-of-a-packet.md tells the whole way.
+ */
+import { formatAddress, parseAddress } from '../../packet/address.ts';
+import { destinationHigh, destinationLow, sourceHigh, sourceLow } from '../../packet/ethernet.ts';
+import { isEchoRequest, writeEchoReply } from '../../packet/icmp.ts';
+import {
+  ETHERTYPE_ARP,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  parse,
+  TCP_ACK,
+  TCP_RST,
+  TCP_SYN,
+} from '../../packet/parse.ts';
+import type { Explanation, TraceAnswer, TraceQuestion } from '../../policy/answers.ts';
+import type { ServiceGraph } from '../../policy/graph.ts';
+import type { ConnectionReport, PeerObservation } from '../../state/shared.ts';
+import { ConnectionTable } from '../balance/connection-table.ts';
+import { SessionMap } from '../balance/session-map.ts';
+import { PASS, REJECT } from '../component/component.ts';
+import { createComponent } from '../component/registry.ts';
+import { DROPS, dropIndex } from '../drops.ts';
+import { end, sweep, track } from '../flow/flow-life.ts';
+import {
+  FORWARD,
+  JUDGED,
+  KIND,
+  KIND_DIRECT,
+  KIND_FAR,
+  KIND_LOCAL,
+  MEMBER,
+  REVERSE,
+  STATE,
+  STATE_CLOSING,
+  STATE_HALF_OPEN,
+  STRIDE,
+  TIER,
+} from '../flow/flow-table.ts';
+import { Announcer } from './announcer.ts';
+import { Bridge } from './bridge.ts';
+import {
+  ANNOUNCED,
+  CompiledGraph,
+  MAC_LOCAL_MEMBER,
+  MAC_PEER,
+  MAC_SELF,
+  macIndex,
+  macKind,
+  PLACE_HERE,
+} from './compiled-graph.ts';
+import {
+  CONTROL_ANSWER,
+  CONTROL_CLAIM,
+  CONTROL_ORPHAN,
+  CONTROL_PROBE,
+  ControlCodec,
+  controlType,
+  ETHERTYPE_CONTROL,
+} from './control.ts';
+import { Direct } from './direct.ts';
+import { Entry } from './entry.ts';
+import { FlowPath } from './flow-path.ts';
+import { adaptFlows, endLostFlows, relate, resize } from './flow-remap.ts';
+import { Fragments } from './fragments.ts';
+import { IcmpErrors } from './icmp-errors.ts';
+import { Inside } from './inside.ts';
+import { MemberHealth } from './member-health.ts';
+import { MemberSide } from './member-side.ts';
+import { Orphans } from './orphans.ts';
+import { PathState, PORT_IN, PORT_OUT, PORT_SELF, SCRATCH_START, type Wire } from './path-state.ts';
+import { Peers } from './peers.ts';
+import { Refusals } from './refusals.ts';
+import { newDecision, ServiceChain } from './service-chain.ts';
+import { type FlowListing, Tracer } from './trace.ts';
+
+export { PORT_IN, PORT_OUT, PORT_SELF, type Wire } from './path-state.ts';
+
+/** What the data plane needs of its surroundings. */
+export interface DataplaneOptions {
+  wire: Wire;
+  /** Monotonic milliseconds. Read once per packet: may be cached for a batch of packets. */
+  nowMs: () => number;
+  /** Wall clock, milliseconds. */
+  wallMs: () => number;
+  /**
+   * A session of a client address was made, moved or used, and other engines should know. `service` is the session's
+   * scope: the service, with `.<tier>` behind it for every tier but the first.
+   */
+  onSession: (service: string, client: string, member: string, time: number, timeoutMs: number) => void;
+  /** As Math.random; for source ports, nonces and the hash seed. */
+  random?: () => number;
+}
+
+/** Most sessions that an engine remembers, at about 60 bytes each. */
+const SESSIONS = 65_536;
+/** Sessions looked at for expiry per tick. */
+const SESSIONS_PER_TICK = 128;
+
+const MALFORMED = dropIndex('malformed');
+const SPOOFED_PEER = dropIndex('spoofed-peer');
+const CONTROL_INVALID = dropIndex('control-invalid');
+const FRAGMENT = dropIndex('fragment');
+const NOT_A_SERVICE = dropIndex('not-a-service');
+const NOT_LOCAL = dropIndex('not-local');
+const HELD = dropIndex('held');
+
+export class Dataplane {
+  private readonly options: DataplaneOptions;
+  private readonly state: PathState;
+  private readonly bridge: Bridge;
+  private readonly fragments: Fragments;
+  private readonly path: FlowPath;
+  private readonly refusals: Refusals;
+  private readonly inside: Inside;
+  private readonly peerTable: Peers;
+  private readonly announcer: Announcer;
+  private readonly orphans: Orphans;
+  private readonly entry: Entry;
+  private readonly memberSide: MemberSide;
+  private readonly direct: Direct;
+  private readonly icmpErrors: IcmpErrors;
+  private readonly health = new MemberHealth();
+  private readonly tracer: Tracer;
+  private readonly echoDecision = newDecision();
+  private codec: ControlCodec | null = null;
+  /** Reports and sessions that came before the first graph. */
+  private readonly earlyReports = new Map<string, ConnectionReport>();
+  private earlySessions: Parameters<Dataplane['applySession']>[] = [];
+  private tickedAt = 0;
+
+  constructor(options: DataplaneOptions) {
+    this.options = options;
+    this.state = new PathState(options.wire, options.random ?? Math.random);
+    this.bridge = new Bridge(this.state);
+    this.fragments = new Fragments(this.state);
+    this.path = new FlowPath(this.state, this.bridge, this.fragments);
+    this.refusals = new Refusals(this.state);
+    this.inside = new Inside(this.state);
+    this.peerTable = new Peers(this.state, this.inside);
+    this.announcer = new Announcer(this.state, this.peerTable);
+    this.orphans = new Orphans(this.state, this.peerTable, this.path, this.bridge, this.refusals);
+    this.entry = new Entry(this.state, this.path, this.refusals, this.orphans);
+    this.memberSide = new MemberSide(this.state, this.path);
+    this.direct = new Direct(this.state, this.path);
+    this.icmpErrors = new IcmpErrors(this.state, this.bridge, this.path);
+    this.tracer = new Tracer(this.state);
+  }
+
+  /**
+   * Puts a graph in force, whole or not at all: throws an Error that names what is wrong, and the graph before stays.
+   * Established flows go on, except those of members and services that are gone.
+   */
+  load(graph: ServiceGraph): void {
+    const state = this.state;
+    const next = new CompiledGraph(graph);
+    state.now = this.options.nowMs();
+    const isFirst = !state.isLoaded;
+    if (isFirst) {
+      state.sessions = new SessionMap(SESSIONS, graph.engine.id);
+      state.connections = new ConnectionTable(graph.engine.id, this.options.nowMs);
+      for (const [engine, report] of this.earlyReports) state.connections.applyReport(engine, report);
+      this.earlyReports.clear();
+    } else if (graph.engine.id !== state.graph.source.engine.id) {
+      throw new Error(
+        `service graph refused: it is for engine ${graph.engine.id}, this is ${state.graph.source.engine.id}`,
+      );
+    }
+    const chains = this.buildChains(next);
+    const before = state.graph;
+    const remap = isFirst ? null : relate(before, next);
+    if (remap !== null) endLostFlows(state, next, remap);
+    resize(state, graph.engine.maxFlows);
+    state.connections.load(graph.members, graph.engine.id);
+    state.graph = next;
+    state.chains = chains;
+    state.isLoaded = true;
+    state.epoch++;
+    this.health.load(graph);
+    if (isFirst) state.loadedAt = state.now;
+    if (remap !== null) adaptFlows(state, remap);
+    this.fragments.clear();
+    this.codec = new ControlCodec(next.groupKey, graph.engine.id);
+    this.inside.load();
+    this.peerTable.load(this.codec);
+    this.announcer.load(isFirst);
+    if (isFirst) {
+      this.tickedAt = state.now;
+      for (const early of this.earlySessions) this.applySession(...early);
+      this.earlySessions = [];
+    }
+  }
+
+  /** Takes a frame that came in by a port. The buffer is the caller's again when this returns. */
+  receive(port: number, buffer: Uint8Array, start: number, length: number): void {
+    const state = this.state;
+    const packet = state.packet;
+    state.now = this.options.nowMs();
+    parse(packet, buffer, start, length);
+    if (length < 14) {
+      state.drop(MALFORMED);
+      return;
+    }
+    if (!state.isLoaded) {
+      if (port === PORT_SELF) {
+        state.drop(HELD);
+        return;
+      }
+      this.bridge.learn(port, -1);
+      this.bridge.forward(port);
+      return;
+    }
+    const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
+    const kind = macKind(source);
+    if (port === PORT_SELF) {
+      this.bridge.forward(port);
+      return;
+    }
+    if (kind === MAC_SELF || (port === PORT_IN && kind === MAC_PEER)) {
+      state.drop(SPOOFED_PEER);
+      return;
+    }
+    if (port === PORT_IN && kind === MAC_LOCAL_MEMBER) this.inside.hear();
+    this.bridge.learn(port, source);
+    if (packet.etherType === ETHERTYPE_CONTROL && this.takeControl(port, source)) return;
+    if (packet.etherType === ETHERTYPE_ARP && this.announcer.takeArp(port, source)) return;
+    if (packet.ipVersion !== 0 && this.takeIp(port, source)) return;
+    if (packet.malformed !== null && packet.ipVersion === 0 && this.isForSelf()) {
+      state.drop(MALFORMED);
+      return;
+    }
+    this.bridge.forward(port);
+  }
+
+  /** To be called at least every 10 ms: ageing, probes, announcements. */
+  tick(): void {
+    const state = this.state;
+    const now = this.options.nowMs();
+    state.now = now;
+    if (!state.isLoaded) return;
+    const passedMs = Math.max(0, now - this.tickedAt);
+    this.tickedAt = now;
+    const { deadAfterMs } = state.graph.source.engine;
+    if (passedMs > deadAfterMs / 2) {
+      // We stood still ourselves: that proves nothing about peers, but they may have taken our addresses meanwhile.
+      this.peerTable.excuse(passedMs);
+      if (passedMs >= deadAfterMs) this.announcer.restart();
+    }
+    // Every record once a second.
+    const records = Math.ceil((state.flows.capacity * Math.min(passedMs, 1000)) / 1000) + 16;
+    sweep(state.flows, state.connections, now, records);
+    state.sessions.expire(now, SESSIONS_PER_TICK);
+    this.peerTable.tick();
+    this.announcer.tick();
+    this.inside.tick();
+  }
+
+  /** Another engine's counts, or null when that engine is gone. */
+  applyConnections(engine: string, report: ConnectionReport | null): void {
+    if (this.state.isLoaded) this.state.connections.applyReport(engine, report);
+    else if (report === null) this.earlyReports.delete(engine);
+    else this.earlyReports.set(engine, report);
+  }
+
+  /** Verdicts of the pool's monitor, by member id; a member that is not named counts as up. */
+  applyHealth(pool: string, members: Record<string, boolean>): void {
+    this.health.apply(pool, members);
+  }
+
+  /** A session of another engine, or null where it ended. */
+  applySession(service: string, client: string, session: { member: string; time: number } | null): void {
+    if (!this.state.isLoaded) {
+      if (this.earlySessions.length < SESSIONS) this.earlySessions.push([service, client, session]);
+      return;
+    }
+    const words = new Int32Array(4);
+    if (!parseAddress(client, words)) return;
+    const [w0, w1, w2, w3] = words;
+    const now = this.options.nowMs();
+    const { sessions } = this.state;
+    if (session === null) sessions.removeRemote(service, w0, w1, w2, w3);
+    else sessions.applyRemote(service, w0, w1, w2, w3, session.member, session.time, '', now);
+  }
+
+  /** What this engine publishes about connections. */
+  connectionReport(): ConnectionReport {
+    return this.state.isLoaded ? this.state.connections.report() : { local: {}, sent: {}, received: {} };
+  }
+
+  /** Whether the report has changed since the last call. */
+  connectionsChanged(): boolean {
+    return this.state.isLoaded && this.state.connections.takeChanged();
+  }
+
+  /** What this engine's probes say of its peers. */
+  peers(): Record<string, PeerObservation> {
+    this.state.now = this.options.nowMs();
+    return this.peerTable.observations();
+  }
+
+  /** Addresses that this engine announces now. */
+  ownedAddresses(): string[] {
+    return this.announcer.owned();
+  }
+
+  /** Totals since boot; `flows` is the present number. Components as `<service>/<component>/<rule>`. */
+  counters(): {
+    drops: Record<string, number>;
+    flows: number;
+    newFlows: number;
+    components: Record<string, number>;
+  } {
+    const { state } = this;
+    const drops: Record<string, number> = {};
+    DROPS.forEach(([name], index) => {
+      if (state.drops[index] > 0) drops[name] = state.drops[index];
+    });
+    const components: Record<string, number> = {};
+    for (const chain of state.chains) {
+      for (const component of chain.components) {
+        for (const [rule, packets] of Object.entries(component.counters())) {
+          const key = `${chain.service}/${component.type}/${rule}`;
+          components[key] = (components[key] ?? 0) + packets;
+        }
+      }
+    }
+    return { drops, flows: state.flows.size, newFlows: state.newFlows, components };
+  }
+
+  /** Why new flows of a service would go where they go now, one answer per tier. Throws where it is not known. */
+  explain(params: { service: string; from: string | null }): Explanation[] {
+    return this.tracer.explain(params.service, params.from);
+  }
+
+  /** The way of a packet through the live graph; changes nothing. Throws where the question makes no sense. */
+  trace(question: TraceQuestion): TraceAnswer {
+    return this.tracer.trace(question);
+  }
+
+  /** The flow table, at most `limit` flows of it. */
+  flows(params: { limit: number }): FlowListing[] {
+    this.state.now = this.options.nowMs();
+    return this.tracer.flows(params.limit);
+  }
+
+  /** Takes the IP packet at hand; false where it is only to be bridged. */
+  private takeIp(port: number, source: number): boolean {
+    const state = this.state;
+    const { packet, graph } = state;
+    if (packet.malformed !== null) {
+      if (!this.isForSelf() && graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) < 0)
+        return false;
+      state.drop(MALFORMED);
+      return true;
+    }
+    const isFromPeer = macKind(source) === MAC_PEER;
+    const high = destinationHigh(packet);
+    const low = destinationLow(packet);
+    const destination = graph.macs.find(high, low);
+    const destinationKind = macKind(destination);
+    // A frame that a switch only flooded here is another engine's.
+    const isHere =
+      port === PORT_IN ||
+      destinationKind === MAC_SELF ||
+      destinationKind === MAC_LOCAL_MEMBER ||
+      (destinationKind === 0 && this.bridge.portOf(high, low) === PORT_IN);
+    const protocol = packet.protocol;
+    if (packet.fragmentOffset !== 0) return this.takeLaterFragment(port, isFromPeer, isHere);
+    if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) {
+      const found = state.flows.find(packet);
+      if (found >= 0) {
+        const flow = found >> 1;
+        const isTaken =
+          (found & 1) === FORWARD
+            ? this.takeForward(port, flow, isFromPeer, isHere, destination)
+            : this.takeReverse(port, flow, destinationKind);
+        if (isTaken) return true;
+      }
+      const tier = graph.tiers.find(
+        packet.d0,
+        packet.d1,
+        packet.d2,
+        packet.d3,
+        packet.destinationPort,
+        protocol,
+      );
+      if (tier >= 0) {
+        if (isFromPeer) this.memberSide.receive(-1);
+        else if (isHere) this.entry.begin(port, tier);
+        else return false;
+        return true;
+      }
+    } else if (protocol === PROTOCOL_ICMPV6 || protocol === PROTOCOL_ICMP) {
+      if (this.announcer.takeNeighbour(port, source)) return true;
+      if ((isHere || isFromPeer) && this.icmpErrors.take(port, isFromPeer)) return true;
+    }
+    if (graph.announcedCount > 0 && isHere) {
+      const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) - ANNOUNCED;
+      if (address >= 0) {
+        this.takeAnnounced(port, address, isFromPeer, destinationKind);
+        return true;
+      }
+    }
+    if (packet.l4 === 0 || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) return false;
+    if (destinationKind === MAC_LOCAL_MEMBER) {
+      const member = graph.memberPorts.find(
+        packet.d0,
+        packet.d1,
+        packet.d2,
+        packet.d3,
+        packet.destinationPort,
+        protocol,
+      );
+      if (member >= 0 && member === macIndex(destination)) return this.direct.takeFromClient(member);
+    }
+    if (port === PORT_IN && macKind(source) === MAC_LOCAL_MEMBER) {
+      const member = graph.memberPorts.find(
+        packet.s0,
+        packet.s1,
+        packet.s2,
+        packet.s3,
+        packet.sourcePort,
+        protocol,
+      );
+      if (member >= 0 && member === macIndex(source)) return this.direct.takeFromMember(member);
+    }
+    return false;
+  }
+
+  /** A packet from the client's side of a known flow; false where the flow does not apply (any more). */
+  private takeForward(
+    port: number,
+    flow: number,
+    isFromPeer: boolean,
+    isHere: boolean,
+    destination: number,
+  ): boolean {
+    const state = this.state;
+    const { packet, flows, connections } = state;
+    const words = flows.words;
+    const at = flow * STRIDE;
+    if (isFromPeer && (words[at + KIND] !== KIND_DIRECT || words[at + TIER] >= 0)) {
+      this.memberSide.receive(flow);
+      return true;
+    }
+    if (!isHere) return false;
+    const isDirect = words[at + KIND] === KIND_DIRECT;
+    if (isDirect && destination !== (MAC_LOCAL_MEMBER << 24) + words[at + MEMBER]) return false;
+    if (this.isToBeginAnew(at)) {
+      end(flows, connections, flow);
+      return false;
+    }
+    if (words[at + JUDGED] !== state.epoch && !this.entry.judge(port, flow)) return true;
+    track(flows, connections, flow, FORWARD, packet, state.now);
+    this.path.forward(flow);
+    return true;
+  }
+
+  /** Whether the packet at hand needs a new choice: a connection opened again, or a member that has died meanwhile. */
+  private isToBeginAnew(at: number): boolean {
+    const { packet, flows, graph } = this.state;
+    const words = flows.words;
+    const state = words[at + STATE];
+    if (packet.protocol === PROTOCOL_TCP) {
+      if ((packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
+      if (state === STATE_CLOSING) return true;
+      if (state !== STATE_HALF_OPEN) return false;
+    }
+    const tier = words[at + TIER];
+    if (tier < 0 || words[at + KIND] === KIND_DIRECT) return false;
+    return !this.health.isUp(graph.tierPool[tier], words[at + MEMBER]);
+  }
+
+  /** A packet from the member's side of a known flow; false where it cannot be the member's. */
+  private takeReverse(port: number, flow: number, destinationKind: number): boolean {
+    const state = this.state;
+    const { flows, connections, graph } = state;
+    const at = flow * STRIDE;
+    const isInside = graph.memberPlace[flows.words[at + MEMBER]] === PLACE_HERE;
+    if (isInside && port !== PORT_IN) return false;
+    if (flows.words[at + KIND] === KIND_FAR && destinationKind !== MAC_SELF) return false;
+    track(flows, connections, flow, REVERSE, state.packet, state.now);
+    this.path.reverse(flow);
+    return true;
+  }
+
+  private takeLaterFragment(port: number, isFromPeer: boolean, isHere: boolean): boolean {
+    const state = this.state;
+    const { packet, graph, flows, connections } = state;
+    const found = this.fragments.find();
+    if (found >= 0) {
+      const flow = found >> 1;
+      const direction = found & 1;
+      const kind = flows.words[flow * STRIDE + KIND];
+      if (
+        direction === FORWARD
+          ? isHere && (!isFromPeer || kind === KIND_LOCAL)
+          : port === PORT_IN || kind === KIND_FAR
+      ) {
+        track(flows, connections, flow, direction, packet, state.now);
+        if (direction === FORWARD) this.path.forward(flow);
+        else this.path.reverse(flow);
+        return true;
+      }
+    }
+    const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0);
+    // A VM that owns its address also gets fragments that concern no service.
+    if (address < ANNOUNCED || !isHere) return false;
+    state.drop(FRAGMENT);
+    return true;
+  }
+
+  /** A packet to an announced address that no tier takes. */
+  private takeAnnounced(port: number, address: number, isFromPeer: boolean, destinationKind: number): void {
+    const state = this.state;
+    const { packet, scratch, scratchView } = state;
+    if (isFromPeer && destinationKind === MAC_LOCAL_MEMBER) {
+      state.drop(NOT_LOCAL);
+      return;
+    }
+    if (isEchoRequest(packet)) {
+      if (this.isEchoAllowed(port, address)) {
+        state.sendScratch(port, writeEchoReply(packet, scratch, scratchView, SCRATCH_START));
+      }
+      return;
+    }
+    this.refusals.reset(port);
+    state.drop(NOT_A_SERVICE);
+  }
+
+  /** An echo is answered where the firewall of any service at the address passes it. */
+  private isEchoAllowed(port: number, address: number): boolean {
+    const state = this.state;
+    const services = state.graph.announcedServices[address];
+    const decision = this.echoDecision;
+    let verdict: number = PASS;
+    for (let i = 0; i < services.length; i++) {
+      decision.service = services[i];
+      decision.tier = 0;
+      decision.isNewFlow = false;
+      decision.member = -1;
+      verdict = state.chains[services[i]].judge(state.packet, decision);
+      if (verdict === PASS) return true;
+    }
+    if (verdict === REJECT) this.refusals.refuse(port);
+    state.drop(decision.reason);
+    return false;
+  }
+
+  /** Takes the control frame at hand; false where it is none of ours and to be bridged. */
+  private takeControl(port: number, source: number): boolean {
+    const state = this.state;
+    const { packet, graph } = state;
+    const destination = macKind(graph.macs.find(destinationHigh(packet), destinationLow(packet)));
+    if (destination !== MAC_SELF && destination !== MAC_PEER) return false;
+    if (destination === MAC_PEER && port === PORT_OUT) return false;
+    const peer = macIndex(source);
+    const isTaken =
+      port === PORT_OUT &&
+      macKind(source) === MAC_PEER &&
+      this.codec?.isAuthentic(packet, this.peerTable.hash(peer)) === true &&
+      this.takeAuthentic(peer);
+    if (!isTaken) state.drop(CONTROL_INVALID);
+    return true;
+  }
+
+  private takeAuthentic(peer: number): boolean {
+    switch (controlType(this.state.packet)) {
+      case CONTROL_PROBE:
+        this.peerTable.answer(peer);
+        return true;
+      case CONTROL_ANSWER:
+        return this.peerTable.receiveAnswer(peer);
+      case CONTROL_ORPHAN:
+        this.orphans.receiveOrphan(peer);
+        return true;
+      case CONTROL_CLAIM:
+        return this.orphans.receiveClaim(peer);
+      default:
+        return false;
+    }
+  }
+
+  private isForSelf(): boolean {
+    const { packet, graph } = this.state;
+    return macKind(graph.macs.find(destinationHigh(packet), destinationLow(packet))) === MAC_SELF;
+  }
+
+  /** The chains of a graph that is not in force yet. Where one cannot be built, those in force are built again. */
+  private buildChains(next: CompiledGraph): ServiceChain[] {
+    const state = this.state;
+    try {
+      return this.chainsOf(next);
+    } catch (error) {
+      if (state.isLoaded) state.chains = this.chainsOf(state.graph);
+      throw error;
+    }
+  }
+
+  private chainsOf(compiled: CompiledGraph): ServiceChain[] {
+    const { options, health } = this;
+    const { sessions, connections, chains: before } = this.state;
+    const graph = compiled.source;
+    sessions.load(graph);
+    const previous = new Map(before.map((chain) => [chain.service, chain.components]));
+    return graph.services.map((service, serviceIndex) => {
+      const context = {
+        graph,
+        serviceIndex,
+        connections,
+        sessions,
+        isMemberUp: (pool: number, member: number) => health.isUp(pool, member),
+        nowMs: options.nowMs,
+        wallMs: options.wallMs,
+        onSession: (
+          scope: string,
+          w0: number,
+          w1: number,
+          w2: number,
+          w3: number,
+          member: number,
+          time: number,
+          timeoutMs: number,
+        ) =>
+          options.onSession(scope, formatAddress(w0, w1, w2, w3), graph.members[member].id, time, timeoutMs),
+      };
+      const components = service.components.map((component, index) =>
+        createComponent(component, context, previous.get(service.name)?.[index]),
+      );
+      return new ServiceChain(service.name, components);
+    });
+  }
+}

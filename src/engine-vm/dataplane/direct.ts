@@ -1,0 +1,64 @@
+/**
+ * Connections straight to a member beside this engine, not through a service: they pass untouched, but C counts them.
+ * And what such a member sends in connections that this engine does not know.
+ */
+import { PROTOCOL_TCP, TCP_ACK, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
+import { dropIndex } from '../drops.ts';
+import { track } from '../flow/flow-life.ts';
+import { FORWARD, JUDGED, REVERSE, STRIDE, TIER } from '../flow/flow-table.ts';
+import type { FlowPath } from './flow-path.ts';
+import type { PathState } from './path-state.ts';
+
+/** How long after the start a member's unknown connections are held: clients and peers bring them back by then. */
+const SETTLE_MS = 3000;
+const SETTLING = dropIndex('settling');
+
+export class Direct {
+  private readonly state: PathState;
+  private readonly path: FlowPath;
+
+  constructor(state: PathState, path: FlowPath) {
+    this.state = state;
+    this.path = path;
+  }
+
+  /** Takes the packet at hand, to the own address and port of a member beside us; false where it is only to be bridged. */
+  takeFromClient(member: number): boolean {
+    const { packet, graph, flows, connections, now } = this.state;
+    // Probes of engines, and what engines translate and count themselves.
+    if (graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) >= 0) return false;
+    if (packet.protocol === PROTOCOL_TCP && (packet.tcpFlags & TCP_RST) !== 0) return false;
+    const flow = this.path.openDirect(member, false);
+    if (flow < 0) return false;
+    track(flows, connections, flow, FORWARD, packet, now);
+    this.path.forward(flow);
+    return true;
+  }
+
+  /** Takes the packet at hand, sent by a member beside us from its pool port; false where it is to be bridged. */
+  takeFromMember(member: number): boolean {
+    const { packet, graph, flows, connections, now, loadedAt } = this.state;
+    if (packet.protocol !== PROTOCOL_TCP || (packet.tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return false;
+    if (graph.dataAddresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) >= 0) return false;
+    if (now - loadedAt < SETTLE_MS) {
+      this.state.drop(SETTLING);
+      return true;
+    }
+    if ((packet.tcpFlags & TCP_RST) !== 0) return false;
+    const flow = this.path.openDirect(member, true);
+    if (flow < 0) return false;
+    // The address may be that of a service which the VM owns: then what clients send is judged.
+    const at = flow * STRIDE;
+    flows.words[at + TIER] = graph.tiers.find(
+      packet.s0,
+      packet.s1,
+      packet.s2,
+      packet.s3,
+      packet.sourcePort,
+      packet.protocol,
+    );
+    flows.words[at + JUDGED] = 0;
+    track(flows, connections, flow, REVERSE, packet, now);
+    return false;
+  }
+}

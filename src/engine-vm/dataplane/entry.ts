@@ -1,0 +1,139 @@
+/** The entry engine: packets that clients send to a service and that no engine has seen yet. */
+import { PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
+import { PASS, REJECT, type Verdict } from '../component/component.ts';
+import { dropIndex } from '../drops.ts';
+import { end, track } from '../flow/flow-life.ts';
+import { FORWARD, JUDGED, MEMBER, STRIDE, TIER } from '../flow/flow-table.ts';
+import { PLACE_BESIDE_PEER, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import { type FlowPath, refusal } from './flow-path.ts';
+import type { Orphans } from './orphans.ts';
+import type { PathState } from './path-state.ts';
+import type { Refusals } from './refusals.ts';
+import { newDecision, type ServiceChain } from './service-chain.ts';
+
+const NO_MEMBER = dropIndex('no-member');
+const NO_FLOW = dropIndex('no-flow');
+const FULL = dropIndex('flow-table-full');
+
+export class Entry {
+  private readonly state: PathState;
+  private readonly path: FlowPath;
+  private readonly refusals: Refusals;
+  private readonly orphans: Orphans;
+  private readonly decision = newDecision();
+
+  constructor(state: PathState, path: FlowPath, refusals: Refusals, orphans: Orphans) {
+    this.state = state;
+    this.path = path;
+    this.refusals = refusals;
+    this.orphans = orphans;
+  }
+
+  /** Takes the packet at hand, to a service and of no known flow. */
+  begin(port: number, tier: number): void {
+    const state = this.state;
+    const { packet, graph } = state;
+    const chain = state.chains[graph.tierService[tier]];
+    const decision = this.decide(tier, true);
+    if (
+      packet.protocol === PROTOCOL_TCP &&
+      (packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) !== TCP_SYN
+    ) {
+      this.resume(port, tier, chain);
+      return;
+    }
+    this.path.makeRoom();
+    if (!state.flows.hasRoom) {
+      state.drop(FULL);
+      return;
+    }
+    const verdict = chain.run(packet, decision);
+    if (verdict !== PASS) {
+      this.turnAway(port, verdict);
+      return;
+    }
+    const member = decision.member;
+    if (member < 0) {
+      state.drop(NO_MEMBER);
+      return;
+    }
+    const flow = this.path.open(tier, member, null);
+    if (flow < 0) {
+      state.drop(refusal(flow));
+      return;
+    }
+    if (graph.memberPlace[member] === PLACE_BESIDE_PEER) state.connections.chose(member);
+    this.start(flow);
+  }
+
+  /** Whether the packet at hand of a flow that clients send may pass: asked anew after each graph. */
+  judge(port: number, flow: number): boolean {
+    const state = this.state;
+    const words = state.flows.words;
+    const at = flow * STRIDE;
+    const tier = words[at + TIER];
+    if (tier < 0) return true;
+    const chain = state.chains[state.graph.tierService[tier]];
+    if (chain.judgesEstablished) {
+      this.decide(tier, false).member = words[at + MEMBER];
+      const verdict = chain.judge(state.packet, this.decision);
+      if (verdict !== PASS) {
+        end(state.flows, state.connections, flow);
+        this.turnAway(port, verdict);
+        return false;
+      }
+    }
+    words[at + JUDGED] = state.epoch;
+    return true;
+  }
+
+  /** A TCP segment in the middle of a connection that is not in the flow table. */
+  private resume(port: number, tier: number, chain: ServiceChain): void {
+    const state = this.state;
+    const { packet, graph, sessions } = state;
+    if ((packet.tcpFlags & TCP_RST) !== 0) {
+      state.drop(NO_FLOW);
+      return;
+    }
+    this.decision.isNewFlow = false;
+    const verdict = chain.judge(packet, this.decision);
+    if (verdict !== PASS) {
+      this.turnAway(port, verdict);
+      return;
+    }
+    const scope = sessions.scopeOf(graph.tierService[tier], graph.tierPosition[tier]);
+    const member = sessions.find(scope, packet.s0, packet.s1, packet.s2, packet.s3, state.now);
+    // Where the client's source port was translated, nobody knows it any more: then a session is no help.
+    if (member >= 0 && graph.memberPlace[member] !== PLACE_NO_ENGINE && graph.isInTier(tier, member)) {
+      const flow = this.path.open(tier, member, null);
+      if (flow >= 0) {
+        this.start(flow);
+        return;
+      }
+    }
+    this.orphans.ask(port);
+  }
+
+  private start(flow: number): void {
+    const state = this.state;
+    state.flows.words[flow * STRIDE + JUDGED] = state.epoch;
+    track(state.flows, state.connections, flow, FORWARD, state.packet, state.now);
+    this.path.forward(flow);
+  }
+
+  private turnAway(port: number, verdict: Verdict): void {
+    if (verdict === REJECT) this.refusals.refuse(port);
+    this.state.drop(this.decision.reason);
+  }
+
+  private decide(tier: number, isNewFlow: boolean) {
+    const decision = this.decision;
+    decision.service = this.state.graph.tierService[tier];
+    decision.tier = this.state.graph.tierPosition[tier];
+    decision.isNewFlow = isNewFlow;
+    decision.member = -1;
+    decision.reason = NO_MEMBER;
+    decision.rule = -1;
+    return decision;
+  }
+}

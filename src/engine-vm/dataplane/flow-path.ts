@@ -1,0 +1,331 @@
+/**
+ * What is done with a packet whose flow is known: translation in place, MACs, and the port to leave by; and how a
+ * flow is opened once its member is chosen. See docs/path-of-a-packet.md for the four kinds of flow.
+ */
+import {
+  destinationHigh,
+  destinationLow,
+  sourceHigh,
+  sourceLow,
+  writeDestination,
+  writeSource,
+} from '../../packet/ethernet.ts';
+import { rewriteDestination, rewriteSource } from '../../packet/rewrite.ts';
+import { dropIndex } from '../drops.ts';
+import { end } from '../flow/flow-life.ts';
+import {
+  CLIENT,
+  CLIENT_MAC_HIGH,
+  CLIENT_MAC_LOW,
+  CLIENT_SEEN,
+  FLAG_COUNTED_LOCAL,
+  FLAG_COUNTED_SENT,
+  FLAG_SEEN_FORWARD,
+  FLAG_VIA_PEER,
+  FLAGS,
+  KIND,
+  KIND_DIRECT,
+  KIND_FAR,
+  KIND_LOCAL,
+  KIND_REMOTE,
+  MEMBER,
+  MEMBER_PORTS,
+  MEMBER_SIDE,
+  PORTS,
+  RELAY,
+  SERVICE,
+  STATE,
+  STATE_CLOSING,
+  STRIDE,
+  TIER,
+} from '../flow/flow-table.ts';
+import type { Bridge } from './bridge.ts';
+import { PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
+import type { Fragments } from './fragments.ts';
+import { type PathState, PORT_IN, PORT_OUT } from './path-state.ts';
+import { FIRST_PORT, LAST_PORT, PORT_TRIES } from './source-ports.ts';
+
+const NO_MEMBER = dropIndex('no-member');
+const FULL = dropIndex('flow-table-full');
+const NO_PORTS = dropIndex('translate-ports');
+
+export class FlowPath {
+  private readonly state: PathState;
+  private readonly bridge: Bridge;
+  private readonly fragments: Fragments;
+
+  constructor(state: PathState, bridge: Bridge, fragments: Fragments) {
+    this.state = state;
+    this.bridge = bridge;
+    this.fragments = fragments;
+  }
+
+  /** Sends the packet at hand, which its client sent, on to the flow's member. */
+  forward(flow: number): void {
+    const state = this.state;
+    const { packet, graph } = state;
+    const words = state.flows.words;
+    const at = flow * STRIDE;
+    const kind = words[at + KIND];
+    const member = words[at + MEMBER];
+    if (packet.isFragment) this.fragments.remember(flow * 2);
+    if (kind === KIND_REMOTE) {
+      const relay = words[at + RELAY];
+      if (relay >= 0) writeDestination(packet, graph.peerMacHigh[relay], graph.peerMacLow[relay]);
+      else writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
+      writeSource(packet, graph.macHigh, graph.macLow);
+      state.send(PORT_OUT);
+      return;
+    }
+    if (kind === KIND_FAR) {
+      // A relaying peer's MAC is not the client's.
+      if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0) {
+        words[at + CLIENT_MAC_HIGH] = sourceHigh(packet);
+        words[at + CLIENT_MAC_LOW] = sourceLow(packet);
+      }
+      writeSource(packet, graph.macHigh, graph.macLow);
+    }
+    const m = at + MEMBER_SIDE;
+    const ports = words[at + MEMBER_PORTS];
+    rewriteDestination(packet, words[m], words[m + 1], words[m + 2], words[m + 3], ports >>> 16);
+    const c = at + CLIENT_SEEN;
+    rewriteSource(packet, words[c], words[c + 1], words[c + 2], words[c + 3], ports & 0xffff);
+    writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
+    state.send(graph.memberPlace[member] === PLACE_HERE ? PORT_IN : PORT_OUT);
+  }
+
+  /** Sends the packet at hand, which the flow's member sent, back to the client. */
+  reverse(flow: number): void {
+    const state = this.state;
+    const { packet, graph } = state;
+    const words = state.flows.words;
+    const at = flow * STRIDE;
+    if (packet.isFragment) this.fragments.remember(flow * 2 + 1);
+    const s = at + SERVICE;
+    const ports = words[at + PORTS];
+    rewriteSource(packet, words[s], words[s + 1], words[s + 2], words[s + 3], ports & 0xffff);
+    const c = at + CLIENT;
+    rewriteDestination(packet, words[c], words[c + 1], words[c + 2], words[c + 3], ports >>> 16);
+    if (words[at + KIND] === KIND_FAR) {
+      writeDestination(packet, words[at + CLIENT_MAC_HIGH], words[at + CLIENT_MAC_LOW]);
+      writeSource(packet, graph.macHigh, graph.macLow);
+    }
+    state.send(this.bridge.portOf(destinationHigh(packet), destinationLow(packet)));
+  }
+
+  /**
+   * Opens the flow that the packet at hand begins, to a member of a tier, and counts it. `viaPeer`: the engine that
+   * chose the member, null where this one did. Returns the flow, or -1 - the drop - 1 where it cannot be: a
+   * reason of drops.ts, for the caller to count.
+   */
+  open(tier: number, member: number, viaPeer: string | null): number {
+    const state = this.state;
+    const { packet, graph, flows, connections } = state;
+    const memberAt = graph.memberAddressAt(member, packet.ipVersion);
+    if (memberAt < 0) return refused(NO_MEMBER);
+    const addresses = graph.memberAddresses(packet.ipVersion);
+    const port = graph.tierMemberPort[tier];
+    const place = graph.memberPlace[member];
+    if (place === PLACE_BESIDE_PEER && viaPeer === null) {
+      const flow = this.add(KIND_REMOTE, member, tier);
+      return flow < 0 ? refused(FULL) : flow;
+    }
+    const isItself =
+      packet.s3 === addresses[memberAt + 3] &&
+      packet.s2 === addresses[memberAt + 2] &&
+      packet.s1 === addresses[memberAt + 1] &&
+      packet.s0 === addresses[memberAt];
+    const isFar = place !== PLACE_HERE || isItself;
+    // A port is found before the flow is made: a failed choice leaves nothing behind.
+    const clientPort = isFar
+      ? this.findFarPort(addresses, memberAt, port)
+      : this.findClientPort(addresses, memberAt, port);
+    if (clientPort < 0) return refused(NO_PORTS);
+    const flow = this.add(isFar ? KIND_FAR : KIND_LOCAL, member, tier);
+    if (flow < 0) return refused(FULL);
+    const words = flows.words;
+    const at = flow * STRIDE;
+    for (let i = 0; i < 4; i++) words[at + MEMBER_SIDE + i] = addresses[memberAt + i];
+    if (isFar) {
+      for (let i = 0; i < 4; i++) words[at + CLIENT_SEEN + i] = graph.ownAddresses[this.farAddress * 4 + i];
+      words[at + CLIENT_MAC_HIGH] = sourceHigh(packet);
+      words[at + CLIENT_MAC_LOW] = sourceLow(packet);
+    } else {
+      for (let i = 0; i < 4; i++) words[at + CLIENT_SEEN + i] = words[at + CLIENT + i];
+    }
+    words[at + MEMBER_PORTS] = (port << 16) | clientPort;
+    flows.fileReverse(flow);
+    if (place === PLACE_HERE) {
+      connections.opened(member, viaPeer);
+      words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
+    } else {
+      connections.openedSent(member);
+      words[at + FLAGS] |= FLAG_COUNTED_SENT;
+    }
+    return flow;
+  }
+
+  /**
+   * Begins to watch a connection straight to a member beside this engine. `isFromMember`: the packet at hand is the
+   * member's. Returns the flow, or -1 where there is no room: the packet passes all the same.
+   */
+  openDirect(member: number, isFromMember: boolean): number {
+    const state = this.state;
+    const { packet, flows } = state;
+    const port = isFromMember ? packet.sourcePort : packet.destinationPort;
+    const addresses = state.graph.memberAddresses(packet.ipVersion);
+    const memberAt = state.graph.memberAddressAt(member, packet.ipVersion);
+    let clientPort = isFromMember ? packet.destinationPort : packet.sourcePort;
+    if (!isFromMember) {
+      clientPort = this.findClientPort(addresses, memberAt, port);
+      if (clientPort < 0) return -1;
+    }
+    this.makeRoom();
+    if (!flows.hasRoom) return -1;
+    if (isFromMember) turn(state);
+    // What the member sends may belong to a client whose packets we balance to another one: that flow stays.
+    const flow = isFromMember && flows.find(packet) >= 0 ? -1 : flows.add(packet, KIND_DIRECT, state.now);
+    if (isFromMember) turn(state);
+    if (flow < 0) return -1;
+    const words = flows.words;
+    const at = flow * STRIDE;
+    for (let i = 0; i < 4; i++) {
+      words[at + MEMBER_SIDE + i] = words[at + SERVICE + i];
+      words[at + CLIENT_SEEN + i] = words[at + CLIENT + i];
+    }
+    words[at + MEMBER_PORTS] = (port << 16) | clientPort;
+    words[at + MEMBER] = member;
+    words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
+    flows.fileReverse(flow);
+    state.connections.opened(member, null);
+    return flow;
+  }
+
+  /** Evicts the oldest half-open flow where they are too many. */
+  makeRoom(): void {
+    const { flows, connections } = this.state;
+    const victim = flows.evictable;
+    if (victim >= 0) end(flows, connections, victim);
+  }
+
+  private farAddress = 0;
+
+  private add(kind: number, member: number, tier: number): number {
+    const state = this.state;
+    this.makeRoom();
+    const flow = state.flows.add(state.packet, kind, state.now);
+    if (flow < 0) return -1;
+    const at = flow * STRIDE;
+    state.flows.words[at + MEMBER] = member;
+    state.flows.words[at + TIER] = tier;
+    state.newFlows++;
+    return flow;
+  }
+
+  /**
+   * The client port that a member shall see: the client's own, or another where the member already speaks with that
+   * one in a live flow (the same client port through two addresses). -1 where none is free.
+   */
+  private findClientPort(addresses: Int32Array, memberAt: number, port: number): number {
+    const { packet, flows, connections } = this.state;
+    const { s0, s1, s2, s3 } = packet;
+    const found = this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, packet.sourcePort);
+    if (found < 0) return packet.sourcePort;
+    const at = (found >> 1) * STRIDE;
+    const isGuess =
+      flows.words[at + KIND] === KIND_DIRECT && (flows.words[at + FLAGS] & FLAG_SEEN_FORWARD) === 0;
+    if (flows.words[at + STATE] === STATE_CLOSING || isGuess) {
+      end(flows, connections, found >> 1);
+      return packet.sourcePort;
+    }
+    let candidate = this.randomPort();
+    for (let tries = 0; tries < PORT_TRIES; tries++) {
+      if (this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, candidate) < 0) return candidate;
+      candidate = candidate < LAST_PORT ? candidate + 1 : FIRST_PORT;
+    }
+    return -1;
+  }
+
+  /** A free port of an own address of the packet's family, which `farAddress` then names; -1 where there is none. */
+  private findFarPort(addresses: Int32Array, memberAt: number, port: number): number {
+    const { graph, packet } = this.state;
+    const own = graph.ownAddresses;
+    for (let address = 0; address < graph.ownAddressCount; address++) {
+      const o = address * 4;
+      const isIpv4 = own[o] === 0 && own[o + 1] === 0 && own[o + 2] === 0xffff;
+      if (isIpv4 !== (packet.ipVersion === 4)) continue;
+      let candidate = this.randomPort();
+      for (let tries = 0; tries < PORT_TRIES; tries++) {
+        const found = this.findReverse(
+          addresses,
+          memberAt,
+          port,
+          own[o],
+          own[o + 1],
+          own[o + 2],
+          own[o + 3],
+          candidate,
+        );
+        if (found < 0) {
+          this.farAddress = address;
+          return candidate;
+        }
+        candidate = candidate < LAST_PORT ? candidate + 1 : FIRST_PORT;
+      }
+    }
+    return -1;
+  }
+
+  private findReverse(
+    addresses: Int32Array,
+    memberAt: number,
+    port: number,
+    c0: number,
+    c1: number,
+    c2: number,
+    c3: number,
+    clientPort: number,
+  ): number {
+    return this.state.flows.findKey(
+      this.state.packet.protocol,
+      addresses[memberAt],
+      addresses[memberAt + 1],
+      addresses[memberAt + 2],
+      addresses[memberAt + 3],
+      c0,
+      c1,
+      c2,
+      c3,
+      (port << 16) | clientPort,
+    );
+  }
+
+  private randomPort(): number {
+    return FIRST_PORT + Math.floor(this.state.random() * (LAST_PORT - FIRST_PORT + 1));
+  }
+}
+
+/** The drop reason behind a refusal of `open`. */
+export function refusal(result: number): number {
+  return -result - 1;
+}
+
+function refused(reason: number): number {
+  return -reason - 1;
+}
+
+/** Swaps the two ends of the packet at hand in its fields (not in its bytes): the key of the other direction. */
+function turn(state: PathState): void {
+  const packet = state.packet;
+  const { s0, s1, s2, s3, sourcePort } = packet;
+  packet.s0 = packet.d0;
+  packet.s1 = packet.d1;
+  packet.s2 = packet.d2;
+  packet.s3 = packet.d3;
+  packet.sourcePort = packet.destinationPort;
+  packet.d0 = s0;
+  packet.d1 = s1;
+  packet.d2 = s2;
+  packet.d3 = s3;
+  packet.destinationPort = sourcePort;
+}

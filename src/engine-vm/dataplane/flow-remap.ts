@@ -1,0 +1,167 @@
+/**
+ * Flows across graphs: an established flow survives a new graph. Members and tiers are found again by id and by
+ * service address; a member that moved to or from another engine changes what is done with its flows. Flows of
+ * members and services that are gone end.
+ */
+import { discount, end } from '../flow/flow-life.ts';
+import {
+  CLIENT,
+  CLIENT_SEEN,
+  FLAG_COUNTED_LOCAL,
+  FLAGS,
+  FlowTable,
+  JUDGED,
+  KIND,
+  KIND_DIRECT,
+  KIND_FAR,
+  KIND_LOCAL,
+  KIND_REMOTE,
+  MEMBER,
+  MEMBER_PORTS,
+  MEMBER_SIDE,
+  PORTS,
+  PROTOCOL,
+  RELAY,
+  SERVICE,
+  STATE,
+  STATE_CLOSING,
+  STATE_FREE,
+  STRIDE,
+  TIER,
+} from '../flow/flow-table.ts';
+import { type CompiledGraph, PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import type { PathState } from './path-state.ts';
+
+/** Index in the new graph by index in the old one, -1 where it is gone. */
+export interface Remap {
+  members: Int32Array;
+  peers: Int32Array;
+}
+
+/** Relates members and peers of two graphs by id. */
+export function relate(before: CompiledGraph, next: CompiledGraph): Remap {
+  const members = new Map(next.source.members.map((member, index) => [member.id, index]));
+  const peers = new Map(next.source.peers.map((peer, index) => [peer.id, index]));
+  return {
+    members: Int32Array.from(before.source.members, (member) => members.get(member.id) ?? -1),
+    peers: Int32Array.from(before.source.peers, (peer) => peers.get(peer.id) ?? -1),
+  };
+}
+
+/** Before the change: ends the flows that the next graph has no place for, while the old indexes still count. */
+export function endLostFlows(state: PathState, next: CompiledGraph, remap: Remap): void {
+  const { flows, connections } = state;
+  for (let flow = 0; flow < flows.capacity; flow++) {
+    if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
+    if (!survives(flows.words, flow * STRIDE, next, remap)) end(flows, connections, flow);
+  }
+}
+
+/** Before the change: a table of the next graph's size; where it is smaller, flows beyond it end. */
+export function resize(state: PathState, capacity: number): void {
+  const { flows, connections } = state;
+  if (flows.capacity === capacity) return;
+  const table = new FlowTable(capacity, state.random32());
+  for (let flow = 0; flow < flows.capacity; flow++) {
+    if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
+    if (!table.adopt(flows, flow)) discount(flows, connections, flow);
+  }
+  state.flows = table;
+}
+
+/** After the change: gives the flows their new indexes, and moves them between the kinds where members have moved. */
+export function adaptFlows(state: PathState, remap: Remap): void {
+  const { flows, connections, graph } = state;
+  const words = flows.words;
+  for (let flow = 0; flow < flows.capacity; flow++) {
+    const at = flow * STRIDE;
+    if (words[at + STATE] === STATE_FREE) continue;
+    const member = remap.members[words[at + MEMBER]];
+    words[at + MEMBER] = member;
+    words[at + TIER] = tierOf(words, at, graph);
+    words[at + JUDGED] = 0;
+    if (words[at + RELAY] >= 0) words[at + RELAY] = remap.peers[words[at + RELAY]];
+    const place = graph.memberPlace[member];
+    if (words[at + KIND] === KIND_LOCAL && place === PLACE_BESIDE_PEER) {
+      discount(flows, connections, flow);
+      flows.unfileReverse(flow);
+      words[at + KIND] = KIND_REMOTE;
+    } else if (words[at + KIND] === KIND_REMOTE && place === PLACE_HERE) takeOver(state, flow);
+  }
+}
+
+/** A member that a peer served until now has come to this engine, with its flows. */
+function takeOver(state: PathState, flow: number): void {
+  const { flows, connections, graph } = state;
+  const words = flows.words;
+  const at = flow * STRIDE;
+  const member = words[at + MEMBER];
+  const version =
+    words[at + CLIENT + 2] === 0xffff && words[at + CLIENT] === 0 && words[at + CLIENT + 1] === 0 ? 4 : 6;
+  const from = graph.memberAddressAt(member, version);
+  const addresses = graph.memberAddresses(version);
+  const ports = (graph.tierMemberPort[words[at + TIER]] << 16) | (words[at + PORTS] >>> 16);
+  const isFree =
+    from >= 0 &&
+    flows.findKey(
+      words[at + PROTOCOL],
+      addresses[from],
+      addresses[from + 1],
+      addresses[from + 2],
+      addresses[from + 3],
+      words[at + CLIENT],
+      words[at + CLIENT + 1],
+      words[at + CLIENT + 2],
+      words[at + CLIENT + 3],
+      ports,
+    ) < 0;
+  if (!isFree) {
+    end(flows, connections, flow);
+    return;
+  }
+  for (let i = 0; i < 4; i++) {
+    words[at + MEMBER_SIDE + i] = addresses[from + i];
+    words[at + CLIENT_SEEN + i] = words[at + CLIENT + i];
+  }
+  words[at + MEMBER_PORTS] = ports;
+  words[at + KIND] = KIND_LOCAL;
+  words[at + RELAY] = -1;
+  flows.fileReverse(flow);
+  if (words[at + STATE] === STATE_CLOSING) return;
+  connections.opened(member, null);
+  words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
+}
+
+function tierOf(words: Int32Array, at: number, graph: CompiledGraph): number {
+  const s = at + SERVICE;
+  const port = words[at + PORTS] & 0xffff;
+  return graph.tiers.find(words[s], words[s + 1], words[s + 2], words[s + 3], port, words[at + PROTOCOL]);
+}
+
+function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Remap): boolean {
+  const kind = words[at + KIND];
+  const member = remap.members[words[at + MEMBER]];
+  if (member === undefined || member < 0) return false;
+  if (kind !== KIND_DIRECT && tierOf(words, at, next) < 0) return false;
+  const place = next.memberPlace[member];
+  if (kind === KIND_REMOTE) {
+    return words[at + RELAY] >= 0 ? remap.peers[words[at + RELAY]] >= 0 : place !== PLACE_NO_ENGINE;
+  }
+  if (!hasAddress(words, at + MEMBER_SIDE, next, member)) return false;
+  if (kind === KIND_LOCAL) return place !== PLACE_NO_ENGINE;
+  if (kind === KIND_DIRECT) return place === PLACE_HERE;
+  const c = at + CLIENT_SEEN;
+  return (
+    kind === KIND_FAR &&
+    next.dataAddresses.find(words[c], words[c + 1], words[c + 2], words[c + 3], 0, 0) === 0
+  );
+}
+
+function hasAddress(words: Int32Array, at: number, graph: CompiledGraph, member: number): boolean {
+  const isIpv4 = words[at] === 0 && words[at + 1] === 0 && words[at + 2] === 0xffff;
+  const from = graph.memberAddressAt(member, isIpv4 ? 4 : 6);
+  if (from < 0) return false;
+  const addresses = graph.memberAddresses(isIpv4 ? 4 : 6);
+  for (let i = 0; i < 4; i++) if (addresses[from + i] !== words[at + i]) return false;
+  return true;
+}

@@ -1,0 +1,49 @@
+/** The latest verdicts on members, by pool; who has none is up. Verdicts outlive graphs, and may come before one. */
+import type { ServiceGraph } from '../../policy/graph.ts';
+
+/** Most pools whose verdicts are kept: others' messages must not fill the memory. */
+const MAX_POOLS = 10_000;
+
+export class MemberHealth {
+  private readonly verdicts = new Map<string, Record<string, boolean>>();
+  private graph: ServiceGraph | null = null;
+  private memberCount = 0;
+  /** 1 where the member (column) is down in the pool (row). */
+  private down = new Uint8Array(0);
+
+  /** Whether a member (index into the graph's members) of a pool (index into its pools) may get new flows. */
+  isUp(pool: number, member: number): boolean {
+    return this.down[pool * this.memberCount + member] !== 1;
+  }
+
+  apply(pool: string, members: Record<string, boolean>): void {
+    this.verdicts.delete(pool);
+    this.verdicts.set(pool, members);
+    if (this.verdicts.size > MAX_POOLS) {
+      for (const name of this.verdicts.keys()) {
+        this.verdicts.delete(name);
+        break;
+      }
+    }
+    const index = this.graph?.pools.findIndex((candidate) => candidate.name === pool) ?? -1;
+    if (index >= 0) this.compile(index);
+  }
+
+  /** A new graph is in force. */
+  load(graph: ServiceGraph): void {
+    this.graph = graph;
+    this.memberCount = graph.members.length;
+    this.down = new Uint8Array(graph.pools.length * graph.members.length);
+    for (let pool = 0; pool < graph.pools.length; pool++) this.compile(pool);
+  }
+
+  private compile(pool: number): void {
+    if (this.graph === null) return;
+    const { name, members } = this.graph.pools[pool];
+    const verdicts = this.verdicts.get(name);
+    for (const { member } of members) {
+      const isDown = verdicts?.[this.graph.members[member].id] === false;
+      this.down[pool * this.memberCount + member] = isDown ? 1 : 0;
+    }
+  }
+}

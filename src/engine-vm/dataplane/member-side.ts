@@ -1,0 +1,125 @@
+/**
+ * The member's engine: packets to a service that a peer has balanced already (its MAC is the source), addressed by
+ * MAC to a member beside this engine. They are never balanced again, so nothing can go in circles.
+ */
+import { destinationHigh, destinationLow, sourceHigh, sourceLow } from '../../packet/ethernet.ts';
+import { PROTOCOL_TCP, TCP_ACK, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
+import { rewriteDestination } from '../../packet/rewrite.ts';
+import { dropIndex } from '../drops.ts';
+import { end, track } from '../flow/flow-life.ts';
+import {
+  FORWARD,
+  KIND,
+  KIND_FAR,
+  KIND_LOCAL,
+  MEMBER,
+  STATE,
+  STATE_CLOSING,
+  STRIDE,
+} from '../flow/flow-table.ts';
+import { MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
+import { type FlowPath, refusal } from './flow-path.ts';
+import { type PathState, PORT_IN } from './path-state.ts';
+
+const NOT_LOCAL = dropIndex('not-local');
+const NOT_A_SERVICE = dropIndex('not-a-service');
+const NO_MEMBER = dropIndex('no-member');
+
+export class MemberSide {
+  private readonly state: PathState;
+  private readonly path: FlowPath;
+
+  constructor(state: PathState, path: FlowPath) {
+    this.state = state;
+    this.path = path;
+  }
+
+  /** Takes the packet at hand, from a peer and to a service address; `found` is its flow, or -1. */
+  receive(found: number): void {
+    const state = this.state;
+    const { packet, graph, flows, connections } = state;
+    const words = flows.words;
+    const destination = graph.macs.find(destinationHigh(packet), destinationLow(packet));
+    const kind = macKind(destination);
+    if (kind !== MAC_LOCAL_MEMBER) {
+      // Only connections that we translate both ways are relayed to us by MAC.
+      if (kind === MAC_SELF && found >= 0 && words[found * STRIDE + KIND] === KIND_FAR) {
+        track(flows, connections, found, FORWARD, packet, state.now);
+        this.path.forward(found);
+      } else state.drop(NOT_LOCAL);
+      return;
+    }
+    const member = macIndex(destination);
+    const isTcp = packet.protocol === PROTOCOL_TCP;
+    const isSyn = isTcp && (packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
+    if (found >= 0) {
+      const at = found * STRIDE;
+      const isReused = isSyn && words[at + STATE] === STATE_CLOSING;
+      if (words[at + KIND] === KIND_LOCAL && words[at + MEMBER] === member && !isReused) {
+        track(flows, connections, found, FORWARD, packet, state.now);
+        this.path.forward(found);
+        return;
+      }
+      // The MAC names the member: what we remember is of an earlier connection.
+      end(flows, connections, found);
+    }
+    if (this.isProbe(member)) {
+      state.send(PORT_IN);
+      return;
+    }
+    const tier = graph.tiers.find(
+      packet.d0,
+      packet.d1,
+      packet.d2,
+      packet.d3,
+      packet.destinationPort,
+      packet.protocol,
+    );
+    if (tier < 0) {
+      state.drop(NOT_A_SERVICE);
+      return;
+    }
+    if (isTcp && (packet.tcpFlags & TCP_RST) !== 0) {
+      this.deliver(tier, member);
+      return;
+    }
+    // A connection that was already running here before a restart is not a choice that the peer still waits to see.
+    const peer = graph.macs.find(sourceHigh(packet), sourceLow(packet));
+    const viaPeer = isSyn || !isTcp ? graph.source.peers[macIndex(peer)].id : null;
+    const flow = this.path.open(tier, member, viaPeer);
+    if (flow < 0) {
+      state.drop(refusal(flow));
+      return;
+    }
+    track(flows, connections, flow, FORWARD, packet, state.now);
+    this.path.forward(flow);
+  }
+
+  /** A peer's health probe, or its own translated connection, to the member's own address. */
+  private isProbe(member: number): boolean {
+    const { packet, graph } = this.state;
+    if (graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) < 0) return false;
+    const at = graph.memberAddressAt(member, packet.ipVersion);
+    const own = graph.memberAddresses(packet.ipVersion);
+    return (
+      at >= 0 &&
+      own[at] === packet.d0 &&
+      own[at + 1] === packet.d1 &&
+      own[at + 2] === packet.d2 &&
+      own[at + 3] === packet.d3
+    );
+  }
+
+  /** Translates and delivers without making a flow: the end of a connection that we do not know. */
+  private deliver(tier: number, member: number): void {
+    const { packet, graph } = this.state;
+    const at = graph.memberAddressAt(member, packet.ipVersion);
+    if (at < 0) {
+      this.state.drop(NO_MEMBER);
+      return;
+    }
+    const own = graph.memberAddresses(packet.ipVersion);
+    rewriteDestination(packet, own[at], own[at + 1], own[at + 2], own[at + 3], graph.tierMemberPort[tier]);
+    this.state.send(PORT_IN);
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * Packets in the middle of a TCP connection that this engine does not know, because their entry engine died or the
+ * address moved here. The live peers are asked with the packet itself: the engine that holds the connection delivers
+ * it and claims it, and this engine sends on what follows. Where nobody claims it in time, the client is reset.
+ */
+
+import { HEADROOM, Packet } from '../../packet/packet.ts';
+import { parse, TCP_RST } from '../../packet/parse.ts';
+import { dropIndex } from '../drops.ts';
+import { hashFlow } from '../flow/flow-hash.ts';
+import { track } from '../flow/flow-life.ts';
+import {
+  FLAG_VIA_PEER,
+  FLAGS,
+  PROTOCOL as FLOW_PROTOCOL,
+  STRIDE as FLOW_STRIDE,
+  FORWARD,
+  JUDGED,
+  KIND,
+  KIND_DIRECT,
+  KIND_FAR,
+  KIND_REMOTE,
+  MEMBER,
+  RELAY,
+  STATE,
+  STATE_CLOSING,
+  STATE_ESTABLISHED,
+  TIER,
+} from '../flow/flow-table.ts';
+import type { Bridge } from './bridge.ts';
+import { MAC_LOCAL_MEMBER, macIndex, macKind, OWNED_BY_VM, PLACE_BESIDE_PEER } from './compiled-graph.ts';
+import {
+  CLAIM_RELAY,
+  CONTROL_CLAIM,
+  CONTROL_ORPHAN,
+  controlBodyAt,
+  controlBodyLength,
+  controlFlags,
+  controlNonceHigh,
+  controlNonceLow,
+  LONGEST_BODY,
+  ORPHAN_IS_CUT,
+} from './control.ts';
+import type { FlowPath } from './flow-path.ts';
+import type { PathState } from './path-state.ts';
+import type { Peers } from './peers.ts';
+import type { Refusals } from './refusals.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** How long peers have to claim a connection. */
+const CLAIM_WITHIN_MS = 300;
+/** After this long an unclaimed connection is asked about anew. */
+const FORGET_AFTER_MS = 5000;
+const ASKED_PER_SECOND = 1000;
+const SETS = 256;
+const WAYS = 4;
+const STRIDE = 14;
+/** Words of a slot behind the two addresses. */
+const PORTS = 8;
+const NONCE_HIGH = 9;
+const NONCE_LOW = 10;
+const ASKED_AT = 11;
+const IS_USED = 12;
+/** How much of a frame that cannot be delivered from afar is sent: its headers. */
+const HEADERS = 160;
+const NO_FLOW = dropIndex('no-flow');
+
+export class Orphans {
+  private readonly state: PathState;
+  private readonly peers: Peers;
+  private readonly path: FlowPath;
+  private readonly bridge: Bridge;
+  private readonly refusals: Refusals;
+  private readonly pending = new Int32Array(SETS * WAYS * STRIDE);
+  private readonly rate = new TokenBucket(ASKED_PER_SECOND);
+  /** The packet inside an orphan frame of a peer, in a buffer of its own with headroom. */
+  private readonly carried = new Uint8Array(HEADROOM + LONGEST_BODY);
+  private readonly frame = new Packet();
+
+  constructor(state: PathState, peers: Peers, path: FlowPath, bridge: Bridge, refusals: Refusals) {
+    this.state = state;
+    this.peers = peers;
+    this.path = path;
+    this.bridge = bridge;
+    this.refusals = refusals;
+  }
+
+  /** Takes the packet at hand, which came from `port` and which the components have passed. */
+  ask(port: number): void {
+    const state = this.state;
+    const now = state.now;
+    let slot = this.find(state.packet);
+    if (slot >= 0) {
+      const waitedMs = ((now | 0) - this.pending[slot + ASKED_AT]) | 0;
+      if (waitedMs >= CLAIM_WITHIN_MS && waitedMs < FORGET_AFTER_MS) {
+        this.pending[slot + IS_USED] = 0;
+        this.giveUp(port);
+        return;
+      }
+      if (waitedMs >= FORGET_AFTER_MS) this.pending[slot + ASKED_AT] = now | 0;
+    }
+    if (!this.isAnyoneThere()) {
+      this.giveUp(port);
+      return;
+    }
+    if (!this.rate.take(now)) {
+      state.drop(NO_FLOW);
+      return;
+    }
+    if (slot < 0) slot = this.note(state.packet);
+    this.tellPeers(slot);
+  }
+
+  /** Takes a peer's authentic orphan frame: delivers and claims it where the connection is ours. */
+  receiveOrphan(peer: number): void {
+    const state = this.state;
+    const outer = state.packet;
+    const length = controlBodyLength(outer);
+    if (length > LONGEST_BODY) return;
+    const isCut = (controlFlags(outer) & ORPHAN_IS_CUT) !== 0;
+    const nonceHigh = controlNonceHigh(outer);
+    const nonceLow = controlNonceLow(outer);
+    const at = controlBodyAt(outer);
+    this.carried.set(outer.buffer.subarray(at, at + length), HEADROOM);
+    const inner = this.frame;
+    parse(inner, this.carried, HEADROOM, length);
+    // Of a frame that was cut only the lengths are wrong: the key is there.
+    if (inner.ipVersion === 0 && isCut) this.parseCut(inner, length);
+    if (inner.ipVersion === 0 || inner.l4 === 0 || inner.isFragment) return;
+    const { flows, connections, graph } = state;
+    const reference = flows.find(inner);
+    if (reference < 0 || (reference & 1) !== FORWARD) return;
+    const flow = reference >> 1;
+    const words = flows.words;
+    const record = flow * FLOW_STRIDE;
+    const kind = words[record + KIND];
+    if (kind === KIND_DIRECT || words[record + STATE] === STATE_CLOSING) return;
+    const member = words[record + MEMBER];
+    if (kind === KIND_REMOTE && words[record + RELAY] >= 0) return;
+    const isRelay = kind === KIND_FAR;
+    if (isRelay) words[record + FLAGS] |= FLAG_VIA_PEER;
+    const id = Buffer.from(graph.source.members[member].id);
+    this.peers.send(peer, CONTROL_CLAIM, isRelay ? CLAIM_RELAY : 0, nonceHigh, nonceLow, id);
+    if (isCut || inner.malformed !== null) return;
+    // Delivered as if it had come in here: the packet at hand is now the carried one.
+    parse(outer, this.carried, HEADROOM, length);
+    track(flows, connections, flow, FORWARD, outer, state.now);
+    this.path.forward(flow);
+  }
+
+  /** Takes a peer's authentic claim: what follows of the connection goes there. False where nobody had asked. */
+  receiveClaim(peer: number): boolean {
+    const state = this.state;
+    const { packet, graph, flows } = state;
+    const slot = this.findNonce(controlNonceHigh(packet), controlNonceLow(packet));
+    if (slot < 0) return false;
+    const at = controlBodyAt(packet);
+    const id = Buffer.from(packet.buffer.subarray(at, at + controlBodyLength(packet))).toString();
+    const member = graph.source.members.findIndex((candidate) => candidate.id === id);
+    const isRelay = (controlFlags(packet) & CLAIM_RELAY) !== 0;
+    if (member < 0 || (!isRelay && graph.memberPlace[member] !== PLACE_BESIDE_PEER)) return true;
+    const pending = this.pending;
+    const key = this.frame;
+    key.protocol = 6;
+    key.s0 = pending[slot];
+    key.s1 = pending[slot + 1];
+    key.s2 = pending[slot + 2];
+    key.s3 = pending[slot + 3];
+    key.d0 = pending[slot + 4];
+    key.d1 = pending[slot + 5];
+    key.d2 = pending[slot + 6];
+    key.d3 = pending[slot + 7];
+    key.sourcePort = pending[slot + PORTS] >>> 16;
+    key.destinationPort = pending[slot + PORTS] & 0xffff;
+    pending[slot + IS_USED] = 0;
+    const tier = graph.tiers.find(key.d0, key.d1, key.d2, key.d3, key.destinationPort, key.protocol);
+    if (tier < 0 || flows.find(key) >= 0) return true;
+    this.path.makeRoom();
+    const flow = flows.add(key, KIND_REMOTE, state.now);
+    if (flow < 0) return true;
+    const record = flow * FLOW_STRIDE;
+    flows.words[record + MEMBER] = member;
+    flows.words[record + TIER] = tier;
+    flows.words[record + JUDGED] = state.epoch;
+    flows.words[record + FLOW_PROTOCOL] = key.protocol;
+    if (isRelay) flows.words[record + RELAY] = peer;
+    flows.setState(flow, STATE_ESTABLISHED);
+    return true;
+  }
+
+  /** Nobody claimed the connection. */
+  private giveUp(port: number): void {
+    const { packet, graph } = this.state;
+    const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0);
+    const destination = graph.macs.find(
+      packet.view.getUint16(packet.start),
+      packet.view.getInt32(packet.start + 2),
+    );
+    if (address === OWNED_BY_VM && macKind(destination) === MAC_LOCAL_MEMBER) {
+      // The VM that owns the address had this connection before we came in line: it goes on, or the VM resets it.
+      const member = macIndex(destination);
+      const at = graph.memberAddressAt(member, packet.ipVersion);
+      const own = graph.memberAddresses(packet.ipVersion);
+      if (at >= 0 && own[at + 3] === packet.d3 && own[at + 2] === packet.d2) {
+        this.bridge.forward(port);
+        return;
+      }
+    }
+    if ((packet.tcpFlags & TCP_RST) === 0) this.refusals.reset(port);
+    this.state.drop(NO_FLOW);
+  }
+
+  private isAnyoneThere(): boolean {
+    for (let peer = 0; peer < this.peers.count; peer++) if (this.peers.isAlive(peer)) return true;
+    return false;
+  }
+
+  private tellPeers(slot: number): void {
+    const { packet } = this.state;
+    // Partial checksums and frames for segmentation cannot leave in a control frame whole; TCP sends them again.
+    const hasOffload =
+      packet.start >= HEADROOM &&
+      (packet.buffer[packet.start - HEADROOM + 1] !== 0 || packet.isChecksumPartial);
+    const isCut = hasOffload || packet.length > LONGEST_BODY;
+    const length = isCut ? Math.min(packet.length, HEADERS) : packet.length;
+    const body = packet.buffer.subarray(packet.start, packet.start + length);
+    const high = this.pending[slot + NONCE_HIGH];
+    const low = this.pending[slot + NONCE_LOW];
+    for (let peer = 0; peer < this.peers.count; peer++) {
+      if (!this.peers.isAlive(peer)) continue;
+      this.peers.send(peer, CONTROL_ORPHAN, isCut ? ORPHAN_IS_CUT : 0, high, low, body);
+    }
+  }
+
+  /** Corrects the IP length of a frame that was cut to its headers, in our copy, and parses it again. */
+  private parseCut(inner: Packet, length: number): void {
+    const l3 = inner.l3;
+    if (l3 === 0 || length < l3 - HEADROOM + 40) return;
+    const view = inner.view;
+    const room = HEADROOM + length - l3;
+    if (inner.etherType === 0x0800) view.setUint16(l3 + 2, room);
+    else if (inner.etherType === 0x86dd) view.setUint16(l3 + 4, room - 40);
+    parse(inner, this.carried, HEADROOM, length);
+  }
+
+  private base(packet: Packet): number {
+    const { s0, s1, s2, s3, d0, d1, d2, d3, sourcePort, destinationPort } = packet;
+    const hash = hashFlow(0, 6, s0, s1, s2, s3, d0, d1, d2, d3, (sourcePort << 16) | destinationPort);
+    return (hash & (SETS - 1)) * WAYS * STRIDE;
+  }
+
+  private find(packet: Packet): number {
+    const pending = this.pending;
+    const ports = (packet.sourcePort << 16) | packet.destinationPort;
+    const base = this.base(packet);
+    for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
+      if (
+        pending[at + IS_USED] === 1 &&
+        pending[at + PORTS] === ports &&
+        pending[at + 3] === packet.s3 &&
+        pending[at + 7] === packet.d3 &&
+        pending[at] === packet.s0 &&
+        pending[at + 1] === packet.s1 &&
+        pending[at + 2] === packet.s2 &&
+        pending[at + 4] === packet.d0 &&
+        pending[at + 5] === packet.d1 &&
+        pending[at + 6] === packet.d2
+      ) {
+        return at;
+      }
+    }
+    return -1;
+  }
+
+  private findNonce(high: number, low: number): number {
+    const pending = this.pending;
+    for (let at = 0; at < pending.length; at += STRIDE) {
+      if (pending[at + IS_USED] === 1 && pending[at + NONCE_LOW] === low && pending[at + NONCE_HIGH] === high)
+        return at;
+    }
+    return -1;
+  }
+
+  /** Notes a question; where its set is full, the oldest one is forgotten. */
+  private note(packet: Packet): number {
+    const pending = this.pending;
+    const base = this.base(packet);
+    let slot = base;
+    for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
+      if (pending[at + IS_USED] === 0) {
+        slot = at;
+        break;
+      }
+      if (((pending[slot + ASKED_AT] - pending[at + ASKED_AT]) | 0) > 0) slot = at;
+    }
+    pending[slot] = packet.s0;
+    pending[slot + 1] = packet.s1;
+    pending[slot + 2] = packet.s2;
+    pending[slot + 3] = packet.s3;
+    pending[slot + 4] = packet.d0;
+    pending[slot + 5] = packet.d1;
+    pending[slot + 6] = packet.d2;
+    pending[slot + 7] = packet.d3;
+    pending[slot + PORTS] = (packet.sourcePort << 16) | packet.destinationPort;
+    pending[slot + NONCE_HIGH] = this.state.random32();
+    pending[slot + NONCE_LOW] = this.state.random32();
+    pending[slot + ASKED_AT] = this.state.now | 0;
+    pending[slot + IS_USED] = 1;
+    return slot;
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * What every station on a packet's path shares: the packet at hand, the graph in force, the flow table, the counters
+ * and the way out. One object per engine.
+ */
+import { HEADROOM, Packet } from '../../packet/packet.ts';
+import type { ConnectionTable } from '../balance/connection-table.ts';
+import type { SessionMap } from '../balance/session-map.ts';
+import { DROPS, dropIndex } from '../drops.ts';
+import { FlowTable } from '../flow/flow-table.ts';
+import type { CompiledGraph } from './compiled-graph.ts';
+import type { ServiceChain } from './service-chain.ts';
+
+/** The ports of the data plane: production side, protected side, the engine's own kernel stack. */
+export const PORT_OUT = 0;
+export const PORT_IN = 1;
+export const PORT_SELF = 2;
+
+/** Where frames leave. */
+export interface Wire {
+  /** Queues a copy of the frame; false when the ring is full. The 10 bytes before start are the virtio_net_hdr. */
+  send(port: number, buffer: Uint8Array, start: number, length: number): boolean;
+}
+
+/** Where frames that we make begin in the scratch buffer. */
+export const SCRATCH_START = 16;
+const SCRATCH_SIZE = 4096;
+
+const TRANSMIT_FULL = dropIndex('transmit-full');
+
+export class PathState {
+  /** The packet at hand. */
+  readonly packet = new Packet();
+  /** Monotonic milliseconds as of the packet or tick at hand. */
+  now = 0;
+  /** False until the first graph: until then everything is bridged. */
+  isLoaded = false;
+  graph!: CompiledGraph;
+  /** One chain per service of the graph. */
+  chains: readonly ServiceChain[] = [];
+  /** Counts graphs that came into force; the first is 1. */
+  epoch = 0;
+  /** When the first graph came into force. */
+  loadedAt = 0;
+  flows = new FlowTable(2, 0);
+  connections!: ConnectionTable;
+  sessions!: SessionMap;
+  newFlows = 0;
+  readonly drops = new Float64Array(DROPS.length);
+  /** Frames that we make; the HEADROOM bytes before SCRATCH_START stay zero. */
+  readonly scratch = new Uint8Array(SCRATCH_SIZE);
+  readonly scratchView = new DataView(this.scratch.buffer);
+  /** A number in [0, 1), for ports, nonces and seeds. */
+  readonly random: () => number;
+
+  private readonly wire: Wire;
+
+  constructor(wire: Wire, random: () => number) {
+    this.wire = wire;
+    this.random = random;
+  }
+
+  drop(reason: number): void {
+    this.drops[reason]++;
+  }
+
+  /** Sends the packet at hand. */
+  send(port: number): void {
+    const packet = this.packet;
+    if (!this.wire.send(port, packet.buffer, packet.start, packet.length)) this.drops[TRANSMIT_FULL]++;
+  }
+
+  /** Sends `length` bytes that we made in the scratch buffer. */
+  sendScratch(port: number, length: number): void {
+    if (length > 0 && !this.wire.send(port, this.scratch, SCRATCH_START, length)) this.drops[TRANSMIT_FULL]++;
+  }
+
+  /** A 32-bit random number. */
+  random32(): number {
+    return Math.floor(this.random() * 0x1_0000_0000) | 0;
+  }
+}
+
+if (SCRATCH_START < HEADROOM) throw new Error('the scratch buffer leaves no room for a virtio_net_hdr');

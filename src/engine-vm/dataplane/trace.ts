@@ -1,0 +1,333 @@
+/**
+ * `weft trace`, `weft explain` and `weft flows` as one engine answers them: a synthetic packet walks the live graph
+ * and the live flow table, and nothing is sent, counted or remembered.
+ */
+import { formatAddress, isIpv4, parseAddress } from '../../packet/address.ts';
+import { writeChecksums } from '../../packet/checksum.ts';
+import { HEADROOM, Packet } from '../../packet/packet.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP, parse } from '../../packet/parse.ts';
+import type { Explanation, TraceAnswer, TraceQuestion, TraceStep } from '../../policy/answers.ts';
+import { PASS, REJECT } from '../component/component.ts';
+import { DROPS } from '../drops.ts';
+import {
+  CLIENT,
+  FORWARD,
+  KIND,
+  KIND_DIRECT,
+  KIND_FAR,
+  KIND_LOCAL,
+  KIND_REMOTE,
+  LAST_SEEN,
+  MEMBER,
+  PORTS,
+  PROTOCOL,
+  SERVICE,
+  STATE,
+  STATE_CLOSING,
+  STATE_ESTABLISHED,
+  STATE_FREE,
+  STATE_HALF_OPEN,
+  STRIDE,
+  TIER,
+} from '../flow/flow-table.ts';
+import { PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
+import type { PathState } from './path-state.ts';
+import { newDecision, type ServiceChain } from './service-chain.ts';
+
+const KIND_NAMES: Record<number, string> = {
+  [KIND_LOCAL]: 'local',
+  [KIND_REMOTE]: 'remote',
+  [KIND_FAR]: 'translated both ways',
+  [KIND_DIRECT]: 'direct',
+};
+const STATE_NAMES: Record<number, string> = {
+  [STATE_HALF_OPEN]: 'half open',
+  [STATE_ESTABLISHED]: 'established',
+  [STATE_CLOSING]: 'closing',
+};
+const MAX_LISTED = 10_000;
+
+/** One line of `weft flows`. */
+export interface FlowListing {
+  service: string;
+  tier: string;
+  protocol: string;
+  client: string;
+  address: string;
+  member: string;
+  vm: string;
+  kind: string;
+  state: string;
+  idleMs: number;
+  packets: number;
+  bytes: number;
+}
+
+export class Tracer {
+  private readonly state: PathState;
+
+  constructor(state: PathState) {
+    this.state = state;
+  }
+
+  /** Throws an Error that says what is wrong with the question. */
+  trace(question: TraceQuestion): TraceAnswer {
+    const state = this.graphed();
+    const { graph } = state;
+    const { engine } = graph.source;
+    const service = graph.source.services.find((candidate) => candidate.name === question.service);
+    const protocol = service?.protocol === 'udp' ? PROTOCOL_UDP : PROTOCOL_TCP;
+    const packet = synthesize(question, protocol, graph.macHigh, graph.macLow);
+    const name = protocol === PROTOCOL_TCP ? 'tcp' : 'udp';
+    const steps: TraceStep[] = [];
+    const answer: TraceAnswer = {
+      packet: `${name} ${endpoint(question.from, question.fromPort)} > ${endpoint(question.to, question.port)}`,
+      hop: { engine: engine.id, host: engine.host, steps },
+      outcome: null,
+      next: null,
+    };
+    steps.push({
+      component: 'parse',
+      verdict: 'pass',
+      detail: `IPv${packet.ipVersion}, ${packet.length} bytes`,
+    });
+    const found = state.flows.find(packet);
+    const flow = found >= 0 && (found & 1) === FORWARD ? found >> 1 : -1;
+    const known = flow < 0 ? null : this.list(flow);
+    steps.push({
+      component: 'flow-table',
+      verdict: known === null ? 'miss' : 'hit',
+      detail:
+        known === null
+          ? 'a new flow'
+          : `${known.state}, ${known.kind}, to ${known.vm}, ${known.packets} packets`,
+    });
+    const tier = graph.tiers.find(
+      packet.d0,
+      packet.d1,
+      packet.d2,
+      packet.d3,
+      packet.destinationPort,
+      protocol,
+    );
+    if (tier < 0) {
+      const isAnnounced = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) > 0;
+      steps.push({
+        component: 'service',
+        verdict: 'none',
+        detail: 'no tier has this address, port and protocol',
+      });
+      answer.outcome = isAnnounced ? 'dropped: not-a-service' : 'bridged';
+      return answer;
+    }
+    const { name: serviceName, tiers } = graph.source.services[graph.tierService[tier]];
+    const tierName = tiers[graph.tierPosition[tier]].name;
+    steps.push({
+      component: 'service',
+      verdict: 'match',
+      detail: `service ${serviceName}, tier ${tierName}`,
+    });
+    if (question.balancedTo !== null) {
+      this.traceMemberSide(packet, tier, question.balancedTo, answer);
+      return answer;
+    }
+    const member = this.traceChain(packet, tier, flow, answer);
+    if (member >= 0) this.traceDelivery(packet, tier, member, answer);
+    return answer;
+  }
+
+  /** One explanation per tier. Throws where the service is not in this engine's graph, or `from` is no address. */
+  explain(service: string, from: string | null): Explanation[] {
+    const { graph, chains } = this.graphed();
+    const index = graph.source.services.findIndex((candidate) => candidate.name === service);
+    if (index < 0)
+      throw new Error(`service ${service} is not in the graph of engine ${graph.source.engine.id}`);
+    const words = new Int32Array(4);
+    if (from !== null && !parseAddress(from, words)) throw new Error(`${from} is not an IP address`);
+    const client: [number, number, number, number] | null =
+      from === null ? null : [words[0], words[1], words[2], words[3]];
+    return graph.source.services[index].tiers.map((tier, position) => {
+      const sample = from ?? tier.addresses[0]?.address ?? '';
+      return chains[index].balancer.explainTier(position, sample.includes(':') ? 6 : 4, client);
+    });
+  }
+
+  /** Flows in the order of the table, at most `limit`. */
+  flows(limit: number): FlowListing[] {
+    const { flows, isLoaded } = this.state;
+    const listed: FlowListing[] = [];
+    const most = Math.min(Math.max(0, limit), MAX_LISTED);
+    for (let flow = 0; isLoaded && flow < flows.capacity && listed.length < most; flow++) {
+      if (flows.words[flow * STRIDE + STATE] !== STATE_FREE) listed.push(this.list(flow));
+    }
+    return listed;
+  }
+
+  private graphed(): PathState {
+    if (!this.state.isLoaded) throw new Error('no service graph has been applied yet');
+    return this.state;
+  }
+
+  /** Walks the chain; the member, or -1 where the way ends here. */
+  private traceChain(packet: Packet, tier: number, flow: number, answer: TraceAnswer): number {
+    const { graph, chains, flows } = this.state;
+    const chain: ServiceChain = chains[graph.tierService[tier]];
+    const decision = newDecision();
+    decision.service = graph.tierService[tier];
+    decision.tier = graph.tierPosition[tier];
+    decision.isNewFlow = flow < 0;
+    decision.isTrace = true;
+    if (flow >= 0) decision.member = flows.words[flow * STRIDE + MEMBER];
+    for (const component of chain.components) {
+      if (flow >= 0 && !component.judgesEstablished) {
+        const detail = 'the flow keeps its member';
+        answer.hop.steps.push({ component: component.type, verdict: 'skipped', detail });
+        continue;
+      }
+      const verdict = component.process(packet, decision);
+      const word = verdict === PASS ? 'pass' : verdict === REJECT ? 'reject' : 'drop';
+      answer.hop.steps.push({
+        component: component.type,
+        verdict: word,
+        detail: component.describe(decision),
+      });
+      if (verdict === PASS) continue;
+      const reason = DROPS[decision.reason][0];
+      answer.outcome = verdict === REJECT ? `rejected: ${reason}` : `dropped: ${reason}`;
+      return -1;
+    }
+    if (decision.member < 0) answer.outcome = 'dropped: no-member';
+    return decision.member;
+  }
+
+  private traceDelivery(packet: Packet, tier: number, member: number, answer: TraceAnswer): void {
+    const { graph } = this.state;
+    const { steps } = answer.hop;
+    const target = graph.source.members[member];
+    const at = graph.memberAddressAt(member, packet.ipVersion);
+    if (at < 0) {
+      answer.outcome = 'dropped: no-member';
+      return;
+    }
+    const place = graph.memberPlace[member];
+    if (place === PLACE_BESIDE_PEER) {
+      const detail = `MACs only: destination ${target.mac}, source ${graph.source.engine.mac}`;
+      steps.push({ component: 'rewrite', verdict: 'done', detail });
+      steps.push({
+        component: 'send',
+        verdict: 'out',
+        detail: `to ${target.vm} beside engine ${target.engine}`,
+      });
+      answer.next = { engine: target.engine ?? '', member: target.id };
+      return;
+    }
+    const to = endpoint(this.memberText(member, packet.ipVersion), graph.tierMemberPort[tier]);
+    if (place === PLACE_HERE) {
+      steps.push({ component: 'rewrite', verdict: 'done', detail: `destination ${to}, ${target.mac}` });
+      steps.push({ component: 'send', verdict: 'in', detail: `to ${target.vm} on this host` });
+    } else {
+      const detail = `destination ${to}, ${target.mac}; source an own address, for no engine stands beside ${target.vm}`;
+      steps.push({ component: 'rewrite', verdict: 'done', detail });
+      steps.push({ component: 'send', verdict: 'out', detail: `to ${target.vm} on ${target.host}` });
+    }
+    answer.outcome = `delivered to ${target.vm}`;
+  }
+
+  private traceMemberSide(packet: Packet, tier: number, id: string, answer: TraceAnswer): void {
+    const { graph } = this.state;
+    const member = graph.source.members.findIndex((candidate) => candidate.id === id);
+    if (member < 0 || graph.memberPlace[member] !== PLACE_HERE) {
+      const detail = `member ${id} is not beside this engine`;
+      answer.hop.steps.push({ component: 'balanced', verdict: 'drop', detail });
+      answer.outcome = 'dropped: not-local';
+      return;
+    }
+    const { vm } = graph.source.members[member];
+    answer.hop.steps.push({
+      component: 'balanced',
+      verdict: 'pass',
+      detail: `the source MAC is a peer's, the destination MAC names ${vm}: judged and balanced already`,
+    });
+    this.traceDelivery(packet, tier, member, answer);
+  }
+
+  private list(flow: number): FlowListing {
+    const { flows, graph, now } = this.state;
+    const words = flows.words;
+    const at = flow * STRIDE;
+    const tier = words[at + TIER];
+    const service = tier < 0 ? null : graph.source.services[graph.tierService[tier]];
+    const member = graph.source.members[words[at + MEMBER]];
+    const text = (from: number) =>
+      formatAddress(words[at + from], words[at + from + 1], words[at + from + 2], words[at + from + 3]);
+    const ports = words[at + PORTS];
+    return {
+      service: service?.name ?? '',
+      tier: service?.tiers[graph.tierPosition[tier]].name ?? '',
+      protocol: words[at + PROTOCOL] === PROTOCOL_TCP ? 'tcp' : 'udp',
+      client: endpoint(text(CLIENT), ports >>> 16),
+      address: endpoint(text(SERVICE), ports & 0xffff),
+      member: member.id,
+      vm: member.vm,
+      kind: KIND_NAMES[words[at + KIND]],
+      state: STATE_NAMES[words[at + STATE]],
+      idleMs: Math.max(0, ((now | 0) - words[at + LAST_SEEN]) | 0),
+      packets: flows.traffic[flow * 2],
+      bytes: flows.traffic[flow * 2 + 1],
+    };
+  }
+
+  private memberText(member: number, ipVersion: number): string {
+    const { ipv4, ipv6 } = this.state.graph.source.members[member];
+    return (ipVersion === 4 ? ipv4 : ipv6) ?? '';
+  }
+}
+
+function endpoint(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** The first packet of the flow in question: a SYN, or an empty datagram. */
+function synthesize(question: TraceQuestion, protocol: number, macHigh: number, macLow: number): Packet {
+  const from = new Int32Array(4);
+  const to = new Int32Array(4);
+  if (!parseAddress(question.from, from)) throw new Error(`${question.from} is not an IP address`);
+  if (!parseAddress(question.to, to)) throw new Error(`${question.to} is not an IP address`);
+  const isV4 = isIpv4(from[0], from[1], from[2]);
+  if (isV4 !== isIpv4(to[0], to[1], to[2])) {
+    throw new Error(`${question.from} and ${question.to} are of different address families`);
+  }
+  const buffer = new Uint8Array(HEADROOM + 74);
+  const view = new DataView(buffer.buffer);
+  const size = protocol === PROTOCOL_TCP ? 20 : 8;
+  const l3 = HEADROOM + 14;
+  const l4 = l3 + (isV4 ? 20 : 40);
+  view.setUint16(HEADROOM, macHigh);
+  view.setInt32(HEADROOM + 2, macLow);
+  view.setUint16(HEADROOM + 12, isV4 ? 0x0800 : 0x86dd);
+  if (isV4) {
+    view.setUint16(l3, 0x4500);
+    view.setUint16(l3 + 2, 20 + size);
+    view.setUint8(l3 + 8, 64);
+    view.setUint8(l3 + 9, protocol);
+    view.setInt32(l3 + 12, from[3]);
+    view.setInt32(l3 + 16, to[3]);
+  } else {
+    view.setUint8(l3, 0x60);
+    view.setUint16(l3 + 4, size);
+    view.setUint8(l3 + 6, protocol);
+    view.setUint8(l3 + 7, 64);
+    for (let i = 0; i < 4; i++) {
+      view.setInt32(l3 + 8 + 4 * i, from[i]);
+      view.setInt32(l3 + 24 + 4 * i, to[i]);
+    }
+  }
+  view.setUint16(l4, question.fromPort);
+  view.setUint16(l4 + 2, question.port);
+  if (protocol === PROTOCOL_TCP) view.setUint16(l4 + 12, 0x5002);
+  else view.setUint16(l4 + 4, 8);
+  const packet = new Packet();
+  parse(packet, buffer, HEADROOM, l4 + size - HEADROOM);
+  writeChecksums(packet);
+  return packet;
+}

@@ -1,0 +1,351 @@
+/**
+ * The flow table: what was decided about each flow, found by the key of a packet of either direction.
+ *
+ * A flow is a record of 32 words in one typed array (layout below). Its forward key is the packet as the client sends
+ * it, its reverse key the packet as the member answers it; both lead to the record through one index with open
+ * addressing (linear probes, backward-shift deletion, at most half full). IPv4 and IPv6 share the key. A table of n
+ * flows takes about 180 bytes times n, all of it at the start; nothing is allocated later.
+ *
+ * Flows that are half open (nothing proves yet that the client exists) stand in a list by age: when half of the table
+ * is half open, the oldest one makes room.
+ */
+import type { Packet } from '../../packet/packet.ts';
+import { hashFlow } from './flow-hash.ts';
+
+/** Words per flow. */
+export const STRIDE = 32;
+/** The client's address, and the service address that it speaks to: the forward key. */
+export const CLIENT = 0;
+export const SERVICE = 4;
+/** The member's address, and the address that the member sees as its client: the reverse key. */
+export const MEMBER_SIDE = 8;
+export const CLIENT_SEEN = 12;
+/** Client port << 16 | service port; the next word: member port << 16 | client port as the member sees it. */
+export const PORTS = 16;
+export const MEMBER_PORTS = 17;
+export const PROTOCOL = 18;
+export const KIND = 19;
+export const STATE = 20;
+export const FLAGS = 21;
+/** Index of the member in the graph in force. */
+export const MEMBER = 22;
+/** Index of the tier in the graph in force, -1 for a direct flow. */
+export const TIER = 23;
+/** Milliseconds of the monotonic clock, modulo 2^32. */
+export const LAST_SEEN = 24;
+/** The graph epoch whose firewall passed the flow; 0 before the first judgement. */
+export const JUDGED = 25;
+/** The client's MAC as last seen; only for flows that are translated both ways. */
+export const CLIENT_MAC_HIGH = 26;
+export const CLIENT_MAC_LOW = 27;
+/** Index of the peer that relays the flow, -1 where none does. */
+export const RELAY = 28;
+/** Neighbours in the list of half-open flows, or of free records. */
+const NEXT = 29;
+const PREVIOUS = 30;
+/** Counts the uses of the record, so that a stale reference is recognised. */
+export const GENERATION = 31;
+
+/** Kinds of flow: what is done with its packets. */
+/** The member is beside this engine: its address is translated. */
+export const KIND_LOCAL = 1;
+/** The member is beside a peer, which translates: here only the MACs change. No reverse key. */
+export const KIND_REMOTE = 2;
+/** Translated both ways, from an own address: no engine is beside the member, or the client is the member itself. */
+export const KIND_FAR = 3;
+/** To a member's own address and port, seen in passing for the count of connections. */
+export const KIND_DIRECT = 4;
+
+/** States. 0 is a free record. */
+export const STATE_FREE = 0;
+export const STATE_HALF_OPEN = 1;
+export const STATE_ESTABLISHED = 2;
+export const STATE_CLOSING = 3;
+
+/** Flags. */
+export const FLAG_FIN_FORWARD = 1;
+export const FLAG_FIN_REVERSE = 2;
+export const FLAG_SEEN_FORWARD = 4;
+export const FLAG_SEEN_REVERSE = 8;
+/** Counted in the connection table as a connection of an own member, or as one sent to a member without an engine. */
+export const FLAG_COUNTED_LOCAL = 16;
+export const FLAG_COUNTED_SENT = 32;
+/** The reverse key is in the index. */
+export const FLAG_HAS_REVERSE = 64;
+/** A UDP flow or connection that came balanced from a peer. */
+export const FLAG_VIA_PEER = 128;
+
+export const FORWARD = 0;
+export const REVERSE = 1;
+
+export class FlowTable {
+  /** Most flows. */
+  readonly capacity: number;
+  /** The records; `flow * STRIDE + FIELD`. */
+  readonly words: Int32Array;
+  /** Packets, then bytes, per flow. */
+  readonly traffic: Float64Array;
+  /** Flows in the table, half-open ones included. */
+  size = 0;
+  halfOpen = 0;
+
+  private readonly seed: number;
+  private readonly mask: number;
+  /** Hash, then reference + 1 (flow * 2 + direction + 1; 0 where free), per slot. */
+  private readonly index: Int32Array;
+  private firstFree = 0;
+  private oldestHalfOpen = -1;
+  private newestHalfOpen = -1;
+  private sweepAt = 0;
+
+  /** `seed`: any 32-bit number that others cannot guess. */
+  constructor(capacity: number, seed: number) {
+    this.capacity = capacity;
+    this.seed = seed | 0;
+    this.words = new Int32Array(capacity * STRIDE);
+    this.traffic = new Float64Array(capacity * 2);
+    let slots = 16;
+    while (slots < capacity * 4) slots *= 2;
+    this.index = new Int32Array(slots * 2);
+    this.mask = slots - 1;
+    for (let flow = 0; flow < capacity; flow++) {
+      this.words[flow * STRIDE + NEXT] = flow + 1 < capacity ? flow + 1 : -1;
+    }
+  }
+
+  /** flow * 2 + direction of the flow that the packet belongs to, or -1. */
+  find(packet: Packet): number {
+    return this.findKey(
+      packet.protocol,
+      packet.s0,
+      packet.s1,
+      packet.s2,
+      packet.s3,
+      packet.d0,
+      packet.d1,
+      packet.d2,
+      packet.d3,
+      (packet.sourcePort << 16) | packet.destinationPort,
+    );
+  }
+
+  findKey(
+    protocol: number,
+    s0: number,
+    s1: number,
+    s2: number,
+    s3: number,
+    d0: number,
+    d1: number,
+    d2: number,
+    d3: number,
+    ports: number,
+  ): number {
+    const hash = hashFlow(this.seed, protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports);
+    const index = this.index;
+    const words = this.words;
+    for (let slot = hash & this.mask; ; slot = (slot + 1) & this.mask) {
+      const reference = index[slot * 2 + 1];
+      if (reference === 0) return -1;
+      if (index[slot * 2] !== hash) continue;
+      const found = reference - 1;
+      const record = (found >> 1) * STRIDE;
+      const at = record + (found & 1) * MEMBER_SIDE;
+      if (
+        words[at + 3] === s3 &&
+        words[at + 7] === d3 &&
+        words[record + PORTS + (found & 1)] === ports &&
+        words[record + PROTOCOL] === protocol &&
+        words[at] === s0 &&
+        words[at + 1] === s1 &&
+        words[at + 2] === s2 &&
+        words[at + 4] === d0 &&
+        words[at + 5] === d1 &&
+        words[at + 6] === d2
+      ) {
+        return found;
+      }
+    }
+  }
+
+  /** Whether a flow can begin: there is a free record, or half-open flows may be evicted for it. */
+  get hasRoom(): boolean {
+    return this.firstFree >= 0;
+  }
+
+  /** The half-open flow to remove before another half-open one begins, or -1 while there are few enough. */
+  get evictable(): number {
+    return this.halfOpen >= this.capacity >> 1 ? this.oldestHalfOpen : -1;
+  }
+
+  /**
+   * Takes a record for the flow that the packet begins as its client sends it, half open, and files its forward key.
+   * Returns the flow, or -1 where none is free. Every other field is for the caller to set.
+   */
+  add(packet: Packet, kind: number, nowMs: number): number {
+    const flow = this.take();
+    if (flow < 0) return -1;
+    const words = this.words;
+    const at = flow * STRIDE;
+    words[at + CLIENT] = packet.s0;
+    words[at + CLIENT + 1] = packet.s1;
+    words[at + CLIENT + 2] = packet.s2;
+    words[at + CLIENT + 3] = packet.s3;
+    words[at + SERVICE] = packet.d0;
+    words[at + SERVICE + 1] = packet.d1;
+    words[at + SERVICE + 2] = packet.d2;
+    words[at + SERVICE + 3] = packet.d3;
+    words[at + PORTS] = (packet.sourcePort << 16) | packet.destinationPort;
+    words[at + PROTOCOL] = packet.protocol;
+    words[at + KIND] = kind;
+    words[at + FLAGS] = 0;
+    words[at + MEMBER] = -1;
+    words[at + TIER] = -1;
+    words[at + LAST_SEEN] = nowMs | 0;
+    words[at + JUDGED] = 0;
+    words[at + RELAY] = -1;
+    this.traffic[flow * 2] = 0;
+    this.traffic[flow * 2 + 1] = 0;
+    words[at + STATE] = STATE_HALF_OPEN;
+    this.enlist(flow);
+    this.file(flow, FORWARD);
+    return flow;
+  }
+
+  /** Copies a flow of another table; false where there is no room for it. Both keys and its state are kept. */
+  adopt(from: FlowTable, flow: number): boolean {
+    const copy = this.take();
+    if (copy < 0) return false;
+    const at = copy * STRIDE;
+    const generation = this.words[at + GENERATION];
+    this.words.set(from.words.subarray(flow * STRIDE, (flow + 1) * STRIDE), at);
+    this.words[at + GENERATION] = generation;
+    this.traffic[copy * 2] = from.traffic[flow * 2];
+    this.traffic[copy * 2 + 1] = from.traffic[flow * 2 + 1];
+    if (this.words[at + STATE] === STATE_HALF_OPEN) this.enlist(copy);
+    this.file(copy, FORWARD);
+    if ((this.words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(copy, REVERSE);
+    return true;
+  }
+
+  /** Files the reverse key, whose words and ports the caller has set. */
+  fileReverse(flow: number): void {
+    this.words[flow * STRIDE + FLAGS] |= FLAG_HAS_REVERSE;
+    this.file(flow, REVERSE);
+  }
+
+  /** Takes the reverse key out of the index again. */
+  unfileReverse(flow: number): void {
+    const at = flow * STRIDE + FLAGS;
+    if ((this.words[at] & FLAG_HAS_REVERSE) === 0) return;
+    this.words[at] &= ~FLAG_HAS_REVERSE;
+    this.unfile(flow, REVERSE);
+  }
+
+  /** Moves a live flow to another state. */
+  setState(flow: number, state: number): void {
+    const at = flow * STRIDE + STATE;
+    const before = this.words[at];
+    if (before === state) return;
+    if (before === STATE_HALF_OPEN) this.delist(flow);
+    this.words[at] = state;
+    if (state === STATE_HALF_OPEN) this.enlist(flow);
+  }
+
+  /** Forgets a live flow. */
+  remove(flow: number): void {
+    const at = flow * STRIDE;
+    this.unfileReverse(flow);
+    this.unfile(flow, FORWARD);
+    if (this.words[at + STATE] === STATE_HALF_OPEN) this.delist(flow);
+    this.words[at + STATE] = STATE_FREE;
+    this.words[at + GENERATION]++;
+    this.words[at + NEXT] = this.firstFree;
+    this.firstFree = flow;
+    this.size--;
+  }
+
+  /** The next record of the round that looks at all of them, whether it is in use or not. */
+  nextOfRound(): number {
+    const flow = this.sweepAt;
+    this.sweepAt = flow + 1 < this.capacity ? flow + 1 : 0;
+    return flow;
+  }
+
+  private take(): number {
+    const flow = this.firstFree;
+    if (flow < 0) return -1;
+    this.firstFree = this.words[flow * STRIDE + NEXT];
+    this.size++;
+    return flow;
+  }
+
+  private hashOf(flow: number, direction: number): number {
+    const words = this.words;
+    const record = flow * STRIDE;
+    const at = record + direction * MEMBER_SIDE;
+    return hashFlow(
+      this.seed,
+      words[record + PROTOCOL],
+      words[at],
+      words[at + 1],
+      words[at + 2],
+      words[at + 3],
+      words[at + 4],
+      words[at + 5],
+      words[at + 6],
+      words[at + 7],
+      words[record + PORTS + direction],
+    );
+  }
+
+  private file(flow: number, direction: number): void {
+    const hash = this.hashOf(flow, direction);
+    const index = this.index;
+    let slot = hash & this.mask;
+    while (index[slot * 2 + 1] !== 0) slot = (slot + 1) & this.mask;
+    index[slot * 2] = hash;
+    index[slot * 2 + 1] = flow * 2 + direction + 1;
+  }
+
+  private unfile(flow: number, direction: number): void {
+    const index = this.index;
+    const mask = this.mask;
+    const reference = flow * 2 + direction + 1;
+    let hole = this.hashOf(flow, direction) & mask;
+    while (index[hole * 2 + 1] !== reference) {
+      if (index[hole * 2 + 1] === 0) return;
+      hole = (hole + 1) & mask;
+    }
+    // Backward shift: whoever could stand in the hole moves there, so that no probe ends early.
+    for (let slot = (hole + 1) & mask; index[slot * 2 + 1] !== 0; slot = (slot + 1) & mask) {
+      const home = index[slot * 2] & mask;
+      if (((slot - home) & mask) >= ((slot - hole) & mask)) {
+        index[hole * 2] = index[slot * 2];
+        index[hole * 2 + 1] = index[slot * 2 + 1];
+        hole = slot;
+      }
+    }
+    index[hole * 2 + 1] = 0;
+  }
+
+  private enlist(flow: number): void {
+    const at = flow * STRIDE;
+    this.words[at + NEXT] = -1;
+    this.words[at + PREVIOUS] = this.newestHalfOpen;
+    if (this.newestHalfOpen >= 0) this.words[this.newestHalfOpen * STRIDE + NEXT] = flow;
+    else this.oldestHalfOpen = flow;
+    this.newestHalfOpen = flow;
+    this.halfOpen++;
+  }
+
+  private delist(flow: number): void {
+    const next = this.words[flow * STRIDE + NEXT];
+    const previous = this.words[flow * STRIDE + PREVIOUS];
+    if (previous >= 0) this.words[previous * STRIDE + NEXT] = next;
+    else this.oldestHalfOpen = next;
+    if (next >= 0) this.words[next * STRIDE + PREVIOUS] = previous;
+    else this.newestHalfOpen = previous;
+    this.halfOpen--;
+  }
+}
