@@ -85,8 +85,9 @@ export class HubEntries {
     const isNew = value !== undefined && (row?.value === undefined || row.writer !== writer);
     if (isNew && (this.#presentOf.get(writer) ?? 0) >= this.#maxPerWriter) return 'full';
     if (value === undefined && row?.value === undefined) {
-      // Nothing to remove; only remember the order, where there is something to remember it in.
-      if (row !== undefined && row.writer === writer) Object.assign(row, { epoch, seq, isLapsed: false });
+      // There is nothing to remove, but the order is remembered: what was deleted may yet arrive.
+      if (row?.writer === writer) Object.assign(row, { epoch, seq, isLapsed: false });
+      else this.#set({ key, value, writer, epoch, seq }, Number.POSITIVE_INFINITY, false, now);
       return 'known';
     }
     const expiresAt = request.ttlMs === undefined ? Number.POSITIVE_INFINITY : now + request.ttlMs;
