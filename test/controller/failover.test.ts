@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { WeftError } from '../../src/policy/errors.ts';
 import { datacenterOf } from '../hypervisor/memory-platform.ts';
 import { applyShop, Harness } from './harness.ts';
+import type { MemoryStore } from './memory-store.ts';
 
 const SHADOW = 'prod-weft';
 
@@ -241,12 +242,13 @@ describe('failover', () => {
 
   it('bypasses even when its store cannot be written', async () => {
     await begin(three);
-    harness.store.failure = new WeftError('ERR_STORE_WRITE', 'the disk is full');
+    const store = harness.store as MemoryStore;
+    store.failure = new WeftError('ERR_STORE_WRITE', 'the disk is full');
     harness.engines.hang('edge-h1');
     await harness.until('released', () => harness.segmentOf('app1') === 'prod', 2000);
     const peer = harness.graphOf('edge-h2')?.members.find((member) => member.vm === 'app1');
     assert.equal(peer?.engine, null);
-    harness.store.failure = null;
+    store.failure = null;
     await serving(60_000);
   });
 

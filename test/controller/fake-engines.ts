@@ -34,6 +34,9 @@ export class FakeEngines {
   /** Engines that do not take graphs. */
   readonly stubborn = new Set<string>();
   bootMs = 300;
+  /** When a fault last struck an engine: the controller cannot know of it at once. */
+  readonly struckAt = new Map<string, number>();
+  #now = 0;
   readonly #datacenter: MemoryDatacenter;
   hub: FakeHub;
 
@@ -44,6 +47,7 @@ export class FakeEngines {
 
   /** The VM is gone in an instant, as from a kill. */
   kill(id: string): void {
+    this.struckAt.set(id, this.#now);
     this.#datacenter.change(() => {
       this.#vm(id).power = 'off';
     });
@@ -52,6 +56,7 @@ export class FakeEngines {
   hang(id: string): void {
     const engine = this.engines.get(id);
     if (engine) engine.isHung = true;
+    this.struckAt.set(id, this.#now);
   }
 
   /** The VM was reset: it boots anew. */
@@ -66,6 +71,7 @@ export class FakeEngines {
   }
 
   step(now: number): void {
+    this.#now = now;
     const vms = this.#datacenter.state.vms.filter((vm) => vm.engine !== null && vm.power === 'on');
     const present = new Set(vms.map((vm) => vm.engine));
     for (const [id, engine] of this.engines) {

@@ -5,9 +5,10 @@ import type { Timing } from '../../src/controller/actual.ts';
 import { type Controller, startController } from '../../src/controller/controller.ts';
 import type { Enrolment } from '../../src/controller/perform.ts';
 import type { Vm } from '../../src/hypervisor/platform.ts';
-import type { SystemStatus } from '../../src/policy/answers.ts';
+import type { StepSummary, SystemStatus } from '../../src/policy/answers.ts';
 import type { ServiceGraph } from '../../src/policy/graph.ts';
 import { kindNamed } from '../../src/policy/registry.ts';
+import type { Store } from '../../src/state/store.ts';
 import { type DatacenterState, MemoryDatacenter } from '../hypervisor/memory-platform.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeEngines } from './fake-engines.ts';
@@ -20,17 +21,24 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 export class Harness {
   readonly clock = new FakeClock();
   readonly datacenter: MemoryDatacenter;
-  store = new MemoryStore();
+  store: Store;
   hub = new FakeHub();
   readonly engines: FakeEngines;
   readonly revoked: string[] = [];
   /** Violations of what must always hold, as they happened. */
   readonly violations: string[] = [];
   readonly timing: Partial<Timing>;
+  /** Waits for a store that needs real time: the clock stands still meanwhile. */
+  settle: (() => Promise<void>) | null = null;
   #controller: Controller | null = null;
 
-  constructor(state: DatacenterState, timing: Partial<Timing> = {}) {
-    this.datacenter = new MemoryDatacenter(state);
+  constructor(
+    datacenter: DatacenterState | MemoryDatacenter,
+    timing: Partial<Timing> = {},
+    store: Store = new MemoryStore(),
+  ) {
+    this.datacenter = datacenter instanceof MemoryDatacenter ? datacenter : new MemoryDatacenter(datacenter);
+    this.store = store;
     this.engines = new FakeEngines(this.datacenter, this.hub);
     this.timing = timing;
     this.datacenter.onMutation = (method, phase, subject) => {
@@ -113,10 +121,29 @@ export class Harness {
 
   async flush(): Promise<void> {
     for (let turn = 0; turn < 4; turn++) await immediate();
+    await this.settle?.();
   }
 
   async status(): Promise<SystemStatus> {
     return this.controller.backend.status();
+  }
+
+  /** What is still to be done. The clock goes on meanwhile, for the answer may wait for a listing. */
+  async plan(): Promise<StepSummary[]> {
+    let answer: StepSummary[] | null = null;
+    let failure: unknown;
+    const asked = this.controller.backend.plan([], new AbortController().signal).then(
+      (steps) => {
+        answer = steps;
+      },
+      (error: unknown) => {
+        failure = error;
+      },
+    );
+    while (answer === null && failure === undefined) await this.run(STEP_MS);
+    await asked;
+    if (answer === null) throw failure;
+    return answer;
   }
 
   async service(name: string): Promise<string> {
@@ -162,6 +189,8 @@ export class Harness {
       const engine = vms.find((candidate) => candidate.engine !== null && candidate.host === vm?.host);
       const live = engine?.engine ? this.engines.engines.get(engine.engine) : undefined;
       const known = live?.graph?.members.find((member) => member.id.includes(`/${vm?.id}/`))?.engine;
+      const struckAt = this.engines.struckAt.get(engine?.engine ?? '') ?? Number.NEGATIVE_INFINITY;
+      if (this.clock.now() - struckAt < 2000) return;
       if (!live || live.isHung || engine?.power !== 'on' || known !== engine.engine) {
         this.violations.push(`${subject}: intercepted without an engine that is ready and knows it`);
       }

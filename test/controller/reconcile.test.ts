@@ -29,7 +29,7 @@ describe('reconciling', () => {
       ['edge-h2', 'h2'],
     ]);
     for (const app of ['app1', 'app2', 'app3']) assert.equal(harness.segmentOf(app), 'prod-weft');
-    assert.deepEqual(await harness.controller.backend.plan([], new AbortController().signal), []);
+    assert.deepEqual(await harness.plan(), []);
     assert.deepEqual((await harness.status()).operations, []);
     assert.deepEqual(await harness.stored('interception/lab/id-app1/eth0'), { segment: 'prod' });
   });
