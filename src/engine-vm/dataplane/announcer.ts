@@ -170,7 +170,8 @@ export class Announcer {
     const place = address.ranking.indexOf(peer);
     const own = address.ranking.indexOf(-1);
     if (place >= 0 && (own < 0 || place < own)) address.isOwned = false;
-    return false;
+    // The members beside us know the address by our MAC, and shall keep to it.
+    return true;
   }
 
   private findTarget(): number {

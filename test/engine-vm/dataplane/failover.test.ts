@@ -1,0 +1,475 @@
+import assert from 'node:assert/strict';
+import { PORT_IN, PORT_OUT } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import { formatAddress } from '../../../src/packet/address.ts';
+import { HEADROOM } from '../../../src/packet/packet.ts';
+import { arp, frame, neighbour } from '../../packet/frames.ts';
+import {
+  BALANCER,
+  dataIp,
+  engineMac,
+  type GraphParts,
+  graphFor,
+  type Host,
+  memberIp,
+  memberMac,
+  NAMES,
+  type Network,
+  OWNED,
+  type Seen,
+  settled,
+  type TestEngine,
+  VIP,
+  VIP6,
+} from './network.ts';
+
+const CLIENT = '10.0.0.9';
+
+function receivers(hosts: Record<string, Host>): { name: string; seen: Seen }[] {
+  return NAMES.flatMap((name) => hosts[name]!.take().map((seen) => ({ name, seen })));
+}
+
+/** Only this member takes new flows, as far as the engine knows. */
+function onlyUp(engine: TestEngine, up: string): void {
+  engine.dataplane.applyHealth(
+    'web',
+    Object.fromEntries(NAMES.map((name) => [`cloud/${name}/nic0`, name === up])),
+  );
+}
+
+function who(network: Network, client: Host): string[] {
+  client.take();
+  network.send(client, arp({ operation: 1, fromMac: client.mac, sender: CLIENT, target: VIP }));
+  return client.take().map((seen) => seen.fromMac);
+}
+
+describe('announcing', () => {
+  it('answers ARP and solicitations at one engine on the production side, at each for its own members', () => {
+    const { network, engines, hosts, client } = settled();
+    assert.deepEqual(who(network, client), [engineMac('A')]);
+    assert.deepEqual(engines.A!.dataplane.ownedAddresses(), [VIP, VIP6]);
+    network.send(
+      client,
+      neighbour({
+        fromMac: client.mac,
+        toMac: '33:33:ff:00:01:00',
+        from: 'fd00::9',
+        to: 'ff02::1:ff00:100',
+        target: VIP6,
+      }),
+    );
+    const answer = client.one();
+    assert.deepEqual([answer.fromMac, answer.from, answer.packet.icmpType], [engineMac('A'), VIP6, 136]);
+    network.send(
+      hosts.b1!,
+      arp({ operation: 1, fromMac: memberMac('b1'), sender: memberIp('b1'), target: VIP }),
+    );
+    assert.equal(hosts.b1!.one().fromMac, engineMac('B'));
+    assert.equal(client.take().length + receivers(hosts).length, 0, 'the request goes no further');
+  });
+
+  it('moves to the next engine when the owner dies, tells it three times, and moves back', () => {
+    const { network, engines, client } = settled();
+    engines.A!.isDead = true;
+    network.pass(480);
+    assert.equal(client.take().length, 0);
+    network.pass(1000);
+    const told = client.take().filter((seen) => seen.packet.etherType === 0x0806);
+    assert.deepEqual(
+      told.map((seen) => seen.fromMac),
+      [engineMac('B'), engineMac('B'), engineMac('B')],
+    );
+    assert.deepEqual(who(network, client), [engineMac('B')]);
+    network.restart(engines.A!);
+    engines.A!.isDead = false;
+    engines.A!.dataplane.load(graphFor('A'));
+    network.pass(900);
+    assert.deepEqual(who(network, client), [engineMac('B')], 'a recovered engine takes its time');
+    network.pass(300);
+    assert.deepEqual(who(network, client), [engineMac('A')]);
+    assert.deepEqual(engines.B!.dataplane.ownedAddresses(), []);
+  });
+
+  it('gives its addresses up after standing still, and never takes peers for dead because of that', () => {
+    const { network, engines, client } = settled();
+    engines.A!.isDead = true;
+    network.pass(60_000, 50);
+    assert.deepEqual(who(network, client), [engineMac('B')]);
+    engines.A!.isDead = false;
+    engines.A!.dataplane.tick();
+    assert.deepEqual(engines.A!.dataplane.ownedAddresses(), []);
+    assert.equal(engines.A!.dataplane.peers().B!.isAlive, true);
+    network.pass(2000);
+    assert.deepEqual(who(network, client), [engineMac('A')]);
+  });
+
+  it('refuses a member that claims an announced address', () => {
+    const { network, engines, hosts, client } = settled();
+    network.send(hosts.b1!, arp({ operation: 1, fromMac: memberMac('b1'), sender: VIP, target: VIP }));
+    network.send(
+      hosts.b1!,
+      arp({ operation: 2, fromMac: memberMac('b1'), toMac: client.mac, sender: VIP, target: CLIENT }),
+    );
+    assert.equal(client.take().length, 0);
+    assert.equal(engines.B!.dataplane.counters().drops['spoofed-address'], 2);
+  });
+});
+
+describe('probes', () => {
+  it('tell who lives, and whether the protected side does', () => {
+    const { network, engines, hosts } = settled();
+    const seen = () => engines.A!.dataplane.peers();
+    assert.deepEqual([seen().B!.isAlive, seen().B!.isInsideAlive], [true, true]);
+    assert.ok(seen().B!.silentMs <= 100);
+    hosts.b1!.isAnsweringArp = false;
+    network.pass(2000);
+    assert.equal(seen().B!.isInsideAlive, true, 'one of two still answers');
+    hosts.b2!.isAnsweringArp = false;
+    network.pass(2000);
+    assert.deepEqual([seen().B!.isAlive, seen().B!.isInsideAlive], [true, false]);
+    engines.B!.isDead = true;
+    network.pass(700);
+    assert.deepEqual([seen().B!.isAlive, seen().B!.isInsideAlive], [false, null]);
+    assert.ok(seen().B!.silentMs >= 500);
+  });
+
+  it('are refused without the key, replayed as answers, or from inside', () => {
+    const { network, engines } = settled();
+    const A = engines.A!;
+    const recorded: Uint8Array[] = [];
+    const receive = A.dataplane.receive.bind(A.dataplane);
+    A.dataplane.receive = (port, buffer, start, length) => {
+      if (buffer[start + 12] === 0x88 && buffer[start + 13] === 0xb5) recorded.push(Uint8Array.from(buffer));
+      receive(port, buffer, start, length);
+    };
+    network.pass(200);
+    const answers = recorded.filter((bytes) => bytes[HEADROOM + 16] === 2);
+    assert.ok(answers.length > 0);
+    network.pass(1000);
+    const before = A.dataplane.counters().drops['control-invalid'] ?? 0;
+    network.inject(A, PORT_OUT, answers[0]!);
+    assert.equal(A.dataplane.counters().drops['control-invalid'], before + 1, 'replayed');
+    const forged = Uint8Array.from(recorded.at(-1)!);
+    forged[HEADROOM + 14 + 12]! ^= 1;
+    network.inject(A, PORT_OUT, forged);
+    const inside = Uint8Array.from(recorded.at(-1)!);
+    inside.set([2, 0xaa, 0, 0, 0, 1], HEADROOM + 6);
+    network.inject(A, PORT_IN, inside);
+    assert.equal(A.dataplane.counters().drops['control-invalid'], before + 3);
+  });
+});
+
+describe('a long flow', () => {
+  function established(parts: GraphParts, member: string) {
+    const world = settled(parts);
+    const { network, engines, hosts, client } = world;
+    for (const engine of Object.values(engines)) onlyUp(engine, member);
+    const send = (flags: string, toMac = engineMac('A'), payload = '') =>
+      network.emit(client, { from: CLIENT, to: VIP, sport: 77, dport: 8080, flags, toMac, payload });
+    send('S');
+    const seen = hosts[member]!.one();
+    const answer = (flags: string) =>
+      network.emit(hosts[member]!, {
+        from: memberIp(member),
+        to: seen.from,
+        sport: 80,
+        dport: seen.sport,
+        flags,
+        toMac: seen.from === CLIENT ? client.mac : seen.fromMac,
+      });
+    answer('SA');
+    client.take();
+    send('A');
+    hosts[member]!.take();
+    return { ...world, send, answer, seen };
+  }
+
+  it('survives the death of its entry engine: the member’s engine claims it', () => {
+    const { network, engines, hosts, client, send, answer } = established({}, 'c1');
+    engines.A!.isDead = true;
+    network.pass(1500);
+    client.take();
+    for (const engine of Object.values(engines)) onlyUp(engine, 'b1');
+    send('PA', engineMac('B'), 'one');
+    assert.equal(hosts.c1!.one().dport, 80, 'delivered by the engine that claims it');
+    send('PA', engineMac('B'), 'two');
+    const second = hosts.c1!.one();
+    assert.equal(second.fromMac, engineMac('B'));
+    answer('A');
+    assert.equal(client.one().from, VIP);
+    assert.equal(engines.B!.dataplane.flows({ limit: 9 })[0]!.vm, 'c1');
+    assert.deepEqual(engines.C!.dataplane.connectionReport().local, { 'cloud/c1/nic0': 1 });
+  });
+
+  it('survives when its address comes back to a recovered engine, also where it is translated both ways', () => {
+    const { network, engines, hosts, client, send, answer } = established({ engineOf: { c1: null } }, 'c1');
+    // The flow lives at A; the address moves to B although A lives on.
+    send('PA', engineMac('B'), 'one');
+    assert.equal(hosts.c1!.one().from, dataIp('A'));
+    send('PA', engineMac('B'), 'two');
+    const seen = hosts.c1!.one();
+    assert.deepEqual([seen.from, seen.fromMac], [dataIp('A'), engineMac('A')]);
+    answer('A');
+    const reply = client.one();
+    assert.deepEqual([reply.from, reply.toMac], [VIP, client.mac]);
+    assert.equal(engines.B!.dataplane.flows({ limit: 9 })[0]!.kind, 'remote');
+    network.pass(10);
+  });
+
+  it('survives with a cut-off first packet when frames bear offloads', () => {
+    const { network, hosts, client } = established({}, 'c1');
+    const big = {
+      from: CLIENT,
+      to: VIP,
+      sport: 77,
+      dport: 8080,
+      flags: 'A',
+      toMac: engineMac('B'),
+      payload: 'x'.repeat(3000),
+      isPartial: true,
+    };
+    network.emit(client, big);
+    assert.equal(hosts.c1!.take().length, 0, 'TCP will send it again');
+    network.emit(client, big);
+    assert.equal(hosts.c1!.one().packet.isChecksumPartial, true);
+  });
+
+  it('is reset where nobody claims it', () => {
+    const { network, engines, client } = settled();
+    const send = () =>
+      network.emit(client, {
+        from: CLIENT,
+        to: VIP,
+        sport: 5,
+        dport: 8080,
+        flags: 'A',
+        ack: 42,
+        toMac: engineMac('A'),
+      });
+    send();
+    assert.equal(client.take().length, 0);
+    network.pass(320);
+    send();
+    const reset = client.one();
+    assert.deepEqual([reset.flags, reset.packet.view.getUint32(reset.packet.l4 + 4)], ['R', 42]);
+    assert.equal(engines.A!.dataplane.counters().drops['no-flow'], 1);
+  });
+
+  it('goes on to the VM that owns the address, where it began before the engine came in line', () => {
+    const { network, hosts, client } = settled();
+    const bytes = frame({
+      from: CLIENT,
+      to: OWNED,
+      sport: 5,
+      dport: 8080,
+      flags: 'A',
+      fromMac: client.mac,
+      toMac: memberMac('a1'),
+    });
+    network.send(client, bytes);
+    network.pass(320);
+    network.send(client, bytes);
+    assert.deepEqual(hosts.a1!.one().bytes, bytes);
+  });
+
+  it('finds its member again through the session map', () => {
+    const persistent = { ...BALANCER, persistence: { type: 'source-address' as const, timeoutMs: 60_000 } };
+    const { network, engines, hosts, client } = settled({ components: [persistent] });
+    network.emit(client, { from: CLIENT, to: VIP, sport: 5, dport: 8080, toMac: engineMac('A') });
+    const [{ name }] = receivers(hosts) as [{ name: string; seen: Seen }];
+    assert.deepEqual(network.sessions, [
+      { service: 'shop', client: CLIENT, member: `cloud/${name}/nic0`, engine: 'A' },
+    ]);
+    engines.B!.dataplane.applySession('shop', CLIENT, { member: 'cloud/c2/nic0', time: 1_800_000_000_000 });
+    network.emit(client, { from: CLIENT, to: VIP, sport: 6, dport: 8080, flags: 'A', toMac: engineMac('B') });
+    assert.equal(hosts.c2!.one().dport, 80);
+  });
+
+  it('is adopted by the member’s engine after its restart, and nothing untranslated leaks meanwhile', () => {
+    const { network, engines, hosts, client, send, answer } = established({}, 'c1');
+    network.restart(engines.C!);
+    engines.C!.dataplane.load(graphFor('C'));
+    answer('PA');
+    assert.equal(client.take().length, 0);
+    assert.equal(engines.C!.dataplane.counters().drops.settling, 1);
+    send('A');
+    assert.equal(hosts.c1!.one().dport, 80);
+    answer('PA');
+    assert.equal(client.one().from, VIP);
+    send('A');
+    network.pass(15_000, 100);
+    assert.deepEqual(engines.C!.dataplane.connectionReport().local, { 'cloud/c1/nic0': 1 });
+  });
+});
+
+describe('a new graph', () => {
+  it('keeps flows, follows members that move, and ends those that go', () => {
+    const { network, engines, hosts, client } = settled();
+    const A = engines.A!;
+    const send = (sport: number, flags: string) =>
+      network.emit(client, { from: CLIENT, to: VIP, sport, dport: 8080, flags, toMac: A.mac });
+    onlyUp(A, 'a1');
+    send(1, 'S');
+    assert.equal(hosts.a1!.take().length, 1);
+    const moved = { engineOf: { a1: 'B', b1: 'A' }, revision: 2 };
+    for (const id of ['A', 'B', 'C']) engines[id]!.dataplane.load(graphFor(id, moved));
+    for (const [name, to] of [
+      ['a1', 'B'],
+      ['b1', 'A'],
+    ] as const) {
+      const host = hosts[name]!;
+      const from = host.engine!;
+      from.members.splice(from.members.indexOf(host), 1);
+      host.engine = engines[to]!;
+      engines[to]!.members.push(host);
+    }
+    assert.deepEqual(A.dataplane.connectionReport().local, {});
+    send(1, 'A');
+    assert.deepEqual([hosts.a1!.one().fromMac], [A.mac]);
+    assert.deepEqual(engines.B!.dataplane.connectionReport().local, { 'cloud/a1/nic0': 1 });
+    for (const [name, to] of [
+      ['a1', 'A'],
+      ['b1', 'B'],
+    ] as const) {
+      const host = hosts[name]!;
+      const from = host.engine!;
+      from.members.splice(from.members.indexOf(host), 1);
+      host.engine = engines[to]!;
+      engines[to]!.members.push(host);
+    }
+    for (const id of ['A', 'B', 'C'])
+      engines[id]!.dataplane.load(graphFor(id, { revision: 3, maxFlows: 64 }));
+    send(1, 'A');
+    assert.equal(hosts.a1!.one().fromMac, client.mac);
+    assert.deepEqual(A.dataplane.connectionReport().local, { 'cloud/a1/nic0': 1 });
+    A.dataplane.load(graphFor('A', { without: ['a1'], revision: 4 }));
+    assert.equal(A.dataplane.counters().flows, 0);
+    assert.deepEqual(A.dataplane.connectionReport().local, {});
+  });
+
+  it('is refused whole where it contradicts itself, and the graph before stays in force', () => {
+    const { network, engines, hosts, client } = settled();
+    const A = engines.A!.dataplane;
+    const broken: [RegExp, (graph: ReturnType<typeof graphFor>) => unknown][] = [
+      [/no pool 7/, (graph) => Object.assign(graph.services[0]!.tiers[0]!, { pool: 7 })],
+      [/no MAC/, (graph) => Object.assign(graph.members[0]!, { mac: 'x' })],
+      [/no IPv4/, (graph) => Object.assign(graph.members[0]!, { ipv4: '10.0.0.256' })],
+      [/32 bytes/, (graph) => Object.assign(graph.engine, { groupKey: '' })],
+      [/another tier/, (graph) => graph.services.push({ ...graph.services[0]!, name: 'copy' })],
+      [/load balancer/, (graph) => Object.assign(graph.services[1]!, { components: [] })],
+      [/for engine B/, (graph) => Object.assign(graph.engine, { id: 'B' })],
+      [
+        /rule|prefix/i,
+        (graph) => {
+          graph.services[0]!.components.unshift({
+            type: 'firewall',
+            policy: 'p',
+            rules: [{ name: 'r', action: 'deny', from: ['nonsense'], protocol: 'any' }],
+            defaultAction: 'allow',
+          });
+        },
+      ],
+    ];
+    for (const [message, damage] of broken) {
+      const graph = structuredClone(graphFor('A', { revision: 9 }));
+      if (message.source === 'for engine B') graph.peers = [];
+      damage(graph);
+      assert.throws(() => A.load(graph), message);
+    }
+    network.emit(client, { from: CLIENT, to: VIP, sport: 1, dport: 8080, toMac: engineMac('A') });
+    assert.equal(receivers(hosts).length, 1);
+  });
+});
+
+describe('trace, explain and flows', () => {
+  it('tell both phases of a packet’s way and change nothing', () => {
+    const { engines } = settled({
+      components: [
+        {
+          type: 'firewall',
+          policy: 'p',
+          rules: [{ name: 'bad', action: 'deny', from: ['10.0.0.66/32'], protocol: 'any' }],
+          defaultAction: 'allow',
+        },
+        BALANCER,
+      ],
+    });
+    const A = engines.A!.dataplane;
+    onlyUp(engines.A!, 'b1');
+    const before = JSON.stringify([A.counters(), A.connectionReport()]);
+    const question = { service: 'shop', from: CLIENT, fromPort: 5, to: VIP, port: 8080, balancedTo: null };
+    const answer = A.trace(question);
+    assert.equal(answer.packet, `tcp ${CLIENT}:5 > ${VIP}:8080`);
+    assert.deepEqual(answer.next, { engine: 'B', member: 'cloud/b1/nic0' });
+    assert.deepEqual(
+      answer.hop.steps.map((step) => step.component),
+      ['parse', 'flow-table', 'service', 'firewall', 'load-balancer', 'rewrite', 'send'],
+    );
+    const second = engines.B!.dataplane.trace({ ...question, balancedTo: 'cloud/b1/nic0' });
+    assert.equal(second.outcome, 'delivered to b1');
+    assert.equal(A.trace({ ...question, from: '10.0.0.66' }).outcome, 'dropped: firewall-deny');
+    assert.equal(A.trace({ ...question, port: 1 }).outcome, 'dropped: not-a-service');
+    assert.equal(A.trace({ ...question, to: '10.0.0.77' }).outcome, 'bridged');
+    assert.equal(
+      engines.C!.dataplane.trace({ ...question, balancedTo: 'cloud/b1/nic0' }).outcome,
+      'dropped: not-local',
+    );
+    assert.throws(() => A.trace({ ...question, from: 'nobody' }), /not an IP address/);
+    assert.equal(JSON.stringify([A.counters(), A.connectionReport()]), before);
+  });
+
+  it('explain the choice per tier, and list flows', () => {
+    const { network, engines, hosts, client } = settled();
+    const A = engines.A!.dataplane;
+    const [explanation] = A.explain({ service: 'shop', from: CLIENT });
+    assert.equal(explanation!.candidates.length, 6);
+    network.emit(client, { from: CLIENT, to: VIP, sport: 5, dport: 8080, toMac: engineMac('A') });
+    const [{ name }] = receivers(hosts) as [{ name: string; seen: Seen }];
+    assert.equal(name, explanation!.choice);
+    const [flow] = A.flows({ limit: 10 });
+    assert.deepEqual(
+      [flow!.service, flow!.client, flow!.address, flow!.vm, flow!.state, flow!.packets],
+      ['shop', `${CLIENT}:5`, `${VIP}:8080`, name, 'half open', 1],
+    );
+    assert.equal(
+      A.trace({ service: 'shop', from: CLIENT, fromPort: 5, to: VIP, port: 8080, balancedTo: null }).outcome,
+      `delivered to ${name}`,
+    );
+    assert.throws(() => A.explain({ service: 'nothing', from: null }), /not in the graph/);
+    assert.equal(formatAddress(0, 0, 0xffff, 0x0a000009), CLIENT);
+  });
+
+  it('choose the least topological load: (C,H) = (20,0), (4,3), (5,1) gives the third', () => {
+    const { network, engines } = settled();
+    const graph = graphFor('A', { revision: 2 });
+    graph.pools[0]!.members = ['a1', 'b1', 'c1'].map((name) => ({
+      member: NAMES.indexOf(name),
+      weight: 1,
+      isDraining: false,
+    }));
+    graph.members[NAMES.indexOf('b1')]!.hops = 3;
+    const A = engines.A!.dataplane;
+    A.load(graph);
+    for (let sport = 1; sport <= 20; sport++) {
+      network.inject(
+        engines.A!,
+        PORT_OUT,
+        frame({
+          from: CLIENT,
+          to: memberIp('a1'),
+          sport,
+          dport: 80,
+          fromMac: '02:cc:00:00:00:01',
+          toMac: memberMac('a1'),
+        }),
+      );
+    }
+    A.applyConnections('B', { local: { 'cloud/b1/nic0': 4 }, sent: {}, received: {} });
+    A.applyConnections('C', { local: { 'cloud/c1/nic0': 5 }, sent: {}, received: {} });
+    const [explanation] = A.explain({ service: 'shop', from: null });
+    assert.deepEqual(
+      explanation!.candidates.map((candidate) => candidate.load),
+      [20, 16, 10],
+    );
+    assert.equal(explanation!.choice, 'c1');
+  });
+});

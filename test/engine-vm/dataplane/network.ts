@@ -1,0 +1,406 @@
+/**
+ * A network in memory for data-plane tests: one production segment, engines with a protected segment each whose
+ * members are isolated from each other, and scripted hosts. Deterministic: the clock and the dice are the test's.
+ */
+import assert from 'node:assert/strict';
+import { Dataplane, PORT_IN, PORT_OUT, PORT_SELF } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import { formatAddress, formatMac } from '../../../src/packet/address.ts';
+import {
+  checksumOffset,
+  fold,
+  ipv4HeaderChecksum,
+  pseudoHeaderSum,
+  transportChecksum,
+} from '../../../src/packet/checksum.ts';
+import { HEADROOM, Packet } from '../../../src/packet/packet.ts';
+import { parse } from '../../../src/packet/parse.ts';
+import type { GraphComponent, GraphMember, GraphService, ServiceGraph } from '../../../src/policy/graph.ts';
+import { type FrameSpec, frame } from '../../packet/frames.ts';
+
+/** A frame as a host saw it, in words. */
+export interface Seen {
+  bytes: Uint8Array;
+  packet: Packet;
+  fromMac: string;
+  toMac: string;
+  from: string;
+  to: string;
+  sport: number;
+  dport: number;
+  flags: string;
+}
+
+export class Host {
+  readonly seen: Seen[] = [];
+  readonly mac: string;
+  /** The engine it stands behind, or null on the production segment. */
+  engine: TestEngine | null = null;
+  isAnsweringArp = true;
+  constructor(mac: string) {
+    this.mac = mac;
+  }
+  /** The frames seen since the last call. */
+  take(): Seen[] {
+    return this.seen.splice(0);
+  }
+  /** The only frame seen since the last call. */
+  one(): Seen {
+    const all = this.take();
+    assert.equal(all.length, 1, `expected one frame at ${this.mac}, saw ${all.length}`);
+    return all[0]!;
+  }
+}
+
+export class TestEngine {
+  readonly id: string;
+  readonly mac: string;
+  readonly dataplane: Dataplane;
+  readonly members: Host[] = [];
+  /** What its own kernel stack received. */
+  readonly self = new Host('self');
+  isDead = false;
+  constructor(network: Network, id: string, mac: string) {
+    this.id = id;
+    this.mac = mac;
+    this.dataplane = network.newDataplane(this);
+  }
+}
+
+export class Network {
+  now = 1000;
+  readonly hosts: Host[] = [];
+  readonly engines: TestEngine[] = [];
+  readonly sessions: { service: string; client: string; member: string; engine: string }[] = [];
+  /** Frames sent since the last reset: bounded output is part of the contract. */
+  sent = 0;
+  private readonly queue: (() => void)[] = [];
+  private seed = 12345;
+  private isRunning = false;
+
+  random = (): number => {
+    this.seed = (Math.imul(this.seed, 1103515245) + 12345) & 0x7fffffff;
+    return this.seed / 0x80000000;
+  };
+
+  newDataplane(engine: TestEngine): Dataplane {
+    return new Dataplane({
+      wire: {
+        send: (port, buffer, start, length) => {
+          this.sent++;
+          const copy = Uint8Array.from(buffer.subarray(start - HEADROOM, start + length));
+          this.queue.push(() => this.carry(engine, port, copy));
+          return true;
+        },
+      },
+      nowMs: () => this.now,
+      wallMs: () => 1_700_000_000_000 + this.now,
+      onSession: (service, client, member) =>
+        this.sessions.push({ service, client, member, engine: engine.id }),
+      random: this.random,
+    });
+  }
+
+  addEngine(id: string, mac: string): TestEngine {
+    const engine = new TestEngine(this, id, mac);
+    this.engines.push(engine);
+    return engine;
+  }
+
+  /** A restarted engine: an empty data plane in the same place. */
+  restart(engine: TestEngine): void {
+    (engine as { dataplane: Dataplane }).dataplane = this.newDataplane(engine);
+  }
+
+  addHost(mac: string, engine: TestEngine | null = null): Host {
+    const host = new Host(mac);
+    host.engine = engine;
+    this.hosts.push(host);
+    if (engine !== null) engine.members.push(host);
+    return host;
+  }
+
+  /** A host sends a frame; everything that follows from it happens before this returns. */
+  send(host: Host, bytes: Uint8Array): void {
+    if (host.engine === null) this.production(bytes, host);
+    else this.receive(host.engine, PORT_IN, bytes);
+    this.run();
+  }
+
+  /** A host sends what the spec says, from its own MAC. */
+  emit(host: Host, spec: FrameSpec): void {
+    this.send(host, frame({ fromMac: host.mac, ...spec }));
+  }
+
+  /** Something arrives at one port of an engine. */
+  inject(engine: TestEngine, port: number, bytes: Uint8Array): void {
+    this.receive(engine, port, bytes);
+    this.run();
+  }
+
+  /** Time passes, with ticks. */
+  pass(ms: number, stepMs = 10): void {
+    for (let passed = 0; passed < ms; passed += stepMs) {
+      this.now += stepMs;
+      for (const engine of this.engines) if (!engine.isDead) engine.dataplane.tick();
+      this.run();
+    }
+  }
+
+  /** Exchanges the connection reports of all engines, as the controller's hub does. */
+  share(): void {
+    for (const engine of this.engines) {
+      const report = engine.dataplane.connectionReport();
+      for (const other of this.engines) {
+        if (other !== engine) other.dataplane.applyConnections(engine.id, structuredClone(report));
+      }
+    }
+  }
+
+  private run(): void {
+    if (this.isRunning) return;
+    this.isRunning = true;
+    let steps = 0;
+    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
+      next();
+      assert.ok(++steps < 10_000, 'frames go in circles');
+    }
+    this.isRunning = false;
+  }
+
+  private carry(engine: TestEngine, port: number, bytes: Uint8Array): void {
+    if (engine.isDead) return;
+    if (port === PORT_OUT) this.production(bytes, engine);
+    else if (port === PORT_SELF) engine.self.seen.push(see(bytes));
+    else {
+      const to = macAt(bytes, 0);
+      for (const host of engine.members) if (isGroup(bytes) || host.mac === to) this.deliver(host, bytes);
+    }
+  }
+
+  private production(bytes: Uint8Array, sender: Host | TestEngine): void {
+    const to = macAt(bytes, 0);
+    const isForAll = isGroup(bytes);
+    for (const host of this.hosts) {
+      if (host.engine === null && host !== sender && (isForAll || host.mac === to)) this.deliver(host, bytes);
+    }
+    for (const engine of this.engines) {
+      if (engine === sender || engine.isDead) continue;
+      const isBehind = engine.mac === to || engine.members.some((host) => host.mac === to);
+      if (isForAll || isBehind) this.receive(engine, PORT_OUT, bytes);
+    }
+  }
+
+  private receive(engine: TestEngine, port: number, bytes: Uint8Array): void {
+    if (engine.isDead) return;
+    const copy = Uint8Array.from(bytes);
+    engine.dataplane.receive(port, copy, HEADROOM, copy.length - HEADROOM);
+  }
+
+  private deliver(host: Host, bytes: Uint8Array): void {
+    const seen = see(bytes);
+    const { packet } = seen;
+    const isRequest =
+      packet.etherType === 0x0806 &&
+      packet.view.getUint16(packet.l3 + 6) === 1 &&
+      macAt(bytes, 0) === host.mac &&
+      macAt(bytes, 6) === host.engine?.mac;
+    if (isRequest && host.engine !== null) {
+      // The engine asks whether the member lives.
+      if (host.isAnsweringArp) {
+        const reply = Uint8Array.from(bytes);
+        reply.set(bytes.subarray(HEADROOM + 6, HEADROOM + 12), HEADROOM);
+        reply.set(
+          host.mac.split(':').map((part) => Number.parseInt(part, 16)),
+          HEADROOM + 6,
+        );
+        reply[HEADROOM + 21] = 2;
+        const engine = host.engine;
+        this.queue.push(() => this.receive(engine, PORT_IN, reply));
+      }
+      return;
+    }
+    host.seen.push(seen);
+  }
+}
+
+/** Reads a frame, and checks that its checksums are right. */
+export function see(bytes: Uint8Array): Seen {
+  const packet = new Packet();
+  parse(packet, bytes, HEADROOM, bytes.length - HEADROOM);
+  if (packet.malformed === null && packet.ipVersion !== 0) {
+    if (packet.ipVersion === 4)
+      assert.equal(packet.view.getUint16(packet.l3 + 10), ipv4HeaderChecksum(packet));
+    const at = checksumOffset(packet);
+    if (at >= 0 && !packet.isFragment) {
+      const field = packet.view.getUint16(at);
+      const isAbsent = packet.protocol === 17 && field === 0;
+      if (packet.isChecksumPartial) assert.equal(field, fold(pseudoHeaderSum(packet)), 'partial checksum');
+      else if (!isAbsent) assert.equal(field, transportChecksum(packet), 'transport checksum');
+    }
+  }
+  const letters = [
+    [2, 'S'],
+    [16, 'A'],
+    [1, 'F'],
+    [4, 'R'],
+    [8, 'P'],
+  ] as const;
+  return {
+    bytes,
+    packet,
+    toMac: macAt(bytes, 0),
+    fromMac: macAt(bytes, 6),
+    from: formatAddress(packet.s0, packet.s1, packet.s2, packet.s3),
+    to: formatAddress(packet.d0, packet.d1, packet.d2, packet.d3),
+    sport: packet.sourcePort,
+    dport: packet.destinationPort,
+    flags: letters.map(([bit, letter]) => ((packet.tcpFlags & bit) !== 0 ? letter : '')).join(''),
+  };
+}
+
+function macAt(bytes: Uint8Array, at: number): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return formatMac(view.getUint16(HEADROOM + at), view.getInt32(HEADROOM + at + 2));
+}
+
+function isGroup(bytes: Uint8Array): boolean {
+  return (bytes[HEADROOM]! & 1) === 1;
+}
+
+export const BALANCER: GraphComponent = {
+  type: 'load-balancer',
+  method: 'topological',
+  persistence: { type: 'none' },
+};
+
+export interface GraphParts {
+  components?: GraphComponent[];
+  services?: GraphService[];
+  /** Members by name to the engine in front of them. */
+  engineOf?: Record<string, string | null>;
+  revision?: number;
+  maxFlows?: number;
+  without?: string[];
+}
+
+/** What a test network looks like: three engines with two members each, addresses of both families. */
+export const NAMES = ['a1', 'a2', 'b1', 'b2', 'c1', 'c2'];
+export const ENGINES = ['A', 'B', 'C'];
+export const VIP = '10.0.0.100';
+export const VIP6 = 'fd00::100';
+/** The address of member a1, which serves as a service address as well, port 8080. */
+export const OWNED = '10.0.0.11';
+
+export function engineMac(id: string): string {
+  return `02:ee:00:00:00:0${ENGINES.indexOf(id) + 1}`;
+}
+
+export function memberMac(name: string): string {
+  return `02:aa:00:00:00:0${NAMES.indexOf(name) + 1}`;
+}
+
+export function memberIp(name: string): string {
+  return `10.0.0.1${NAMES.indexOf(name) + 1}`;
+}
+
+export function memberIp6(name: string): string {
+  return `fd00::1${NAMES.indexOf(name) + 1}`;
+}
+
+export function dataIp(id: string): string {
+  return `10.0.0.20${ENGINES.indexOf(id) + 1}`;
+}
+
+/** The graph as the controller would compile it for one engine of the test network. */
+export function graphFor(id: string, parts: GraphParts = {}): ServiceGraph {
+  const home = (name: string) => name[0]!.toUpperCase();
+  const names = NAMES.filter((name) => !parts.without?.includes(name));
+  const members: GraphMember[] = names.map((name) => ({
+    id: `cloud/${name}/nic0`,
+    vm: name,
+    host: `host${home(name)}`,
+    mac: memberMac(name),
+    ipv4: memberIp(name),
+    ipv6: memberIp6(name),
+    hops: home(name) === id ? 0 : 1,
+    engine: parts.engineOf && name in parts.engineOf ? parts.engineOf[name]! : home(name),
+  }));
+  const components = parts.components ?? [BALANCER];
+  const announcers = [...ENGINES];
+  return {
+    revision: parts.revision ?? 1,
+    engine: {
+      id,
+      host: `host${id}`,
+      mac: engineMac(id),
+      failMode: 'open',
+      dataAddresses: [`${dataIp(id)}/24`, `fd00::20${ENGINES.indexOf(id) + 1}/64`],
+      probeIntervalMs: 100,
+      deadAfterMs: 500,
+      maxFlows: parts.maxFlows ?? 1024,
+      groupKey: Buffer.alloc(32, 7).toString('base64'),
+    },
+    peers: ENGINES.filter((peer) => peer !== id).map((peer) => ({
+      id: peer,
+      host: `host${peer}`,
+      mac: engineMac(peer),
+      dataAddresses: [`${dataIp(peer)}/24`, `fd00::20${ENGINES.indexOf(peer) + 1}/64`],
+    })),
+    members,
+    pools: [
+      {
+        name: 'web',
+        port: 80,
+        healthMonitors: [],
+        members: names.map((_name, member) => ({ member, weight: 1, isDraining: false })),
+      },
+    ],
+    services: parts.services ?? [
+      {
+        name: 'shop',
+        protocol: 'tcp',
+        components,
+        tiers: [
+          {
+            name: 'front',
+            port: 8080,
+            pool: 0,
+            addresses: [
+              { address: VIP, announcers },
+              { address: VIP6, announcers },
+              { address: OWNED, announcers: [] },
+            ],
+          },
+        ],
+      },
+      {
+        name: 'dns',
+        protocol: 'udp',
+        components,
+        tiers: [{ name: 'front', port: 53, pool: 0, addresses: [{ address: VIP, announcers }] }],
+      },
+    ],
+  };
+}
+
+/** The test network, graphs loaded and settled, with a client on the production segment. */
+export function settled(parts: GraphParts = {}): {
+  network: Network;
+  engines: Record<string, TestEngine>;
+  hosts: Record<string, Host>;
+  client: Host;
+} {
+  const network = new Network();
+  const engines: Record<string, TestEngine> = {};
+  const hosts: Record<string, Host> = {};
+  for (const id of ENGINES) engines[id] = network.addEngine(id, engineMac(id));
+  for (const name of NAMES) {
+    const engine = parts.engineOf && name in parts.engineOf ? parts.engineOf[name]! : name[0]!.toUpperCase();
+    hosts[name] = network.addHost(memberMac(name), engine === null ? null : engines[engine]!);
+  }
+  const client = network.addHost('02:cc:00:00:00:01');
+  for (const id of ENGINES) engines[id]!.dataplane.load(graphFor(id, parts));
+  network.pass(4000);
+  for (const host of [...network.hosts, ...network.engines.map((engine) => engine.self)]) host.take();
+  return { network, engines, hosts, client };
+}
