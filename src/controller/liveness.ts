@@ -15,8 +15,10 @@ export interface Signs {
   deadAfterMs: number;
   /** The VM where the engine was placed, or null where there is none. */
   vm: { id: string; power: 'on' | 'off' } | null;
-  /** The VM was made in this life of the controller: it has yet to boot. */
+  /** The VM was made in this life of the controller, or is not finished yet: it has yet to boot. */
   isNew: boolean;
+  /** Making the VM has ended: if it is off, then not because nobody has switched it on yet. */
+  isDeployed: boolean;
   /** NICs stand behind it. */
   isInLine: boolean;
   isConnected: boolean;
@@ -53,6 +55,7 @@ type Peers = 'alive' | 'dead' | 'disputed' | 'unknown';
 const STALL_MS = 1000;
 /** Reports come at least once a second: an engine is mute once it has missed one. */
 const MUTE_MS = 1250;
+const OFF = 'its VM is powered off';
 /** A link may be down for so long, while it is set up again, before that counts. */
 const LINK_MS = 1000;
 
@@ -187,7 +190,12 @@ export class Liveness {
       isSeenByPeers: null,
     });
     if (!memory || !before || !signs.vm) return say('absent', 'it has no VM');
-    if (signs.vm.power === 'off') return say('silent', 'its VM is powered off');
+    if (signs.vm.power === 'off') {
+      if (!signs.isDeployed && before.verdict === 'starting') return say('starting', 'its VM is being made');
+      return say('silent', OFF);
+    }
+    // Whoever has switched it on, it has to boot now.
+    if (before.verdict === 'silent' && before.reason === OFF) return say('starting', startingReason(signs));
     const isFresh = this.#isFresh(signs, now);
     memory.accusedSince = peers === 'dead' ? (memory.accusedSince ?? now) : null;
     const goodFor = memory.goodSince === null ? -1 : now - memory.goodSince;

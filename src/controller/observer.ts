@@ -103,12 +103,14 @@ export class Observer {
         .get(id)
         ?.find(({ cloud, vm }) => !placement || (cloud === placement.cloud && vm.host === placement.host));
       const reported = reports.get(id);
+      const isDeployed = found !== undefined && placement?.vm === found.vm.id;
       return {
         id,
         group: placement?.group ?? '',
         deadAfterMs: policies.groups.get(placement?.group ?? '')?.deadAfterMs ?? DEFAULT_DEAD_AFTER_MS,
         vm: found ? { id: found.vm.id, power: found.vm.power } : null,
-        isNew: found !== undefined && this.#deployed.get(id) === found.vm.id,
+        isNew: placement !== undefined && (!isDeployed || this.#deployed.get(id) === found?.vm.id),
+        isDeployed,
         isInLine: this.#isInLine(placement),
         isConnected: reports.connected.has(id),
         report: reported?.report ?? null,

@@ -11,6 +11,7 @@ interface Script {
   isReady?: boolean;
   isOff?: boolean;
   isNew?: boolean;
+  isBeingMade?: boolean;
   /** Engines it says it cannot see. */
   accuses?: string[];
 }
@@ -46,6 +47,7 @@ describe('liveness', () => {
         deadAfterMs: 500,
         vm: { id: `vm-${script.id}`, power: script.isOff ? 'off' : 'on' },
         isNew: script.isNew ?? false,
+        isDeployed: !(script.isBeingMade ?? false),
         isInLine: true,
         isConnected,
         reportedAt: reportedAt.get(script.id) ?? 0,
@@ -136,6 +138,18 @@ describe('liveness', () => {
   it('decides at once on a VM that is off', () => {
     pass(100, [{ id: 'a' }, { id: 'b' }]);
     assert.equal(pass(100, [{ id: 'a' }, { id: 'b', isOff: true, isConnected: false }]).b, 'silent');
+  });
+
+  it('takes a VM that is off because it is still being made for no failure', () => {
+    const made: Script = { id: 'a', isNew: true, isBeingMade: true, isOff: true, isConnected: false };
+    assert.equal(pass(500, [made]).a, 'starting');
+    assert.equal(pass(500, [{ ...made, isOff: false, isBeingMade: false }]).a, 'starting');
+    assert.equal(pass(100, [{ ...made, isBeingMade: false }]).a, 'silent');
+    assert.equal(
+      pass(500, [{ ...made, isOff: false, isBeingMade: false }]).a,
+      'starting',
+      'switched on again, it boots',
+    );
   });
 
   it('lets a new engine boot, but not for ever', () => {
