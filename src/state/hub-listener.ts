@@ -239,22 +239,25 @@ function parseBody<Body>(schema: z.ZodType<Body>, text: string): Body {
   return result.data;
 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  try {
-    for await (const part of request as AsyncIterable<Buffer>) {
+function readBody(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let length = 0;
+    request.on('data', (part: Buffer) => {
       length += part.length;
-      if (length > MAX_BODY_BYTES) {
-        throw new WeftError('ERR_BODY_TOO_LARGE', `the body is larger than ${MAX_BODY_BYTES} bytes`);
+      if (length <= MAX_BODY_BYTES) parts.push(part);
+      else {
+        // No more is read; the connection ends with the answer.
+        request.pause().removeAllListeners('data');
+        reject(new WeftError('ERR_BODY_TOO_LARGE', `the body is larger than ${MAX_BODY_BYTES} bytes`));
       }
-      parts.push(part);
-    }
-  } catch (cause) {
-    if (cause instanceof WeftError) throw cause;
-    throw new WeftError('ERR_BODY_INVALID', 'the body did not arrive whole', { cause });
-  }
-  return Buffer.concat(parts).toString('utf8');
+    });
+    request.on('end', () => resolve(Buffer.concat(parts).toString('utf8')));
+    const brokenOff = (cause?: Error) =>
+      reject(new WeftError('ERR_BODY_INVALID', 'the body did not arrive whole', { cause }));
+    request.on('error', brokenOff);
+    request.on('close', () => brokenOff());
+  });
 }
 
 function reply(response: ServerResponse, status: number, body: object): void {
@@ -264,7 +267,9 @@ function reply(response: ServerResponse, status: number, body: object): void {
     'content-length': Buffer.byteLength(text),
     ...(status !== 200 && { connection: 'close' }),
   });
-  response.end(text);
+  response.end(text, () => {
+    if (status !== 200) response.socket?.destroySoon();
+  });
 }
 
 function refuseUpgrade(socket: Duplex, refusal: Refusal): void {
