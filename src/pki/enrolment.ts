@@ -208,15 +208,14 @@ function fits(identity: EngineIdentity, engine: string, ca: string): boolean {
   try {
     const certificate = new X509Certificate(identity.certificate);
     const authority = new X509Certificate(ca);
-    const now = Date.now();
     return (
       new X509Certificate(identity.ca).fingerprint256 === authority.fingerprint256 &&
       engineOfCertificate(certificate) === engine &&
       certificate.checkPrivateKey(createPrivateKey(identity.key)) &&
       certificate.checkIssued(authority) &&
       certificate.verify(authority.publicKey) &&
-      certificate.validFromDate.getTime() <= now &&
-      certificate.validToDate.getTime() > now
+      // Not when it begins: a clock that is behind must not make a fresh certificate useless for good.
+      certificate.validToDate.getTime() > Date.now()
     );
   } catch {
     return false;

@@ -18,7 +18,7 @@ import { graphKey, isCommon, isEngineLease, ownerOf } from './key-owner.ts';
 import { type LeaseHolder, LeaseTable } from './lease-table.ts';
 import { SILENT, type StateLog } from './log.ts';
 import type { SharedEntry, SharedHub } from './shared.ts';
-import { CLOSE, type EngineMessage, type PutEntry } from './wire.ts';
+import { CLOSE, type EngineMessage, MAX_HUB_VALUE_CHARACTERS, type PutEntry } from './wire.ts';
 
 export interface HubOptions {
   authority: HubAuthority;
@@ -418,5 +418,11 @@ function holderOf(link: EngineLink): LeaseHolder {
 function copyOf(key: string, value: unknown): unknown {
   const json = JSON.stringify(value) as string | undefined;
   if (json === undefined) throw new WeftError('ERR_INTERNAL', `the value of ${key} is not JSON`);
+  if (json.length > MAX_HUB_VALUE_CHARACTERS) {
+    throw new WeftError(
+      'ERR_BODY_TOO_LARGE',
+      `the value of ${key} has ${json.length} characters, shared state takes ${MAX_HUB_VALUE_CHARACTERS}`,
+    );
+  }
   return JSON.parse(json);
 }

@@ -96,13 +96,12 @@ export class EngineLink {
 
   sendText(text: string | Buffer): void {
     if (!this.#isOpen) return;
-    this.#socket.send(text, { binary: false });
     if (this.#socket.bufferedAmount > MAX_BACKLOG_BYTES) {
       // Not `close`: the close frame would wait behind the backlog.
-      this.#reason = 'it did not take what was sent fast enough';
-      this.#isOpen = false;
-      this.#socket.terminate();
+      this.terminate('it did not take what was sent fast enough');
+      return;
     }
+    this.#socket.send(text, { binary: false });
   }
 
   /** True where the engine may have one more subscription. */

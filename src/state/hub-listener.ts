@@ -62,9 +62,11 @@ export async function listenHub(options: HubListenerOptions): Promise<HubListene
     headersTimeout: 10_000,
     requestTimeout: 15_000,
     keepAliveTimeout: 1000,
+    connectionsCheckingInterval: 2000,
     maxHeaderSize: 8192,
   });
   server.maxRequestsPerSocket = 10;
+  server.maxConnections = MAX_CONNECTIONS;
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_ENGINE_MESSAGE_BYTES,
@@ -217,6 +219,7 @@ export async function listenHub(options: HubListenerOptions): Promise<HubListene
 
 const MAX_BODY_BYTES = 16 * 1024;
 const MAX_ENROLLING = 64;
+const MAX_CONNECTIONS = 8192;
 
 const enrolBody = z.strictObject({
   token: z.string().max(256),

@@ -12,6 +12,8 @@ export const MAX_ENGINE_MESSAGE_BYTES = 2 << 20;
 export const MAX_HUB_MESSAGE_BYTES = 32 << 20;
 /** Largest value an engine may put: with a batch before it, and three bytes a character, it still fits a message. */
 export const MAX_ENGINE_VALUE_CHARACTERS = 256 << 10;
+/** The same for the controller. */
+export const MAX_HUB_VALUE_CHARACTERS = 8 << 20;
 /** Entries are sent in messages of about this many characters. */
 export const BATCH_CHARACTERS = 128 << 10;
 /** Both ends give up a link that was silent for so long; the hub pings each second. */

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Identity } from '../../src/state/identity.ts';
 import type { SharedState } from '../../src/state/shared.ts';
 import { connectShared } from '../../src/state/shared-client.ts';
 import { eventually } from '../contract/shared.ts';
@@ -135,5 +140,41 @@ describe('shared state under faults', () => {
       'it catches up',
       8000,
     );
+  });
+
+  it('has everything back after the controller stood still, and nothing lapsed for it', async function () {
+    this.timeout(30_000);
+    fixture = await HubFixture.open();
+    const directory = join(fixture.directory, 'stopped');
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'hub-process.ts'), directory],
+      { stdio: ['pipe', 'pipe', 'inherit'] },
+    );
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    const { url, identities } = JSON.parse((await lines.next()).value!) as {
+      url: string;
+      identities: Record<string, Identity>;
+    };
+    const [a, b] = ['a', 'b'].map((writer) =>
+      connectShared({ url, identity: identities[writer]!, writer, epoch: 1 }),
+    ) as [SharedState, SharedState];
+    let lapses = 0;
+    b.subscribe('connections/', ({ value }) => {
+      if (value === undefined) lapses++;
+    });
+    a.put('connections/a', 1);
+    await eventually(() => b.get('connections/a'), 'b sees a');
+    child.kill('SIGSTOP');
+    await eventually(() => !a.isConnected && !b.isConnected, 'both notice');
+    a.put('connections/a', 2);
+    await delay(2500);
+    assert.equal(b.get('connections/a')?.value, 1);
+    child.kill('SIGCONT');
+    await eventually(() => b.get('connections/a')?.value === 2, 'all is back', 10_000);
+    assert.equal(lapses, 0);
+    await Promise.all([a.close(), b.close()]);
+    child.kill('SIGKILL');
+    await once(child, 'close');
   });
 });
