@@ -51,6 +51,8 @@ export interface Desired {
   usedPools: ReadonlySet<string>;
   /** Member id to the engine its NIC shall pass. VMs that are off stay as they are and are not newly intercepted. */
   interceptions: ReadonlyMap<string, string>;
+  /** The same the other way round: engine id to member ids, sorted. */
+  nicsOf: ReadonlyMap<string, readonly string[]>;
   shortcomings: readonly Shortcoming[];
 }
 
@@ -98,13 +100,21 @@ export function desire(
       }
     }
   }
+  const nicsOf = new Map<string, string[]>();
+  for (const id of [...interceptions.keys()].sort()) {
+    const engine = interceptions.get(id) ?? '';
+    const nics = nicsOf.get(engine);
+    if (nics) nics.push(id);
+    else nicsOf.set(engine, [id]);
+  }
   return {
     policies,
     engines,
     members,
     pools,
     usedPools: used,
-    interceptions: new Map([...interceptions].sort(byKey)),
+    interceptions,
+    nicsOf,
     shortcomings,
   };
 }

@@ -10,9 +10,9 @@ import type { SeatedNic } from './world.ts';
  */
 export function canaryOf(engine: string, desired: Desired, actual: Actual): string | null {
   const waiting: string[] = [];
-  for (const [id, wanted] of desired.interceptions) {
+  for (const id of desired.nicsOf.get(engine) ?? []) {
     const nic = actual.world.nics.get(id);
-    if (wanted !== engine || !nic) continue;
+    if (!nic) continue;
     if (nic.isOnShadow) return null;
     if (nic.vm.power === 'on') waiting.push(id);
   }

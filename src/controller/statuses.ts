@@ -84,8 +84,8 @@ export function memberHealth(
 /** What an engine is doing, in the words of the API. */
 export function engineState(engine: WantedEngine, desired: Desired, actual: Actual): EngineState {
   const state = actual.engines.get(engine.id);
-  const isInLine = [...desired.interceptions].some(
-    ([id, wanted]) => wanted === engine.id && actual.world.nics.get(id)?.isOnShadow === true,
+  const isInLine = (desired.nicsOf.get(engine.id) ?? []).some(
+    (id) => actual.world.nics.get(id)?.isOnShadow === true,
   );
   const isClosed = desired.policies.groups.get(engine.group)?.failMode === 'closed';
   switch (state?.verdict) {
