@@ -25,6 +25,7 @@ import {
   SERVICE,
   STATE,
   STATE_CLOSING,
+  STATE_ESTABLISHED,
   STATE_FREE,
   STRIDE,
   TIER,
@@ -145,7 +146,10 @@ function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Rem
   if (kind !== KIND_DIRECT && tierOf(words, at, next) < 0) return false;
   const place = next.memberPlace[member];
   if (kind === KIND_REMOTE) {
-    return words[at + RELAY] >= 0 ? remap.peers[words[at + RELAY]] >= 0 : place !== PLACE_NO_ENGINE;
+    if (words[at + RELAY] >= 0) return remap.peers[words[at + RELAY]] >= 0;
+    // A bypassed member is soon behind an engine again: until then its connections wait, as the client repeats what
+    // it sent. What is only half open is balanced anew.
+    return place !== PLACE_NO_ENGINE || words[at + STATE] === STATE_ESTABLISHED;
   }
   if (!hasAddress(words, at + MEMBER_SIDE, next, member)) return false;
   if (kind === KIND_LOCAL) return place !== PLACE_NO_ENGINE;
