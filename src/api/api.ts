@@ -3,7 +3,7 @@
  *
  * Everything about kinds comes from policy/registry.ts; a new kind needs no line here.
  */
-import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { parseJson } from '../policy/json-text.ts';
 import { MAX_TEXT_BYTES } from '../policy/parse.ts';
 import type { Store } from '../state/store.ts';
@@ -36,7 +36,8 @@ export function createApi({
 }: ApiOptions): FastifyInstance {
   const app: FastifyInstance = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    // A line per request would be noise; what changes policy and what is refused is logged where it happens.
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_TEXT_BYTES,
     requestTimeout: 30_000,
     forceCloseConnections: true,

@@ -24,7 +24,7 @@ export function table(terminal: Terminal, columns: readonly Column[], rows: read
   const natural = columns.map(({ title }, column) =>
     Math.max(title.length, ...texts.map((row) => row[column]!.length)),
   );
-  const widths = fit(columns, natural, widthOf(terminal));
+  const widths = shareOut(columns, natural, widthOf(terminal));
   const line = (cells: readonly string[], colours: readonly (Colour | null)[]): string =>
     cells
       .map((text, column) => {
@@ -84,7 +84,7 @@ export function wrap(text: string, width: number): string[] {
 }
 
 /** Takes what is too much from the column that wraps and is the widest for its share, again and again. */
-function fit(columns: readonly Column[], natural: readonly number[], width: number): number[] {
+function shareOut(columns: readonly Column[], natural: readonly number[], width: number): number[] {
   const widths = [...natural];
   const wideness = (index: number): number => widths[index]! / (columns[index]!.share ?? 1);
   let excess = widths.reduce((sum, one) => sum + one, GAP.length * (columns.length - 1)) - width;

@@ -9,7 +9,8 @@ export const Name = z
   .regex(
     /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/,
     'must be lower-case letters, digits and hyphens, and start and end with a letter or digit',
-  );
+  )
+  .meta({ format: 'name' });
 
 export const Address = z
   .string()
@@ -30,7 +31,8 @@ export const PortRange = z
   .refine(
     (text) => parsePortRange(text) !== null,
     'must be a port such as "80" or a range such as "8000-8100"',
-  );
+  )
+  .meta({ format: 'port-range' });
 
 export const DurationMs = z.int().min(1).max(86_400_000).meta({ unit: 'ms' });
 

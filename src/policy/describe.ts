@@ -50,6 +50,8 @@ export function typeName(schema: JsonSchema): string {
     default:
       if (schema.format === 'ip') return 'IP address';
       if (schema.format === 'cidr') return 'address or prefix';
+      if (schema.format === 'name') return 'name';
+      if (schema.format === 'port-range') return 'port or port range';
       return 'text';
   }
 }
@@ -97,6 +99,7 @@ function discriminator(variant: JsonSchema): string {
 }
 
 function rangeOf(schema: JsonSchema): string {
+  if (schema.format) return '';
   const [low, high] =
     schema.type === 'array'
       ? [schema.minItems, schema.maxItems]

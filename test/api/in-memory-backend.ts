@@ -1,0 +1,77 @@
+/** A backend that answers from memory and notes what it was asked. */
+import type { Backend, ProposedChange, TraceRequest } from '../../src/api/backend.ts';
+import type { SystemStatus } from '../../src/policy/answers.ts';
+
+export const STATUS: SystemStatus = {
+  controller: { version: '0.1.0', uptimeMs: 61_000, revision: 7, reconciling: null, lastError: null },
+  clouds: [{ name: 'lab', state: 'connected', message: '' }],
+  hosts: [{ name: 'h1', cloud: 'lab', isConnected: true, vms: 3, engine: 'edge-h1' }],
+  engines: [
+    {
+      id: 'edge-h1',
+      host: 'h1',
+      group: 'edge',
+      state: 'ready',
+      message: '',
+      datapath: 'AF_PACKET',
+      graphRevision: 4,
+      wantedRevision: 5,
+      flows: 12,
+      newFlows: 100,
+      receivedPackets: 1_234_567,
+      sentPackets: 99,
+      drops: { 'firewall-deny': 3, malformed: 0 },
+    },
+  ],
+  services: [{ name: 'web', state: 'serving', addresses: ['10.77.0.101', 'fd77::101'], message: '' }],
+  members: [
+    {
+      member: 'lab/1/eth0',
+      vm: 'app1\u001b[2J',
+      host: 'h1',
+      pool: 'shop',
+      health: 'up',
+      reason: '',
+      isIntercepted: true,
+      connections: 5,
+      views: { 'edge-h1': { hops: 0, load: 5 } },
+    },
+  ],
+  operations: [
+    { step: 'deploy-engine', object: 'host h2', state: 'retrying', attempts: 2, message: 'no room' },
+  ],
+};
+
+export class InMemoryBackend implements Backend {
+  readonly planned: (readonly ProposedChange[])[] = [];
+  readonly traced: TraceRequest[] = [];
+  readonly explained: [string, string | null][] = [];
+  /** Thrown by every method, where set. */
+  error: Error | null = null;
+
+  async plan(changes: readonly ProposedChange[]) {
+    if (this.error) throw this.error;
+    this.planned.push(changes);
+    return changes.map(({ kind, name }) => ({
+      step: 'push-graph',
+      object: `${kind} ${name}`,
+      reason: 'the policy changed',
+      undo: null,
+    }));
+  }
+
+  async explain(service: string, from: string | null) {
+    this.explained.push([service, from]);
+    return [];
+  }
+
+  async trace(request: TraceRequest) {
+    this.traced.push(request);
+    return { service: request.service, packet: 'p', hops: [], outcome: 'bridged' };
+  }
+
+  async status() {
+    if (this.error) throw this.error;
+    return STATUS;
+  }
+}

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { WeftError } from '../../src/policy/errors.ts';
+import { KINDS } from '../../src/policy/registry.ts';
+import { type ApiFixture, openApi } from './fixture.ts';
+import { STATUS } from './in-memory-backend.ts';
+
+describe('questions over REST', () => {
+  let fixture: ApiFixture;
+  beforeEach(async () => {
+    fixture = await openApi();
+    await fixture.applySample();
+  });
+  afterEach(() => fixture.close());
+
+  it('plan hands complete, checked changes to the controller and changes nothing', async () => {
+    const before = fixture.store.revision;
+    const answer = await fixture.call('POST', '/api/v1/plan', [
+      { kind: 'pool', name: 'two', spec: { cloud: 'lab', members: { names: ['x'] }, port: 1 } },
+      { kind: 'virtual-service', name: 'web', delete: true },
+    ]);
+    assert.equal(answer.statusCode, 200, answer.body);
+    assert.equal(answer.json().steps.length, 2);
+    const [changes] = fixture.backend.planned;
+    assert.deepEqual((changes![0] as { spec: { drain: [] } }).spec.drain, []);
+    assert.deepEqual(changes![1], { kind: 'virtual-service', name: 'web', delete: true });
+    assert.equal(fixture.store.revision, before);
+    assert.deepEqual((await fixture.call('POST', '/api/v1/plan')).json(), { steps: [] });
+  });
+
+  it('plan refuses what apply would refuse', async () => {
+    const answer = await fixture.call('POST', '/api/v1/plan', [{ kind: 'pool', name: 'shop', delete: true }]);
+    assert.equal(answer.json().code, 'ERR_REFERENCED');
+    assert.deepEqual(fixture.backend.planned, []);
+  });
+
+  it('explain and trace are about services there are, from addresses that are addresses', async () => {
+    assert.deepEqual((await fixture.call('GET', '/api/v1/explain/web?from=10.0.0.1')).json(), []);
+    assert.deepEqual(fixture.backend.explained, [['web', '10.0.0.1']]);
+    assert.equal((await fixture.call('GET', '/api/v1/explain/nope')).statusCode, 404);
+    assert.equal((await fixture.call('GET', '/api/v1/explain/web?from=x')).statusCode, 400);
+    assert.equal(
+      (await fixture.call('GET', '/api/v1/explain/web?from=1.1.1.1&from=1.1.1.2')).statusCode,
+      400,
+    );
+    const trace = { service: 'web', from: 'fd77::9', port: 80 };
+    assert.equal((await fixture.call('POST', '/api/v1/trace', trace)).json().outcome, 'bridged');
+    assert.deepEqual(fixture.backend.traced, [trace]);
+    assert.equal(
+      (await fixture.call('POST', '/api/v1/trace', { ...trace, service: 'nope' })).statusCode,
+      404,
+    );
+    const bad = await fixture.call('POST', '/api/v1/trace', { service: 'web', from: 'here', prot: 3 });
+    assert.deepEqual(
+      bad.json().problems.map(({ path }: { path: string }) => path),
+      ['$.from', '$.prot'],
+    );
+  });
+
+  it('status is what the controller says, and its errors keep their code', async () => {
+    assert.deepEqual(
+      (await fixture.call('GET', '/api/v1/status')).json(),
+      JSON.parse(JSON.stringify(STATUS)),
+    );
+    fixture.backend.error = new WeftError('ERR_ENGINE_UNREACHABLE', 'engine edge-h1 is not connected');
+    const answer = await fixture.call('GET', '/api/v1/status');
+    assert.deepEqual([answer.statusCode, answer.json().code], [503, 'ERR_ENGINE_UNREACHABLE']);
+  });
+
+  it('spec gives the attributes of each kind', async () => {
+    const { kinds } = (await fixture.call('GET', '/api/v1/spec')).json();
+    assert.deepEqual(
+      kinds.map(({ name }: { name: string }) => name),
+      KINDS.map(({ name }) => name),
+    );
+    const { attributes } = (await fixture.call('GET', '/api/v1/spec/pool')).json();
+    assert.ok(attributes.some(({ path }: { path: string }) => path === 'healthMonitors[].intervalMs'));
+    assert.equal((await fixture.call('GET', '/api/v1/spec/poool')).statusCode, 404);
+  });
+
+  it('no kind has the name of another route', () => {
+    for (const { name } of KINDS) {
+      assert.ok(!['apply', 'plan', 'explain', 'trace', 'status', 'spec', 'watch'].includes(name));
+    }
+  });
+});
+
+describe('the OpenAPI document', () => {
+  it('names every route there is and only those, and all its references resolve', async () => {
+    const fixture = await openApi();
+    try {
+      const document = (await fixture.call('GET', '/api/openapi.json')).json();
+      assert.match(document.openapi, /^3\.1/);
+      for (const [, name] of JSON.stringify(document).matchAll(/#\/components\/schemas\/([\w-]+)/g)) {
+        assert.ok(document.components.schemas[name!], name);
+      }
+      const documented = Object.entries<Record<string, unknown>>(document.paths).flatMap(
+        ([path, operations]) =>
+          ['get', 'put', 'post', 'delete']
+            .filter((method) => operations[method] !== undefined)
+            .map((method) => `${method.toUpperCase()} ${asRegistered(path)}`),
+      );
+      const routes = routesOf(fixture.api.printRoutes({ commonPrefix: false })).filter(
+        (route) => !route.startsWith('HEAD') && !route.endsWith('/api/openapi.json'),
+      );
+      assert.deepEqual([...new Set(documented)].sort(), [...new Set(routes)].sort());
+      for (const kind of KINDS) assert.ok(document.paths[`/api/v1/${kind.name}/{name}`], kind.name);
+    } finally {
+      await fixture.close();
+    }
+  });
+});
+
+/** The path as fastify has it: kinds are one parameter there. */
+function asRegistered(path: string): string {
+  const kind = KINDS.find(({ name }) => path === `/api/v1/${name}` || path === `/api/v1/${name}/{name}`);
+  return (kind ? path.replace(kind.name, ':kind') : path).replaceAll(/\{(\w+)\}/g, ':$1');
+}
+
+/** `GET /path` of every route in the tree that fastify prints: each line stands under the one four columns to its left. */
+function routesOf(tree: string): string[] {
+  const prefixes: string[] = [];
+  return tree.split('\n').flatMap((line) => {
+    const match = /^([│├└─ ]*)(\S+)(?: \(([A-Z, ]+)\))?/u.exec(line);
+    if (!match) return [];
+    const depth = match[1]!.length / 4;
+    prefixes[depth] = (prefixes[depth - 1] ?? '') + match[2]!;
+    return (match[3]?.split(', ') ?? []).map((method) => `${method} ${prefixes[depth]}`);
+  });
+}
