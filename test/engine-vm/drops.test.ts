@@ -5,8 +5,15 @@ import { DROPS, dropIndex } from '../../src/engine-vm/drops.ts';
 describe('drops', () => {
   it('are documented, each with its meaning, and no others', () => {
     const page = readFileSync(new URL('../../docs/drops.md', import.meta.url), 'utf8');
-    const rows = [...page.matchAll(/^\| `([a-z-]+)` \| (.+) \|$/gm)].map(([, name, meaning]) => [name, meaning]);
-    assert.deepEqual(rows, DROPS.map(([name, meaning]) => [name, meaning]), 'run: npm run docs');
+    const rows = [...page.matchAll(/^\| `([a-z-]+)` \| (.+) \|$/gm)].map(([, name, meaning]) => [
+      name,
+      meaning,
+    ]);
+    assert.deepEqual(
+      rows,
+      DROPS.map(([name, meaning]) => [name, meaning]),
+      'run: npm run docs',
+    );
   });
 
   it('have an index each', () => {

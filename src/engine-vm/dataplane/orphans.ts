@@ -52,6 +52,8 @@ const CLAIM_WITHIN_MS = 300;
 /** After this long an unclaimed connection is asked about anew. */
 const FORGET_AFTER_MS = 5000;
 const ASKED_PER_SECOND = 1000;
+/** Most frames for that, to all peers together: a flood of stray packets must not become one for a large group. */
+const FRAMES_PER_SECOND = 20_000;
 const SETS = 256;
 const WAYS = 4;
 const STRIDE = 14;
@@ -73,6 +75,7 @@ export class Orphans {
   private readonly refusals: Refusals;
   private readonly pending = new Int32Array(SETS * WAYS * STRIDE);
   private readonly rate = new TokenBucket(ASKED_PER_SECOND);
+  private readonly frames = new TokenBucket(FRAMES_PER_SECOND);
   /** The packet inside an orphan frame of a peer, in a buffer of its own with headroom. */
   private readonly carried = new Uint8Array(HEADROOM + LONGEST_BODY);
   private readonly frame = new Packet();
@@ -103,7 +106,7 @@ export class Orphans {
       this.giveUp(port);
       return;
     }
-    if (!this.rate.take(now)) {
+    if (!this.rate.take(now) || !this.frames.take(now, this.peers.count)) {
       state.drop(NO_FLOW);
       return;
     }

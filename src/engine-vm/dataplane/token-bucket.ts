@@ -9,15 +9,15 @@ export class TokenBucket {
     this.tokens = ratePerSecond;
   }
 
-  /** Takes one token; false where none is left. `nowMs` is monotonic. */
-  take(nowMs: number): boolean {
+  /** Takes tokens; false, and takes none, where too few are left. `nowMs` is monotonic. */
+  take(nowMs: number, count = 1): boolean {
     const gained = ((nowMs - this.filledAt) * this.ratePerSecond) / 1000;
     if (gained > 0) {
       this.tokens = Math.min(this.ratePerSecond, this.tokens + gained);
       this.filledAt = nowMs;
     }
-    if (this.tokens < 1) return false;
-    this.tokens--;
+    if (this.tokens < count) return false;
+    this.tokens -= count;
     return true;
   }
 }
