@@ -16,15 +16,14 @@ export interface Column {
 
 const CODES: Record<Colour, number> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 };
 const GAP = '  ';
-const MIN_WRAPPED = 14;
+const MIN_WRAPPED = 12;
+/** Longer words are broken before a neighbour is squeezed for them. */
+const MAX_WHOLE_WORD = 21;
 
 /** The lines of a table with a title row. */
 export function table(terminal: Terminal, columns: readonly Column[], rows: readonly Cell[][]): string {
   const texts = rows.map((row) => row.map((cell) => plain(typeof cell === 'string' ? cell : cell.text)));
-  const natural = columns.map(({ title }, column) =>
-    Math.max(title.length, ...texts.map((row) => row[column]!.length)),
-  );
-  const widths = shareOut(columns, natural, widthOf(terminal));
+  const widths = shareOut(columns, texts, widthOf(terminal));
   const line = (cells: readonly string[], colours: readonly (Colour | null)[]): string =>
     cells
       .map((text, column) => {
@@ -83,20 +82,30 @@ export function wrap(text: string, width: number): string[] {
   return lines;
 }
 
-/** Takes what is too much from the column that wraps and is the widest for its share, again and again. */
-function shareOut(columns: readonly Column[], natural: readonly number[], width: number): number[] {
-  const widths = [...natural];
+/**
+ * Takes what is too much from the column that wraps and is the widest for its share, again and again: first down to
+ * its longest word, so that words stay whole, then, where that is not enough, to the least that can be read.
+ */
+function shareOut(columns: readonly Column[], texts: readonly string[][], width: number): number[] {
+  const widths = columns.map(({ title }, column) =>
+    Math.max(title.length, ...texts.map((row) => row[column]!.length)),
+  );
+  const words = columns.map((_, column) =>
+    Math.max(MIN_WRAPPED, ...texts.flatMap((row) => row[column]!.split(' ').map((word) => word.length))),
+  );
   const wideness = (index: number): number => widths[index]! / (columns[index]!.share ?? 1);
   let excess = widths.reduce((sum, one) => sum + one, GAP.length * (columns.length - 1)) - width;
-  while (excess > 0) {
-    let widest = -1;
-    columns.forEach((column, index) => {
-      if (!column.wraps || widths[index]! <= MIN_WRAPPED) return;
-      if (widest < 0 || wideness(index) > wideness(widest)) widest = index;
-    });
-    if (widest < 0) break;
-    widths[widest]!--;
-    excess--;
+  for (const least of [words.map((word) => Math.min(word, MAX_WHOLE_WORD)), words.map(() => MIN_WRAPPED)]) {
+    while (excess > 0) {
+      let widest = -1;
+      columns.forEach((column, index) => {
+        if (!column.wraps || widths[index]! <= least[index]!) return;
+        if (widest < 0 || wideness(index) > wideness(widest)) widest = index;
+      });
+      if (widest < 0) break;
+      widths[widest]!--;
+      excess--;
+    }
   }
   return widths;
 }
