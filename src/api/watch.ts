@@ -18,6 +18,8 @@ import { failureOf, translate } from './failure.ts';
 const MAX_WATCHES = 100;
 /** A comment is sent so often, so that a dead connection is noticed at both ends. */
 const HEARTBEAT_MS = 15_000;
+/** How long a reader may take nothing before it counts as gone. */
+const PATIENCE_MS = 60_000;
 
 /** Adds the watch route. */
 export function addWatch(app: FastifyInstance, store: Store): void {
@@ -25,7 +27,7 @@ export function addWatch(app: FastifyInstance, store: Store): void {
   let watches = 0;
   app.addHook('preClose', async () => stopping.abort());
 
-  app.get('/api/v1/watch', async (request, reply) => {
+  app.get('/api/v1/watch', { exposeHeadRoute: false }, async (request, reply) => {
     const after = startOf(
       fieldOf(request.query, 'revision'),
       request.headers['last-event-id'],
@@ -75,7 +77,21 @@ async function send(
     const isRoomLeft = response.write(
       `id: ${event.revision}\nevent: change\ndata: ${JSON.stringify(event)}\n\n`,
     );
-    if (!isRoomLeft) await once(response, 'drain', { signal });
+    if (!isRoomLeft) await drained(response, signal);
+  }
+}
+
+/** Waits until the reader has taken what was sent. Throws ERR_TIMEOUT where it takes nothing. */
+async function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const late = AbortSignal.timeout(PATIENCE_MS);
+  try {
+    await once(response, 'drain', { signal: AbortSignal.any([signal, late]) });
+  } catch (cause) {
+    if (!late.aborted) throw cause;
+    response.destroy();
+    throw new WeftError('ERR_TIMEOUT', `the reader of a watch took nothing for ${PATIENCE_MS / 1000} s`, {
+      cause,
+    });
   }
 }
 

@@ -90,7 +90,12 @@ async function offers(before: readonly string[], last: string, terminal: Termina
     at++;
   }
   if (last.startsWith('-')) return optionNames(command);
-  if (command.commands.length > 0) return command.commands.map((one) => one.name());
+  if (command.commands.length > 0) {
+    return command
+      .createHelp()
+      .visibleCommands(command)
+      .map((one) => one.name());
+  }
   const argument = command.registeredArguments[given.length];
   if (!argument) return [];
   if (argument.argChoices) return argument.argChoices;

@@ -30,8 +30,9 @@ export async function programFor(args: readonly string[], terminal: Terminal): P
     .exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
       // commander's own `error: ...` line; report() prints the one line there is to be.
-      writeErr: () => {},
+      outputError: () => {},
     })
     .helpCommand('help [verb]', 'explain a verb')
     .addHelpText('after', '\nExample:\n  weft explain web --from 10.77.0.9');
@@ -71,7 +72,9 @@ export function verbIn(args: readonly string[]): string | undefined {
 /** Prints an error and returns the exit code that belongs to it. */
 export function report(error: unknown, args: readonly string[], terminal: Terminal): number {
   if (error instanceof CommanderError) {
-    if (error.exitCode === 0 || error.code === 'commander.help') return 0;
+    if (error.exitCode === 0) return 0;
+    // A verb that needs another one after it (`weft lab`): its help has been printed.
+    if (error.code === 'commander.help') return ERROR_CODES.ERR_USAGE.exit;
     return report(usageError(error, args), args, terminal);
   }
   const known = isWeftError(error)

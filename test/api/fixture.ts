@@ -53,9 +53,9 @@ export interface ApiFixture {
 
 type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
-export async function openApi(): Promise<ApiFixture> {
+export async function openApi(options: { historyLimit?: number } = {}): Promise<ApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'weft-api-'));
-  const store = await openEmbeddedStore(join(directory, 'store.json'));
+  const store = await openEmbeddedStore(join(directory, 'store.json'), options);
   const backend = new InMemoryBackend();
   const lines: string[] = [];
   const clock = { ms: 1000 };

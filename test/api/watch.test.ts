@@ -68,6 +68,21 @@ describe('watch', () => {
     assert.deepEqual([answer.statusCode, answer.json().code], [410, 'ERR_COMPACTED']);
   });
 
+  it('says to list again where the store no longer has what is asked for', async () => {
+    await fixture.close();
+    fixture = await openApi({ historyLimit: 2 });
+    await fixture.api.listen({ host: '127.0.0.1', port: 0 });
+    port = (fixture.api.server.address() as AddressInfo).port;
+    await fixture.applySample();
+    for (let count = 0; count < 5; count++) {
+      await fixture.store.write([{ key: 'status/pool/shop', value: { count } }]);
+    }
+    const text = await new Promise<string>((resolve) => {
+      get('?revision=0').once('response', async (response) => resolve((await response.toArray()).join('')));
+    });
+    assert.match(text, /^event: failure\ndata: \{"code":"ERR_COMPACTED"/m);
+  });
+
   it('ends when the API closes', async () => {
     await fixture.applySample();
     const events = watch('?revision=0');
