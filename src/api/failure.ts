@@ -1,4 +1,5 @@
 /** Every error as the API answers it: `{ code, message, problems }` with the code's HTTP status, and nothing inside. */
+import type { IncomingMessage } from 'node:http';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_CODES, isWeftError, type Problem, WeftError } from '../policy/errors.ts';
 import { shown } from '../policy/problems.ts';
@@ -10,6 +11,8 @@ export interface Failure {
   problems: readonly Problem[];
 }
 
+/** How long the rest of a body that was refused is still taken. */
+const LINGER_MS = 2000;
 /** How many single problems an answer names. */
 const MAX_PROBLEMS = 100;
 
@@ -28,9 +31,27 @@ export function addFailureHandlers(app: FastifyInstance): void {
 export function answerFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = translate(error);
   if (known.code === 'ERR_INTERNAL') request.log.error({ err: error, url: request.url }, 'a request failed');
-  // The rest of a body that was refused half-way is not read: the connection ends with the answer.
-  if (known.code === 'ERR_BODY_TOO_LARGE') reply.header('connection', 'close');
+  if (known.code === 'ERR_BODY_TOO_LARGE') {
+    // fastify's own, which would end the connection with the answer.
+    reply.removeHeader('connection');
+    endUnlessRead(request.raw);
+  }
   reply.code(ERROR_CODES[known.code].status).type('application/json').send(failureOf(known));
+}
+
+/**
+ * The rest of a body that was refused half-way is thrown away for a moment, then the connection ends. To end it with
+ * the answer would reset it, and a client that is still sending would never see why.
+ */
+function endUnlessRead(request: IncomingMessage): void {
+  const timer = setTimeout(() => {
+    if (!request.complete) request.destroy();
+  }, LINGER_MS);
+  timer.unref();
+  request.once('end', () => clearTimeout(timer));
+  request.once('close', () => {
+    if (request.complete) clearTimeout(timer);
+  });
 }
 
 /** The body for an error. */

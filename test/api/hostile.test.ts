@@ -93,6 +93,20 @@ describe('the API in front of strangers', () => {
     assert.equal((await fixture.call('GET', '/api/v1/status')).statusCode, 200);
   });
 
+  it('ends the connection of one that goes on sending all the same', async () => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(
+      `POST /api/v1/apply HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n`,
+    );
+    const sending = setInterval(() => socket.write('     '), 50);
+    const startedAt = performance.now();
+    socket.resume();
+    await once(socket, 'close');
+    clearInterval(sending);
+    assert.ok(performance.now() - startedAt < 5000);
+  });
+
   it('refuses JSON nested 10,000 deep, broken, duplicated, or with names that reach a prototype', async () => {
     const bodies = [
       `${'['.repeat(10_000)}${']'.repeat(10_000)}`,
