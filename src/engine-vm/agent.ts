@@ -292,12 +292,12 @@ class Agent {
       this.#signal.aborted
     ) {
       this.#election?.stop();
-      this.#election = null;
       return;
     }
     this.#election ??= new HealthElection({
       shared: this.#shared,
       engine: this.#engine,
+      onOwnReport: (pool, report) => this.#exchange?.judgePool(pool, report),
       onTrouble: (pool, reason) => this.#log.warn({ pool, reason }, 'health checks fail on this side'),
     });
     this.#election.load(this.#settled);

@@ -17,6 +17,8 @@ export class Exchange {
   readonly #onInvalid: (key: string, error: Error) => void;
   /** `<service>/<client>` to the record of each engine: an index, since looking it up by prefix is slow for many. */
   readonly #sessions = new Map<string, Map<string, SessionRecord>>();
+  /** Pool to the verdicts of this engine's own probing, where they stand in for the shared report. */
+  readonly #ownHealth = new Map<string, Record<string, boolean>>();
   readonly #unsubscribe: (() => void)[] = [];
 
   /** `post` tells the data plane; `onInvalid` is told of an entry that is not what its key promises. */
@@ -36,7 +38,10 @@ export class Exchange {
       this.#unsubscribe.push(this.#shared.subscribe(prefix, (entry) => this.#attempt(entry, take)));
     };
     follow('connections/', (entry) => this.#takeConnections(entry));
-    follow('health/', (entry) => this.#takeHealth(entry));
+    follow('health/', (entry) => {
+      this.#takeHealth(entry);
+      if (entry.value !== undefined) this.#ownHealth.delete(poolOf(entry));
+    });
     follow('session/', (entry) => this.#takeSession(entry));
   }
 
@@ -46,7 +51,10 @@ export class Exchange {
       for (const entry of this.#shared.list(prefix)) this.#attempt(entry, take);
     };
     again('connections/', (entry) => this.#takeConnections(entry));
-    again('health/', (entry) => this.#takeHealth(entry));
+    again('health/', (entry) => {
+      if (!this.#ownHealth.has(poolOf(entry))) this.#takeHealth(entry);
+    });
+    for (const [pool, members] of this.#ownHealth) this.#post({ type: 'health', pool, members });
     for (const [name, records] of this.#sessions) this.#postSession(name, records);
   }
 
@@ -75,18 +83,32 @@ export class Exchange {
     this.#shared.put(`session/${service}/${client}/${this.#shared.writer}`, record, { ttlMs: timeoutMs });
   }
 
+  /**
+   * Goes by what this engine itself found, until a report comes in by the shared state; null: by the report that is
+   * there. Nothing is published.
+   */
+  judgePool(pool: string, report: HealthReport | null): void {
+    if (report === null) {
+      this.#ownHealth.delete(pool);
+      const entry = this.#shared.get(`health/${pool}`);
+      if (entry !== undefined) this.#attempt(entry, () => this.#takeHealth(entry));
+      return;
+    }
+    const members = verdictsOf(report);
+    this.#ownHealth.set(pool, members);
+    this.#post({ type: 'health', pool, members });
+  }
+
   #takeConnections({ key, value }: SharedEntry): void {
     const engine = key.slice('connections/'.length);
     if (engine === this.#shared.writer) return;
     this.#post({ type: 'connections', engine, report: (value as ConnectionReport | undefined) ?? null });
   }
 
-  #takeHealth({ key, value }: SharedEntry): void {
+  #takeHealth(entry: SharedEntry): void {
     // A monitor that is gone takes its verdicts along; the last ones hold until another engine has probed.
-    if (value === undefined) return;
-    const members: Record<string, boolean> = {};
-    for (const [id, verdict] of Object.entries((value as HealthReport).members)) members[id] = verdict.isUp;
-    this.#post({ type: 'health', pool: key.slice('health/'.length), members });
+    if (entry.value === undefined) return;
+    this.#post({ type: 'health', pool: poolOf(entry), members: verdictsOf(entry.value as HealthReport) });
   }
 
   #takeSession({ key, value, writer, epoch }: SharedEntry): void {
@@ -109,16 +131,23 @@ export class Exchange {
 
   /** Among the records of all engines the latest counts, then that of the greater engine id. */
   #postSession(name: string, records: ReadonlyMap<string, SessionRecord>): void {
-    let session: SessionRecord | null = null;
-    let by = '';
-    for (const [engine, record] of records) {
+    let session: (SessionRecord & { engine: string }) | null = null;
+    for (const [engine, { member, time }] of records) {
       const isBetter =
-        session === null || record.time > session.time || (record.time === session.time && engine > by);
-      if (!isBetter) continue;
-      session = record;
-      by = engine;
+        session === null || time > session.time || (time === session.time && engine > session.engine);
+      if (isBetter) session = { member, time, engine };
     }
     const [service, client] = name.split('/') as [string, string];
     this.#post({ type: 'session', service, client, session });
   }
+}
+
+function poolOf({ key }: SharedEntry): string {
+  return key.slice('health/'.length);
+}
+
+function verdictsOf(report: HealthReport): Record<string, boolean> {
+  const members: Record<string, boolean> = {};
+  for (const [id, verdict] of Object.entries(report.members)) members[id] = verdict.isUp;
+  return members;
 }

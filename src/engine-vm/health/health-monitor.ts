@@ -1,6 +1,7 @@
 /**
- * Judges the members of one pool: a member is up while every health monitor of the pool says so. It runs only on the
- * engine that holds the pool's lease (election.ts).
+ * Judges the members of one pool: a member is up while every health monitor of the pool says so. It runs on the
+ * engine that holds the pool's lease, and while the controller is out of reach on every engine for itself
+ * (election.ts).
  *
  * Checks are spread over the interval, so that members are not asked all at once. When more than half of the pool
  * fails within one interval the fault may well be on this side: each member is then asked again, at once, before it

@@ -159,9 +159,10 @@ describe('engine', () => {
   const connect = (port = 80): string =>
     spaces.run(client, process.execPath, ['-e', CONNECT, '10.99.0.2', String(port)]).trim();
 
-  async function serve(): Promise<void> {
+  async function serve(): Promise<ChildProcess> {
     const child = spaces.start(server, '-e', [SERVE]);
     await line(child);
+    return child;
   }
 
   it('enrols, takes a graph, carries traffic, and reports and answers', async () => {
@@ -212,6 +213,29 @@ describe('engine', () => {
     await startHub();
     const again = await report(({ isReady }) => isReady);
     assert.equal(again.graphRevision, 2);
+  });
+
+  it('sees by itself that a member dies and comes back while the controller is dead', async function () {
+    this.timeout(30_000);
+    await startHub();
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(2) });
+    await report(({ graphRevision, isReady }) => graphRevision === 2 && isReady);
+    const member = await serve();
+    assert.equal(connect(), 'hello');
+    await stop(hub, 'SIGKILL');
+    await stop(member, 'SIGKILL');
+    const until = async (wanted: string): Promise<void> => {
+      const deadline = Date.now() + 10_000;
+      for (let got = connect(); got !== wanted; got = connect()) {
+        assert.ok(Date.now() < deadline, `${got}, not ${wanted}`);
+        await delay(100);
+      }
+    };
+    assert.equal(connect(), 'ECONNREFUSED', 'the last verdict holds at first');
+    await until('silence');
+    await serve();
+    await until('hello');
   });
 
   it('begins with the last good graph when it starts again without a controller', async () => {

@@ -85,16 +85,42 @@ describe('exchange between shared state and data plane', () => {
     assert.deepEqual(posted, [{ type: 'health', pool: 'web', members: { m1: false } }]);
   });
 
+  it('goes by own verdicts until a report comes in, tells them to a fresh data plane, and publishes nothing', () => {
+    const report = (member: string, isUp: boolean) => ({
+      monitor: 'e1',
+      version: 1,
+      members: { [member]: { isUp, since: 1, reason: 'refused' } },
+    });
+    const health = (): unknown[] => posted.splice(0).filter(({ type }) => type === 'health');
+    exchange.start();
+    shared.play('e2', 'health/web', report('m1', true));
+    health();
+    exchange.judgePool('web', report('m1', false));
+    assert.deepEqual(health(), [{ type: 'health', pool: 'web', members: { m1: false } }]);
+    assert.equal(shared.get('health/web')?.writer, 'e2');
+    exchange.replay();
+    assert.deepEqual(health(), [{ type: 'health', pool: 'web', members: { m1: false } }]);
+    shared.play('e2', 'health/web', undefined);
+    assert.deepEqual(health(), []);
+    shared.play('e3', 'health/web', report('m1', true));
+    exchange.replay();
+    const shared3 = { type: 'health', pool: 'web', members: { m1: true } };
+    assert.deepEqual(health(), [shared3, shared3]);
+    exchange.judgePool('web', report('m1', false));
+    exchange.judgePool('web', null);
+    assert.deepEqual(health().at(-1), shared3);
+  });
+
   it('lets the latest record of a session win, then the greater engine id, until none is left', () => {
     exchange.start();
     const session = (): unknown => (posted.at(-1) as Extract<ToDataplane, { type: 'session' }>).session;
     shared.play('e2', 'session/web/fd00::1/e2', { member: 'm2', time: 20 });
     shared.play('e3', 'session/web/fd00::1/e3', { member: 'm3', time: 10 });
-    assert.deepEqual(session(), { member: 'm2', time: 20 });
+    assert.deepEqual(session(), { member: 'm2', time: 20, engine: 'e2' });
     shared.play('e3', 'session/web/fd00::1/e3', { member: 'm3', time: 20 });
-    assert.deepEqual(session(), { member: 'm3', time: 20 });
+    assert.deepEqual(session(), { member: 'm3', time: 20, engine: 'e3' });
     shared.play('e3', 'session/web/fd00::1/e3', undefined);
-    assert.deepEqual(session(), { member: 'm2', time: 20 });
+    assert.deepEqual(session(), { member: 'm2', time: 20, engine: 'e2' });
     shared.play('e2', 'session/web/fd00::1/e2', undefined);
     assert.equal(session(), null);
   });
@@ -118,7 +144,12 @@ describe('exchange between shared state and data plane', () => {
     shared.play('e1', 'session/web/10.0.0.1/e1', { member: 'm1', time: 5 }, 6);
     exchange.start();
     assert.deepEqual(posted, [
-      { type: 'session', service: 'web', client: '10.0.0.1', session: { member: 'm1', time: 5 } },
+      {
+        type: 'session',
+        service: 'web',
+        client: '10.0.0.1',
+        session: { member: 'm1', time: 5, engine: 'e1' },
+      },
     ]);
   });
 

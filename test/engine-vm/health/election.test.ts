@@ -14,20 +14,27 @@ class Hub {
   readonly entries = new Map<string, SharedEntry>();
   readonly leases = new Map<string, Map<string, (isHeld: boolean) => void>>();
   private readonly readers = new Set<(entry: SharedEntry) => void>();
+  private readonly links = new Map<string, Set<(isConnected: boolean) => void>>();
+  private readonly cut = new Set<string>();
   private seq = 0;
 
   connect(writer: string): SharedState {
+    const { cut } = this;
+    const watchers = new Set<(isConnected: boolean) => void>();
+    this.links.set(writer, watchers);
     return {
       writer,
       epoch: 1,
-      isConnected: true,
+      get isConnected() {
+        return !cut.has(writer);
+      },
       get: (key) => this.entries.get(key),
       list: (prefix) => [...this.entries.values()].filter(({ key }) => key.startsWith(prefix)),
       put: (key, value) => this.write(key, structuredClone(value), writer),
       delete: (key) => this.write(key, undefined, writer),
       subscribe: (prefix, onEntry) => {
         const reader = (entry: SharedEntry): void => {
-          if (entry.key.startsWith(prefix)) onEntry(entry);
+          if (entry.key.startsWith(prefix) && !cut.has(writer)) onEntry(entry);
         };
         for (const entry of this.entries.values()) reader(entry);
         this.readers.add(reader);
@@ -38,7 +45,10 @@ class Hub {
         this.leases.set(key, contenders.set(writer, onChange));
         return { release: () => contenders.delete(writer) };
       },
-      onConnection: () => () => {},
+      onConnection: (callback) => {
+        watchers.add(callback);
+        return () => watchers.delete(callback);
+      },
       onRequest: () => {},
       close: () => Promise.resolve(),
     };
@@ -48,6 +58,13 @@ class Hub {
     const entry: SharedEntry = { key, value, writer, epoch: 1, seq: ++this.seq };
     this.entries.set(key, entry);
     for (const reader of this.readers) reader(entry);
+  }
+
+  /** The engine's link goes down, or comes up again. A lease it holds is the test's to take. */
+  link(engine: string, isConnected: boolean): void {
+    if (isConnected) this.cut.delete(engine);
+    else this.cut.add(engine);
+    for (const watcher of this.links.get(engine) ?? []) watcher(isConnected);
   }
 
   give(engine: string, isHeld: boolean): void {
@@ -73,11 +90,20 @@ function bench() {
   const hub = new Hub();
   const asked: string[] = [];
   const down = new Set<string>();
+  /** What each engine goes by while it is headless: who is down, or null for the shared report. */
+  const own: Record<string, (string[] | null)[]> = {};
   const join = (engine: string) => {
+    const heard: (string[] | null)[] = [];
+    own[engine] = heard;
     const election = new HealthElection({
       shared: hub.connect(engine),
       engine,
       clock,
+      onOwnReport: (pool, report) => {
+        assert.equal(pool, 'web');
+        const members = Object.entries(report?.members ?? {});
+        heard.push(report && members.filter(([, { isUp }]) => !isUp).map(([id]) => id));
+      },
       createMonitor: () => ({
         label: 'tcp connection',
         check(address): Promise<CheckResult> {
@@ -89,7 +115,7 @@ function bench() {
     election.load(graph());
     return election;
   };
-  return { clock, hub, asked, down, join };
+  return { clock, hub, asked, down, own, join };
 }
 
 describe('health election', () => {
@@ -178,5 +204,113 @@ describe('health election', () => {
     assert.deepEqual(asked, []);
     assert.equal(hub.leases.get('health/web')?.size, 0);
     assert.equal(clock.pending, 0);
+  });
+
+  describe('while the link to the hub is down', () => {
+    it('probes at every engine for itself, from the last verdicts on, and publishes nothing', async () => {
+      const { clock, hub, asked, down, own, join } = bench();
+      const elections = [join('e1'), join('e2')];
+      down.add('10.0.0.2');
+      hub.give('e1', true);
+      await clock.pass(2000);
+      const published = hub.report();
+      hub.link('e1', false);
+      hub.link('e2', false);
+      hub.give('e1', false);
+      asked.length = 0;
+      await clock.pass(2900);
+      assert.deepEqual([asked, own], [[], { e1: [], e2: [] }], 'not before a lease could have ended');
+      await clock.pass(200);
+      for (const engine of ['e1', 'e2'])
+        assert.deepEqual(own[engine], [['lab/b/0']], 'nothing has changed yet');
+      down.add('10.0.0.3');
+      down.delete('10.0.0.2');
+      await clock.pass(4000);
+      for (const engine of ['e1', 'e2']) {
+        assert.ok(asked.includes(engine));
+        assert.deepEqual(own[engine]!.at(-1), ['lab/c/0']);
+      }
+      assert.equal(hub.report(), published);
+      for (const election of elections) election.stop();
+      assert.equal(clock.pending, 0);
+    });
+
+    it('does not begin where the link comes back in time', async () => {
+      const { clock, hub, asked, own, join } = bench();
+      const election = join('e2');
+      hub.link('e2', false);
+      await clock.pass(2500);
+      hub.link('e2', true);
+      await clock.pass(2500);
+      hub.link('e2', false);
+      await clock.pass(2500);
+      hub.link('e2', true);
+      await clock.pass(5000);
+      assert.deepEqual([asked, own.e2], [[], []]);
+      election.stop();
+    });
+
+    it('goes on from its own verdicts where it is elected when the link is back', async () => {
+      const { clock, hub, down, own, join } = bench();
+      const election = join('e1');
+      hub.give('e1', true);
+      await clock.pass(1000);
+      hub.link('e1', false);
+      hub.give('e1', false);
+      down.add('10.0.0.2');
+      await clock.pass(8000);
+      assert.deepEqual(own.e1!.at(-1), ['lab/b/0']);
+      hub.write('health/web', undefined, 'e1');
+      hub.link('e1', true);
+      hub.give('e1', true);
+      await clock.pass(20);
+      assert.equal(hub.report()?.members['lab/b/0'].isUp, false);
+      assert.equal(hub.report()?.members['lab/a/0'].isUp, true);
+      await clock.pass(4000);
+      assert.ok(!own.e1!.includes(null), 'the report that came in says it all');
+      assert.equal(hub.report()?.members['lab/b/0'].isUp, false);
+      election.stop();
+    });
+
+    it('stops probing when the elected monitor speaks, or when it had nothing new to say', async () => {
+      const { clock, hub, asked, own, join } = bench();
+      const elections = [join('e1'), join('e2'), join('e3')];
+      hub.give('e1', true);
+      await clock.pass(1000);
+      for (const engine of ['e2', 'e3']) hub.link(engine, false);
+      await clock.pass(6000);
+      assert.deepEqual(new Set(asked), new Set(['e1', 'e2', 'e3']));
+      hub.link('e2', true);
+      hub.write('health/web', { ...hub.report(), version: 99 }, 'e1');
+      asked.length = 0;
+      await clock.pass(2000);
+      assert.ok(!asked.includes('e2') && asked.includes('e3'));
+      assert.ok(!own.e2!.includes(null), 'that report has come in by itself');
+      hub.link('e3', true);
+      await clock.pass(2900);
+      assert.ok(!own.e3!.includes(null));
+      await clock.pass(200);
+      assert.equal(own.e3!.at(-1), null);
+      asked.length = 0;
+      await clock.pass(2000);
+      assert.deepEqual(new Set(asked), new Set(['e1']));
+      for (const election of elections) election.stop();
+    });
+
+    it('keeps its verdicts while the data plane is away, and lets them go afterwards', async () => {
+      const { clock, hub, down, own, join } = bench();
+      const election = join('e2');
+      down.add('10.0.0.2');
+      hub.link('e2', false);
+      await clock.pass(6000);
+      election.stop();
+      assert.deepEqual(own.e2!.at(-1), ['lab/b/0']);
+      hub.link('e2', true);
+      election.load(graph());
+      await clock.pass(3100);
+      assert.equal(own.e2!.at(-1), null);
+      election.stop();
+      assert.equal(clock.pending, 0);
+    });
   });
 });
