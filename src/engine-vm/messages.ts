@@ -21,7 +21,7 @@ export type ToDataplane =
       service: string;
       client: string;
       /** `engine` is the one that wrote it: of equal times the greater id wins. */
-      session: { member: string; time: number; engine?: string } | null;
+      session: { member: string; time: number; engine: string } | null;
     }
   | { type: 'request'; id: number; method: 'explain' | 'trace' | 'flows'; params: unknown }
   | { type: 'stop' };

@@ -21,7 +21,11 @@ export interface LoopDataplane {
   tick(): void;
   applyConnections(engine: string, report: ConnectionReport | null): void;
   applyHealth(pool: string, members: Record<string, boolean>): void;
-  applySession(service: string, client: string, session: { member: string; time: number } | null): void;
+  applySession(
+    service: string,
+    client: string,
+    session: { member: string; time: number; engine: string } | null,
+  ): void;
   connectionReport(): ConnectionReport;
   connectionsChanged(): boolean;
   peers(): Record<string, PeerObservation>;

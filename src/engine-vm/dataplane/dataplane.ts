@@ -271,8 +271,12 @@ export class Dataplane {
     this.health.apply(pool, members);
   }
 
-  /** A session of another engine, or null where it ended. */
-  applySession(service: string, client: string, session: { member: string; time: number } | null): void {
+  /** A session that `engine` wrote, or null where it ended. */
+  applySession(
+    service: string,
+    client: string,
+    session: { member: string; time: number; engine: string } | null,
+  ): void {
     if (!this.state.isLoaded) {
       if (this.earlySessions.length < SESSIONS) this.earlySessions.push([service, client, session]);
       return;
@@ -283,7 +287,10 @@ export class Dataplane {
     const now = this.options.nowMs();
     const { sessions } = this.state;
     if (session === null) sessions.removeRemote(service, w0, w1, w2, w3);
-    else sessions.applyRemote(service, w0, w1, w2, w3, session.member, session.time, '', now);
+    else {
+      const { member, time, engine } = session;
+      sessions.applyRemote(service, w0, w1, w2, w3, member, time, engine, now);
+    }
   }
 
   /** What this engine publishes about connections. */

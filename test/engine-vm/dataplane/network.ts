@@ -70,7 +70,7 @@ export class Network {
   now = 1000;
   readonly hosts: Host[] = [];
   readonly engines: TestEngine[] = [];
-  readonly sessions: { service: string; client: string; member: string; engine: string }[] = [];
+  readonly sessions: { service: string; client: string; member: string; time: number; engine: string }[] = [];
   /** Hosts check the checksums of what they see; off where frames are damaged on purpose. */
   isVerifying = true;
   /** Frames sent since the last reset: bounded output is part of the contract. */
@@ -96,8 +96,8 @@ export class Network {
       },
       nowMs: () => this.now,
       wallMs: () => 1_700_000_000_000 + this.now,
-      onSession: (service, client, member) =>
-        this.sessions.push({ service, client, member, engine: engine.id }),
+      onSession: (service, client, member, time) =>
+        this.sessions.push({ service, client, member, time, engine: engine.id }),
       random: this.random,
     });
   }
