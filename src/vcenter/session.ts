@@ -117,7 +117,7 @@ export class VcenterSession {
     signal: AbortSignal,
     progress?: (fraction: number) => void,
   ): Promise<unknown> {
-    const task = (await this.call(target, method, args, signal)) as MoRef;
+    const task = (await this.call(target, method, args, signal)) as unknown as MoRef;
     return waitForTask(this, task, `${method} on ${target.value}`, signal, progress);
   }
 
