@@ -33,7 +33,9 @@ import {
   KIND_DIRECT,
   KIND_FAR,
   KIND_LOCAL,
+  KIND_REMOTE,
   MEMBER,
+  RELAY,
   REVERSE,
   STATE,
   STATE_CLOSING,
@@ -43,6 +45,7 @@ import {
 } from '../flow/flow-table.ts';
 import { Announcer } from './announcer.ts';
 import { Bridge } from './bridge.ts';
+import { Bypasses } from './bypasses.ts';
 import {
   ANNOUNCED,
   CompiledGraph,
@@ -52,6 +55,7 @@ import {
   macIndex,
   macKind,
   PLACE_HERE,
+  PLACE_NO_ENGINE,
 } from './compiled-graph.ts';
 import {
   CONTROL_ANSWER,
@@ -107,6 +111,7 @@ const CONTROL_INVALID = dropIndex('control-invalid');
 const FRAGMENT = dropIndex('fragment');
 const NOT_A_SERVICE = dropIndex('not-a-service');
 const NOT_LOCAL = dropIndex('not-local');
+const NO_FLOW = dropIndex('no-flow');
 const HELD = dropIndex('held');
 
 export class Dataplane {
@@ -125,6 +130,7 @@ export class Dataplane {
   private readonly direct: Direct;
   private readonly icmpErrors: IcmpErrors;
   private readonly health = new MemberHealth();
+  private readonly bypasses = new Bypasses();
   private readonly tracer: Tracer;
   private readonly echoDecision = newDecision();
   private codec: ControlCodec | null = null;
@@ -181,6 +187,7 @@ export class Dataplane {
     state.isLoaded = true;
     state.epoch++;
     this.health.load(graph);
+    this.bypasses.load(next, state.now);
     if (isFirst) state.loadedAt = state.now;
     if (remap !== null) adaptFlows(state, remap);
     this.fragments.clear();
@@ -462,6 +469,12 @@ export class Dataplane {
       return false;
     }
     if (words[at + JUDGED] !== state.epoch && !this.entry.judge(port, flow)) return true;
+    if (words[at + KIND] === KIND_REMOTE && this.isGivenUp(at)) {
+      end(flows, connections, flow);
+      this.refusals.reset(port);
+      state.drop(NO_FLOW);
+      return true;
+    }
     track(flows, connections, flow, FORWARD, packet, state.now);
     this.path.forward(flow);
     return true;
@@ -480,6 +493,14 @@ export class Dataplane {
     const tier = words[at + TIER];
     if (tier < 0 || words[at + KIND] === KIND_DIRECT) return false;
     return !this.health.isUp(graph.tierPool[tier], words[at + MEMBER]);
+  }
+
+  /** Whether a flow waits for its bypassed member's engine in vain: its client shall not hang for ever. */
+  private isGivenUp(at: number): boolean {
+    const { flows, graph, now } = this.state;
+    const member = flows.words[at + MEMBER];
+    if (graph.memberPlace[member] !== PLACE_NO_ENGINE || flows.words[at + RELAY] >= 0) return false;
+    return !this.bypasses.isWorthWaiting(member, now);
   }
 
   /** A packet from the member's side of a known flow; false where it cannot be the member's. */

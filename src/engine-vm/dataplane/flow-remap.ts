@@ -3,6 +3,7 @@
  * service address; a member that moved to or from another engine changes what is done with its flows. Flows of
  * members and services that are gone end.
  */
+import { PROTOCOL_TCP } from '../../packet/parse.ts';
 import { discount, end } from '../flow/flow-life.ts';
 import {
   CLIENT,
@@ -147,9 +148,10 @@ function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Rem
   const place = next.memberPlace[member];
   if (kind === KIND_REMOTE) {
     if (words[at + RELAY] >= 0) return remap.peers[words[at + RELAY]] >= 0;
-    // A bypassed member is soon behind an engine again: until then its connections wait, as the client repeats what
-    // it sent. What is only half open is balanced anew.
-    return place !== PLACE_NO_ENGINE || words[at + STATE] === STATE_ESTABLISHED;
+    // A bypassed member is soon behind an engine again: until then its connections wait (bypasses.ts says how long), as
+    // the client repeats what it sent. What is only half open, or repeats nothing, is balanced anew.
+    const isWaiting = words[at + PROTOCOL] === PROTOCOL_TCP && words[at + STATE] === STATE_ESTABLISHED;
+    return place !== PLACE_NO_ENGINE || isWaiting;
   }
   if (!hasAddress(words, at + MEMBER_SIDE, next, member)) return false;
   if (kind === KIND_LOCAL) return place !== PLACE_NO_ENGINE;

@@ -385,6 +385,62 @@ describe('a new graph', () => {
     assert.deepEqual(A.dataplane.connectionReport().local, {});
   });
 
+  describe('with a bypassed member', () => {
+    /** A connection through A to c1, whose engine then goes out of line. */
+    function bypassed() {
+      const world = settled();
+      const { network, engines, hosts, client } = world;
+      const A = engines.A!;
+      onlyUp(A, 'c1');
+      const send = (flags: string, sport = 1) =>
+        network.emit(client, { from: CLIENT, to: VIP, sport, dport: 8080, flags, toMac: A.mac });
+      send('S');
+      send('A');
+      send('S', 2);
+      hosts.c1!.take();
+      let revision = 1;
+      const attach = (engine: string | null) => {
+        revision++;
+        const engineOf = { c1: engine, c2: engine };
+        for (const id of ['A', 'B']) engines[id]!.dataplane.load(graphFor(id, { engineOf, revision }));
+        for (const name of ['c1', 'c2']) {
+          const host = hosts[name]!;
+          host.engine = engine === null ? null : engines[engine]!;
+          engines.C!.members.splice(0, 2, ...(engine === null ? [] : [hosts.c1!, hosts.c2!]));
+        }
+      };
+      attach(null);
+      return { ...world, A, send, attach };
+    }
+
+    it('keeps its connections for when it is in line again, and balances half-open ones anew', () => {
+      const { network, engines, hosts, client, A, send, attach } = bypassed();
+      assert.equal(A.dataplane.counters().flows, 1);
+      network.pass(4000);
+      attach(null);
+      network.pass(5500);
+      send('A');
+      assert.equal(client.take().filter(({ flags }) => flags === 'R').length, 0);
+      for (const host of Object.values(hosts)) host.take();
+      attach('C');
+      send('A');
+      assert.equal(hosts.c1!.one().dport, 80);
+      assert.deepEqual(engines.C!.dataplane.connectionReport().local['cloud/c1/nic0'], 2);
+    });
+
+    it('resets them where it stays away', () => {
+      const { network, client, A, send, attach } = bypassed();
+      network.pass(6000);
+      attach(null);
+      network.pass(4100);
+      client.take();
+      send('PA');
+      assert.equal(client.one().flags.includes('R'), true);
+      assert.equal(A.dataplane.counters().flows, 0);
+      assert.equal(A.dataplane.counters().drops['no-flow'], 1);
+    });
+  });
+
   it('is refused whole where it contradicts itself, and the graph before stays in force', () => {
     const { network, engines, hosts, client } = settled();
     const A = engines.A!.dataplane;
