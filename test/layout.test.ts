@@ -28,9 +28,9 @@ const WALLS: Record<string, readonly string[]> = {
   'main.ts': ['cli'],
 };
 
-/** The entry verbs, which wire programs together, and `weft docs`, which prints the engine's table of drops. */
+/** The entry verbs, which wire programs together; `weft docs` prints the engine's table of drops, `weft image` builds its appliance. */
 const isEntryVerb = (file: string): boolean =>
-  /^cli\/(engine|controller|docs|lab(-[\w-]+)?)\.ts$/.test(file) || file.startsWith('cli/lab-run/');
+  /^cli\/(engine|controller|docs|image|lab(-[\w-]+)?)\.ts$/.test(file) || file.startsWith('cli/lab-run/');
 
 interface Import {
   from: string;

@@ -70,6 +70,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./engine.ts')).registerEngine,
   },
   {
+    name: 'image',
+    summary: 'build the appliance that engines are deployed from, and check one',
+    load: async () => (await import('./image.ts')).registerImage,
+  },
+  {
     name: 'completion',
     summary: 'print the tab completion of a shell',
     load: async () => (await import('./completion.ts')).register,

@@ -79,14 +79,16 @@ export async function openAuthority(
 
 const DAY_MS = 24 * 3600_000;
 const AUTHORITY_LIFE_MS = 3650 * DAY_MS;
-const AUTHORITY_KEY = 'pki/ca';
+/** Where the store keeps the CA. */
+export const AUTHORITY_KEY = 'pki/ca';
 const TOKENS = 'pki/token/';
 const ENGINES = 'pki/engine/';
 /** TLS client authentication, RFC 5280 section 4.2.1.12. */
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const MAX_TOKEN_CHARACTERS = 256;
 
-interface AuthorityRecord {
+/** What stands there. */
+export interface AuthorityRecord {
   certificate: string;
   /** PKCS #8 PEM. */
   key: string;

@@ -95,6 +95,30 @@ export function buildEngineCertificate(
   });
 }
 
+/** PEM of a certificate for signing code, which can neither be an engine nor the hub. */
+export function buildSignerCertificate(
+  issuer: Issuer,
+  publicKey: KeyObject,
+  subject: string,
+  now: number,
+  lifeMs: number,
+): string {
+  return build({
+    publicKey,
+    subject,
+    issuer: issuer.certificate,
+    key: issuer.key,
+    serial: randomSerial(0),
+    now,
+    lifeMs,
+    extensions: [
+      { name: 'basicConstraints', critical: true, cA: false },
+      { name: 'keyUsage', critical: true, digitalSignature: true },
+      { name: 'extKeyUsage', codeSigning: true },
+    ],
+  });
+}
+
 /**
  * A serial number: 01, the generation in 4 bytes, 11 random bytes, in hex. Revoking an engine raises its
  * generation; comparing generations needs no clock and no list of serial numbers.

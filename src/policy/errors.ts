@@ -57,6 +57,12 @@ export const ERROR_CODES = {
   },
   ERR_HYPERVISOR_UNSUPPORTED: { status: 501, exit: 1, meaning: 'The cloud cannot do what was asked.' },
   ERR_NO_CAPACITY: { status: 409, exit: 1, meaning: 'No host, address or segment is left for an engine.' },
+  ERR_IMAGE_INVALID: {
+    status: 400,
+    exit: 2,
+    meaning:
+      'An appliance image is not acceptable: damaged, not well formed, or not signed by whom the cloud trusts.',
+  },
   ERR_ENGINE_UNREACHABLE: { status: 503, exit: 6, meaning: 'The engine is not connected to the controller.' },
   ERR_ENROLMENT_REFUSED: {
     status: 403,
