@@ -13,6 +13,9 @@ import { type ApiFixture, openApi, SAMPLE, TOKEN } from '../api/fixture.ts';
 import { STATUS } from '../api/in-memory-backend.ts';
 import { capturedTerminal } from './captured-terminal.ts';
 
+// Importing nock puts it before every socket of the process; other tests need theirs as they are.
+nock.restore();
+
 const URL = 'http://controller.test:7470';
 const ENV = { WEFT_URL: URL, WEFT_TOKEN: TOKEN };
 
@@ -111,11 +114,13 @@ describe('the verbs against a real API', () => {
 });
 
 describe('the verbs', () => {
+  before(() => nock.activate());
   beforeEach(() => nock.disableNetConnect());
   afterEach(() => {
     nock.cleanAll();
     nock.enableNetConnect();
   });
+  after(() => nock.restore());
 
   it('explain draws C, H and L per engine, marks the choice and gives the reason', async () => {
     const candidate = { weight: 1, isUsable: true, reason: '', isBehindEngine: true };
@@ -232,6 +237,8 @@ describe('the verbs', () => {
       if (isHidden || ['lab', 'controller', 'engine'].includes(name)) continue;
       const { code, out } = await weft([name, '--help'], { env: {} });
       assert.equal(code, 0, name);
+      // Verbs with verbs of their own give examples there.
+      if (out.includes('\nCommands:\n')) continue;
       assert.match(out, new RegExp(`^Examples?:[^]*weft ${name}`, 'm'));
     }
     const { code, out } = await weft([], { env: {} });
