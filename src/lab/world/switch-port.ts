@@ -1,9 +1,13 @@
 /**
  * Ports of a host's virtual switches: plug a VM's NIC in, move it between segments while the VM runs, pull it.
  *
- * A VM's port behaves like a port of a real virtual switch: the switch knows its one MAC, learns none behind it and
- * floods no unknown unicast to it. On a shadow segment it is isolated from other VM ports, so that neighbours meet
- * the engine too. An engine's data ports learn and flood: behind them are all the others.
+ * On a production segment a VM's port behaves like a port of a real virtual switch: the switch knows its one MAC,
+ * learns none behind it and floods no unknown unicast to it. An engine's `out` learns and floods: behind it are all
+ * the others.
+ *
+ * A shadow segment knows no MAC at all and floods everything, but never from VM to VM: whatever a VM sends goes to the
+ * engine alone, frames for its neighbour included. A MAC that is known on an isolated port would be worse than
+ * unknown: what a neighbour sends to it would be dropped.
  */
 import type { Segment } from '../../hypervisor/platform.ts';
 import { ABSENT_ADDRESS } from './blueprint.ts';
@@ -33,13 +37,20 @@ export async function joinSegment(
 ): Promise<void> {
   const host = namespaceOf(lab, vm.host);
   const port = portOf(vm, nic);
-  const learning = nic.isEnginePort ? 'on' : 'off';
-  const isolated = segment.role === 'shadow' && !nic.isEnginePort ? 'on' : 'off';
+  const isShadow = segment.role === 'shadow';
+  const learning = nic.isEnginePort && !isShadow ? 'on' : 'off';
+  const isolated = isShadow && !nic.isEnginePort ? 'on' : 'off';
   const move = [
     `link set ${port} master ${segment.name}`,
-    `link set ${port} type bridge_slave learning ${learning} isolated ${isolated}`,
+    `link set ${port} type bridge_slave learning ${learning} isolated ${isolated} flood on`,
   ];
   if (nic.isEnginePort) return ip(host, move);
+  if (isShadow) {
+    await ip(host, move);
+    // Between the two commands the bridge may have learned it.
+    await bridge(host, [`fdb del ${nic.mac} dev ${port} master`], true);
+    return announce(lab, vm, nic);
+  }
   // A MAC that the switch does not know is flooded, so it reaches the VM on either side of the move; what was learned
   // behind the engine would lead past it for the milliseconds until the entry of the port itself is there.
   for (const engine of enginePorts) {
