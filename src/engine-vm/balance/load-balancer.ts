@@ -196,7 +196,7 @@ class TierView implements Candidates {
     this.pool = tier.pool;
     this.family = family;
     this.count = count;
-    this.balancer = createBalancer(spec.method);
+    this.balancer = createBalancer(spec.method, (hashText(graph.engine.id) >>> 0) % Math.max(count, 1));
     this.members = Int32Array.from(entries, (entry) => entry.member);
     this.connections = new Float64Array(count);
     this.hops = Float64Array.from(entries, (_entry, index) => member(index).hops);

@@ -8,16 +8,19 @@ import { SourceHash } from './source-hash.ts';
 import { Topological } from './topological.ts';
 import { WeightedRoundRobin } from './weighted-round-robin.ts';
 
-const METHODS: Record<BalancingMethod, () => Balancer> = {
-  topological: () => new Topological(),
-  'least-connections': () => new LeastConnections(),
-  'round-robin': () => new RoundRobin(),
+const METHODS: Record<BalancingMethod, (start: number) => Balancer> = {
+  topological: (start) => new Topological(start),
+  'least-connections': (start) => new LeastConnections(start),
+  'round-robin': (start) => new RoundRobin(start),
   'weighted-round-robin': () => new WeightedRoundRobin(),
   'source-hash': () => new SourceHash(),
   maglev: () => new Maglev(),
 };
 
-/** A fresh balancer. It keeps state (rotation, tables), so each tier and address family has one of its own. */
-export function createBalancer(method: BalancingMethod): Balancer {
-  return METHODS[method]();
+/**
+ * A fresh balancer. It keeps state (rotation, tables), so each tier and address family has one of its own. `start` is
+ * where equals begin to take turns: engines that start apart do not all send their first flows to the same member.
+ */
+export function createBalancer(method: BalancingMethod, start = 0): Balancer {
+  return METHODS[method](start);
 }

@@ -2,7 +2,11 @@
 import { type Balancer, type Candidates, takesNewFlows } from './balancer.ts';
 
 export class RoundRobin implements Balancer {
-  private last = -1;
+  private last: number;
+
+  constructor(start: number) {
+    this.last = start - 1;
+  }
 
   choose(candidates: Candidates, _sourceHash: number, isTrace: boolean): number {
     for (let step = 1; step <= candidates.count; step++) {

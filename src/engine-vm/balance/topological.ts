@@ -10,7 +10,11 @@ export function topologicalLoad(candidates: Candidates, position: number): numbe
 }
 
 export class Topological implements Balancer {
-  private last = -1;
+  private last: number;
+
+  constructor(start: number) {
+    this.last = start - 1;
+  }
 
   choose(candidates: Candidates, _sourceHash: number, isTrace: boolean): number {
     let best = -1;
