@@ -32,7 +32,7 @@ export type FromDataplane =
   /** A port is gone; tried again until `ready`. */
   | { type: 'unready'; message: string }
   | { type: 'graph-applied'; revision: number; error: string | null }
-  /** At most every 20 ms, when a count changed. */
+  /** When a count changed; at most every tick, and less often among many engines. */
   | { type: 'connections'; report: ConnectionReport }
   /** A session that this engine made or used; at most once a second for one that is merely used. */
   | { type: 'session'; service: string; client: string; member: string; time: number; timeoutMs: number }

@@ -64,7 +64,9 @@ export const DATAPATH = 'AF_PACKET rings in TypeScript (no kernel fast path in t
 const BUDGET = 64;
 const SLEEP_MS = 10;
 const TICK_MS = 8;
-const CONNECTIONS_MS = 20;
+/** Connection counts are reported as often as this for each peer that hears them: few engines know more of each other. */
+const CONNECTIONS_MS_PER_PEER = 4;
+const MAX_CONNECTIONS_MS = 250;
 const COUNTERS_MS = 250;
 const PRESENCE_MS = 500;
 const FAULT_LOG_MS = 1000;
@@ -91,6 +93,7 @@ export class PacketLoop {
   #isReady = false;
   #isNewsUnsaid = true;
   #tickAt = 0;
+  #connectionsMs = 0;
   #connectionsAt = 0;
   #countersAt = 0;
   #presenceAt = Number.NEGATIVE_INFINITY;
@@ -180,7 +183,7 @@ export class PacketLoop {
       }
       this.#flush();
     }
-    if (now - this.#connectionsAt >= CONNECTIONS_MS) {
+    if (now - this.#connectionsAt >= this.#connectionsMs) {
       this.#connectionsAt = now;
       this.#attempt(() => this.#reportConnections());
     }
@@ -238,6 +241,10 @@ export class PacketLoop {
         let error: string | null = null;
         try {
           dataplane.load(message.graph);
+          this.#connectionsMs = Math.min(
+            CONNECTIONS_MS_PER_PEER * message.graph.peers.length,
+            MAX_CONNECTIONS_MS,
+          );
         } catch (cause) {
           error = messageOf(cause);
         }

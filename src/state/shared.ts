@@ -107,7 +107,7 @@ export interface PortCounters {
   lost: number;
 }
 
-/** `connections/<engine>`: put within 25 ms of a change. */
+/** `connections/<engine>`: put within some 10 ms of a change among few engines, 250 ms among many. */
 export interface ConnectionReport {
   /** Member id to C: open connections of a member that this engine stands beside. This engine is their only writer. */
   local: Record<string, number>;

@@ -116,7 +116,7 @@ async function checkHeldConnections(context: CheckContext): Promise<CheckResult>
   const addresses = ['10.77.0.121', '10.77.0.122', '10.77.0.123'];
   const three = await Promise.all(
     addresses.map((address, index) =>
-      client.hold(`three-${index}`, { address, port: 80, from: `10.77.0.${41 + index}` }, 100),
+      client.hold(`three-${index}`, { address, port: 80, from: `10.77.0.${41 + index}` }, 100, 2),
     ),
   );
   for (const { open, errors } of three)

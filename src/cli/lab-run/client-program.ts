@@ -13,7 +13,15 @@ export type ClientCommand =
   | { op: 'load'; targets: ClientTarget[]; workers: number; pauseMs: number; timeoutMs: number }
   | { op: 'stop-load' }
   | { op: 'get'; id: number; target: ClientTarget; path?: string; timeoutMs: number }
-  | { op: 'hold'; id: number; group: string; target: ClientTarget; count: number; timeoutMs: number }
+  | {
+      op: 'hold';
+      id: number;
+      group: string;
+      target: ClientTarget;
+      count: number;
+      pauseMs: number;
+      timeoutMs: number;
+    }
   | { op: 'release'; id: number; group: string }
   | { op: 'steady'; key: string; target: ClientTarget; pauseMs: number }
   | { op: 'stop-steady' }
@@ -165,7 +173,10 @@ async function hold(command: Extract<ClientCommand, { op: 'hold' }>): Promise<vo
       });
       socket.resume();
     });
-  for (let index = 0; index < command.count; index++) await open();
+  for (let index = 0; index < command.count; index++) {
+    await open();
+    if (command.pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, command.pauseMs));
+  }
   say({ event: 'held', id: command.id, group: command.group, open: sockets.length, errors });
 }
 

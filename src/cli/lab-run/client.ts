@@ -96,13 +96,14 @@ export class LabClient {
     return (answer as Extract<Answer, { event: 'answer' }>).result;
   }
 
-  /** Opens connections one after another and holds them; resolves with how many of the group are open. */
+  /** Opens connections one after another, `pauseMs` apart, and holds them; resolves with how many of the group are open. */
   async hold(
     group: string,
     target: ClientTarget,
     count: number,
+    pauseMs = 0,
   ): Promise<{ open: number; errors: string[] }> {
-    const answer = await this.#ask({ op: 'hold', group, target, count, timeoutMs: 5000 });
+    const answer = await this.#ask({ op: 'hold', group, target, count, pauseMs, timeoutMs: 5000 });
     const { open, errors } = answer as Extract<Answer, { event: 'held' }>;
     return { open, errors };
   }

@@ -1,7 +1,9 @@
 /**
  * C: how many connections each member handles, over all engines.
  *
- * - A member beside this engine: what this engine sees. It is the single writer of that count.
+ * - A member beside this engine: what this engine sees. It is the single writer of that count. When it chooses, it
+ *   goes by what it last reported and its own choices since: as stale as what it knows of the others' members. Were
+ *   it to see the others' choices among its own members only, every engine would flee to the members of the rest.
  * - A member beside another engine: what that engine published, plus this engine's own choices that the published
  *   count cannot contain yet. The owner tells how many flows it ever received from this engine (`received`).
  *   Where that makes no progress for 2 s the rest is forgotten: the SYN was lost or the member is dead. Losses
@@ -42,6 +44,9 @@ export class ConnectionTable {
   private kind = new Uint8Array(0);
   /** Open connections that this engine sees at its own members. */
   private local = new Float64Array(0);
+  /** The same as of the latest report, and this engine's own choices since. */
+  private reported = new Float64Array(0);
+  private chosenSince = new Float64Array(0);
   /** Open connections that this engine sent to members without an engine. */
   private sent = new Float64Array(0);
   /** The same of all other engines together. */
@@ -75,6 +80,8 @@ export class ConnectionTable {
       indexes: this.indexes,
       owners: this.owners,
       local: this.local,
+      reported: this.reported,
+      chosenSince: this.chosenSince,
       sent: this.sent,
       confirmed: this.confirmed,
       outstanding: this.outstanding,
@@ -90,6 +97,8 @@ export class ConnectionTable {
     this.owners = members.map((member) => member.engine);
     this.kind = new Uint8Array(count);
     this.local = new Float64Array(count);
+    this.reported = new Float64Array(count);
+    this.chosenSince = new Float64Array(count);
     this.sent = new Float64Array(count);
     this.sentByOthers = new Float64Array(count);
     this.published = new Float64Array(count);
@@ -112,6 +121,8 @@ export class ConnectionTable {
       const old = before.indexes.get(member.id);
       if (old !== undefined) {
         this.local[index] = before.local[old];
+        this.reported[index] = before.reported[old];
+        this.chosenSince[index] = before.chosenSince[old];
         this.sent[index] = before.sent[old];
         this.received[index] = before.received[old];
         // Choices that went to another engine's care cannot be confirmed by the new one.
@@ -145,6 +156,7 @@ export class ConnectionTable {
   openedViaPeerIndex(member: number, peer: number): void {
     if (member < 0 || member >= this.local.length) return;
     this.local[member]++;
+    if (peer < 0) this.chosenSince[member]++;
     const row = this.received[member];
     if (peer >= 0 && row !== null && row !== undefined) {
       if (peer < row.length) row[peer]++;
@@ -225,7 +237,7 @@ export class ConnectionTable {
   connections(member: number): number {
     switch (this.kind[member]) {
       case OWN_ENGINE:
-        return this.local[member];
+        return this.reported[member] + this.chosenSince[member];
       case OTHER_ENGINE:
         if (this.outstanding[member] > 0) this.age(member, this.nowMs());
         return this.published[member] + this.outstanding[member];
@@ -247,9 +259,11 @@ export class ConnectionTable {
     return index;
   }
 
-  /** What this engine publishes. Zero counts are left out. */
+  /** What this engine publishes, and goes by itself from now on. Zero counts are left out. */
   report(): ConnectionReport {
     const report: ConnectionReport = { local: {}, sent: {}, received: {} };
+    this.reported.set(this.local);
+    this.chosenSince.fill(0);
     for (let member = 0; member < this.ids.length; member++) {
       const id = this.ids[member];
       if (this.sent[member] > 0) report.sent[id] = this.sent[member];
