@@ -21,6 +21,9 @@ export const CONTROL_ORPHAN = 3;
 /** "That connection is mine"; the body is the member's id. */
 export const CONTROL_CLAIM = 4;
 
+/** "Keep these connections for me"; the body is a list (replicator.ts). */
+export const CONTROL_FLOWS = 5;
+
 /** Flags of an answer: there are members beside the engine; one of them was heard in the last second. */
 export const ANSWER_HAS_MEMBERS = 1;
 export const ANSWER_INSIDE_ALIVE = 2;
@@ -36,8 +39,8 @@ const ETHERNET = 14;
 /** Longest body: header, body and HMAC fit into the smallest usual MTU. */
 export const LONGEST_BODY = 1500 - HEADER - MAC_LENGTH;
 
-/** The 32-bit name of an engine in control frames (FNV-1a over UTF-8). */
-export function engineHash(id: string): number {
+/** The 32-bit name of an engine or a member in control frames (FNV-1a over UTF-8). */
+export function nameHash(id: string): number {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(id)) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash | 0;
@@ -49,7 +52,7 @@ export class ControlCodec {
 
   constructor(key: Buffer, selfId: string) {
     this.key = key;
-    this.self = engineHash(selfId);
+    this.self = nameHash(selfId);
   }
 
   /** Writes a control frame and returns its length. `body` is at most LONGEST_BODY bytes. */

@@ -60,6 +60,7 @@ import {
 import {
   CONTROL_ANSWER,
   CONTROL_CLAIM,
+  CONTROL_FLOWS,
   CONTROL_ORPHAN,
   CONTROL_PROBE,
   ControlCodec,
@@ -79,6 +80,8 @@ import { Orphans } from './orphans.ts';
 import { PathState, PORT_IN, PORT_OUT, PORT_SELF, SCRATCH_START, type Wire } from './path-state.ts';
 import { Peers } from './peers.ts';
 import { Refusals } from './refusals.ts';
+import { Replicas } from './replicas.ts';
+import { Replicator } from './replicator.ts';
 import { newDecision, ServiceChain } from './service-chain.ts';
 import { type FlowListing, Tracer } from './trace.ts';
 
@@ -124,6 +127,7 @@ export class Dataplane {
   private readonly inside: Inside;
   private readonly peerTable: Peers;
   private readonly announcer: Announcer;
+  private readonly replicator: Replicator;
   private readonly orphans: Orphans;
   private readonly entry: Entry;
   private readonly memberSide: MemberSide;
@@ -149,8 +153,18 @@ export class Dataplane {
     this.inside = new Inside(this.state);
     this.peerTable = new Peers(this.state, this.inside);
     this.announcer = new Announcer(this.state, this.peerTable);
-    this.orphans = new Orphans(this.state, this.peerTable, this.path, this.bridge, this.refusals);
-    this.entry = new Entry(this.state, this.path, this.refusals, this.orphans);
+    const replicas = new Replicas(this.state.random32());
+    this.replicator = new Replicator(this.state, this.peerTable, replicas);
+    this.orphans = new Orphans(
+      this.state,
+      this.peerTable,
+      this.path,
+      this.bridge,
+      this.refusals,
+      replicas,
+      this.bypasses,
+    );
+    this.entry = new Entry(this.state, this.path, this.refusals, this.orphans, replicas, this.bypasses);
     this.memberSide = new MemberSide(this.state, this.path);
     this.direct = new Direct(this.state, this.path);
     this.icmpErrors = new IcmpErrors(this.state, this.bridge, this.path);
@@ -194,6 +208,7 @@ export class Dataplane {
     this.codec = new ControlCodec(next.groupKey, graph.engine.id);
     this.inside.load();
     this.peerTable.load(this.codec);
+    this.replicator.load();
     this.announcer.load(isFirst);
     if (isFirst) {
       this.tickedAt = state.now;
@@ -262,6 +277,7 @@ export class Dataplane {
     sweep(state.flows, state.connections, now, records);
     state.sessions.expire(now, SESSIONS_PER_TICK);
     this.peerTable.tick();
+    this.replicator.tick(passedMs);
     this.announcer.tick();
     this.inside.tick();
   }
@@ -608,6 +624,8 @@ export class Dataplane {
         return true;
       case CONTROL_CLAIM:
         return this.orphans.receiveClaim(peer);
+      case CONTROL_FLOWS:
+        return this.replicator.receive();
       default:
         return false;
     }

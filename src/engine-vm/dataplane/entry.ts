@@ -4,11 +4,13 @@ import { PASS, REJECT, type Verdict } from '../component/component.ts';
 import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
 import { FORWARD, JUDGED, MEMBER, STRIDE, TIER } from '../flow/flow-table.ts';
+import type { Bypasses } from './bypasses.ts';
 import { PLACE_BESIDE_PEER, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
 import type { Orphans } from './orphans.ts';
 import type { PathState } from './path-state.ts';
 import type { Refusals } from './refusals.ts';
+import type { Replicas } from './replicas.ts';
 import { newDecision, type ServiceChain } from './service-chain.ts';
 
 const NO_MEMBER = dropIndex('no-member');
@@ -20,13 +22,24 @@ export class Entry {
   private readonly path: FlowPath;
   private readonly refusals: Refusals;
   private readonly orphans: Orphans;
+  private readonly replicas: Replicas;
+  private readonly bypasses: Bypasses;
   private readonly decision = newDecision();
 
-  constructor(state: PathState, path: FlowPath, refusals: Refusals, orphans: Orphans) {
+  constructor(
+    state: PathState,
+    path: FlowPath,
+    refusals: Refusals,
+    orphans: Orphans,
+    replicas: Replicas,
+    bypasses: Bypasses,
+  ) {
     this.state = state;
     this.path = path;
     this.refusals = refusals;
     this.orphans = orphans;
+    this.replicas = replicas;
+    this.bypasses = bypasses;
   }
 
   /** Takes the packet at hand, to a service and of no known flow. */
@@ -101,6 +114,7 @@ export class Entry {
       this.turnAway(port, verdict);
       return;
     }
+    if (this.takeUp(tier)) return;
     const scope = sessions.scopeOf(graph.tierService[tier], graph.tierPosition[tier]);
     const member = sessions.find(scope, packet.s0, packet.s1, packet.s2, packet.s3, state.now);
     // Where the client's source port was translated, nobody knows it any more: then a session is no help.
@@ -112,6 +126,19 @@ export class Entry {
       }
     }
     this.orphans.ask(port);
+  }
+
+  /** Goes on with the connection where its member is known from the peer that had it; false where it is not. */
+  private takeUp(tier: number): boolean {
+    const { packet, graph, now } = this.state;
+    const member = this.replicas.find(packet, now);
+    if (member < 0 || !graph.isInTier(tier, member)) return false;
+    let flow = -1;
+    if (graph.memberPlace[member] !== PLACE_NO_ENGINE) flow = this.path.open(tier, member, null);
+    else if (this.bypasses.isWorthWaiting(member, now)) flow = this.path.openWaiting(tier, member);
+    if (flow < 0) return false;
+    this.start(flow);
+    return true;
   }
 
   private start(flow: number): void {

@@ -166,6 +166,14 @@ export class FlowPath {
   }
 
   /**
+   * Takes up the connection that the packet at hand goes on with, to a member that is beside no engine for a while: it
+   * is sent on to the member's MAC. Returns the flow, or -1 where there is no room.
+   */
+  openWaiting(tier: number, member: number): number {
+    return this.add(KIND_REMOTE, member, tier);
+  }
+
+  /**
    * Begins to watch a connection straight to a member beside this engine. `isFromMember`: the packet at hand is the
    * member's. Returns the flow, or -1 where there is no room: the packet passes all the same.
    */

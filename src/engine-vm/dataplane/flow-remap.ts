@@ -31,7 +31,7 @@ import {
   STRIDE,
   TIER,
 } from '../flow/flow-table.ts';
-import { type CompiledGraph, PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import { type CompiledGraph, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { PathState } from './path-state.ts';
 
 /** Index in the new graph by index in the old one, -1 where it is gone. */
@@ -84,7 +84,7 @@ export function adaptFlows(state: PathState, remap: Remap): void {
     words[at + JUDGED] = 0;
     if (words[at + RELAY] >= 0) words[at + RELAY] = remap.peers[words[at + RELAY]];
     const place = graph.memberPlace[member];
-    if (words[at + KIND] === KIND_LOCAL && place === PLACE_BESIDE_PEER) {
+    if (words[at + KIND] === KIND_LOCAL && place !== PLACE_HERE) {
       discount(flows, connections, flow);
       flows.unfileReverse(flow);
       words[at + KIND] = KIND_REMOTE;
@@ -146,15 +146,17 @@ function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Rem
   if (member === undefined || member < 0) return false;
   if (kind !== KIND_DIRECT && tierOf(words, at, next) < 0) return false;
   const place = next.memberPlace[member];
+  // A bypassed member is soon behind an engine again: until then its connections wait (bypasses.ts says how long), as
+  // the client repeats what it sent. What is only half open, or repeats nothing, is balanced anew.
+  const isReachable =
+    place !== PLACE_NO_ENGINE ||
+    (words[at + PROTOCOL] === PROTOCOL_TCP && words[at + STATE] === STATE_ESTABLISHED);
   if (kind === KIND_REMOTE) {
     if (words[at + RELAY] >= 0) return remap.peers[words[at + RELAY]] >= 0;
-    // A bypassed member is soon behind an engine again: until then its connections wait (bypasses.ts says how long), as
-    // the client repeats what it sent. What is only half open, or repeats nothing, is balanced anew.
-    const isWaiting = words[at + PROTOCOL] === PROTOCOL_TCP && words[at + STATE] === STATE_ESTABLISHED;
-    return place !== PLACE_NO_ENGINE || isWaiting;
+    return isReachable;
   }
   if (!hasAddress(words, at + MEMBER_SIDE, next, member)) return false;
-  if (kind === KIND_LOCAL) return place !== PLACE_NO_ENGINE;
+  if (kind === KIND_LOCAL) return isReachable;
   if (kind === KIND_DIRECT) return place === PLACE_HERE;
   const c = at + CLIENT_SEEN;
   return (

@@ -1,9 +1,12 @@
 /**
  * Packets in the middle of a TCP connection that this engine does not know, because their entry engine died or the
- * address moved here. The live peers are asked with the packet itself: the engine that holds the connection delivers
- * it and claims it, and this engine sends on what follows. Where nobody claims it in time, the client is reset.
+ * address moved here. The live peers are asked with the packet itself: the engine that holds the connection, or keeps
+ * it for a peer, delivers it and claims it, and this engine sends on what follows. Where nobody claims it in time, the
+ * client is reset.
  */
 
+import { checksumOffset, transportChecksum } from '../../packet/checksum.ts';
+import { writeDestination, writeSource } from '../../packet/ethernet.ts';
 import { HEADROOM, Packet } from '../../packet/packet.ts';
 import { parse, TCP_RST } from '../../packet/parse.ts';
 import { dropIndex } from '../drops.ts';
@@ -28,7 +31,15 @@ import {
   TIER,
 } from '../flow/flow-table.ts';
 import type { Bridge } from './bridge.ts';
-import { MAC_LOCAL_MEMBER, macIndex, macKind, OWNED_BY_VM, PLACE_BESIDE_PEER } from './compiled-graph.ts';
+import type { Bypasses } from './bypasses.ts';
+import {
+  MAC_LOCAL_MEMBER,
+  macIndex,
+  macKind,
+  OWNED_BY_VM,
+  PLACE_BESIDE_PEER,
+  PLACE_NO_ENGINE,
+} from './compiled-graph.ts';
 import {
   CLAIM_RELAY,
   CONTROL_CLAIM,
@@ -39,12 +50,14 @@ import {
   controlNonceHigh,
   controlNonceLow,
   LONGEST_BODY,
+  nameHash,
   ORPHAN_IS_CUT,
 } from './control.ts';
 import type { FlowPath } from './flow-path.ts';
-import type { PathState } from './path-state.ts';
+import { type PathState, PORT_OUT } from './path-state.ts';
 import type { Peers } from './peers.ts';
 import type { Refusals } from './refusals.ts';
+import type { Replicas } from './replicas.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** How long peers have to claim a connection. */
@@ -62,9 +75,14 @@ const PORTS = 8;
 const NONCE_HIGH = 9;
 const NONCE_LOW = 10;
 const ASKED_AT = 11;
+/** OPEN or ANSWERED, 0 where the slot is free. */
 const IS_USED = 12;
+const OPEN = 1;
+const ANSWERED = 2;
 /** How much of a frame that cannot be delivered from afar is sent: its headers. */
 const HEADERS = 160;
+/** Of the virtio_net_hdr. */
+const GSO_TYPE = 1;
 const NO_FLOW = dropIndex('no-flow');
 
 export class Orphans {
@@ -73,6 +91,8 @@ export class Orphans {
   private readonly path: FlowPath;
   private readonly bridge: Bridge;
   private readonly refusals: Refusals;
+  private readonly replicas: Replicas;
+  private readonly bypasses: Bypasses;
   private readonly pending = new Int32Array(SETS * WAYS * STRIDE);
   private readonly rate = new TokenBucket(ASKED_PER_SECOND);
   private readonly frames = new TokenBucket(FRAMES_PER_SECOND);
@@ -80,12 +100,22 @@ export class Orphans {
   private readonly carried = new Uint8Array(HEADROOM + LONGEST_BODY);
   private readonly frame = new Packet();
 
-  constructor(state: PathState, peers: Peers, path: FlowPath, bridge: Bridge, refusals: Refusals) {
+  constructor(
+    state: PathState,
+    peers: Peers,
+    path: FlowPath,
+    bridge: Bridge,
+    refusals: Refusals,
+    replicas: Replicas,
+    bypasses: Bypasses,
+  ) {
     this.state = state;
     this.peers = peers;
     this.path = path;
     this.bridge = bridge;
     this.refusals = refusals;
+    this.replicas = replicas;
+    this.bypasses = bypasses;
   }
 
   /** Takes the packet at hand, which came from `port` and which the components have passed. */
@@ -132,7 +162,11 @@ export class Orphans {
     if (inner.ipVersion === 0 || inner.l4 === 0 || inner.isFragment) return;
     const { flows, connections, graph } = state;
     const reference = flows.find(inner);
-    if (reference < 0 || (reference & 1) !== FORWARD) return;
+    if (reference < 0) {
+      this.answerFromReplica(peer, nonceHigh, nonceLow, isCut || inner.malformed !== null, length);
+      return;
+    }
+    if ((reference & 1) !== FORWARD) return;
     const flow = reference >> 1;
     const words = flows.words;
     const record = flow * FLOW_STRIDE;
@@ -151,17 +185,44 @@ export class Orphans {
     this.path.forward(flow);
   }
 
+  /** The connection of the carried frame is none of ours, but perhaps one that we keep for a peer. */
+  private answerFromReplica(
+    peer: number,
+    nonceHigh: number,
+    nonceLow: number,
+    isUndeliverable: boolean,
+    length: number,
+  ): void {
+    const { packet: outer, graph, now } = this.state;
+    const member = this.replicas.find(this.frame, now);
+    if (member < 0) return;
+    this.peers.send(
+      peer,
+      CONTROL_CLAIM,
+      0,
+      nonceHigh,
+      nonceLow,
+      Buffer.from(graph.source.members[member].id),
+    );
+    if (isUndeliverable || graph.memberPlace[member] !== PLACE_BESIDE_PEER) return;
+    parse(outer, this.carried, HEADROOM, length);
+    writeDestination(outer, graph.memberMacHigh[member], graph.memberMacLow[member]);
+    writeSource(outer, graph.macHigh, graph.macLow);
+    this.state.send(PORT_OUT);
+  }
+
   /** Takes a peer's authentic claim: what follows of the connection goes there. False where nobody had asked. */
   receiveClaim(peer: number): boolean {
     const state = this.state;
     const { packet, graph, flows } = state;
     const slot = this.findNonce(controlNonceHigh(packet), controlNonceLow(packet));
     if (slot < 0) return false;
+    if (this.pending[slot + IS_USED] === ANSWERED) return true;
     const at = controlBodyAt(packet);
     const id = Buffer.from(packet.buffer.subarray(at, at + controlBodyLength(packet))).toString();
     const member = graph.source.members.findIndex((candidate) => candidate.id === id);
     const isRelay = (controlFlags(packet) & CLAIM_RELAY) !== 0;
-    if (member < 0 || (!isRelay && graph.memberPlace[member] !== PLACE_BESIDE_PEER)) return true;
+    if (member < 0) return true;
     const pending = this.pending;
     const key = this.frame;
     key.protocol = 6;
@@ -175,7 +236,15 @@ export class Orphans {
     key.d3 = pending[slot + 7];
     key.sourcePort = pending[slot + PORTS] >>> 16;
     key.destinationPort = pending[slot + PORTS] & 0xffff;
-    pending[slot + IS_USED] = 0;
+    const place = isRelay ? PLACE_BESIDE_PEER : graph.memberPlace[member];
+    // Then the claim is worth nothing, and the client is reset in time.
+    if (place === PLACE_NO_ENGINE && !this.bypasses.isWorthWaiting(member, state.now)) return true;
+    pending[slot + IS_USED] = ANSWERED;
+    if (place !== PLACE_BESIDE_PEER) {
+      // It is beside this engine, or bypassed for a while: the next packet takes the connection up.
+      this.replicas.note(key, nameHash(id), state.now);
+      return true;
+    }
     const tier = graph.tiers.find(key.d0, key.d1, key.d2, key.d3, key.destinationPort, key.protocol);
     if (tier < 0 || flows.find(key) >= 0) return true;
     this.path.makeRoom();
@@ -220,11 +289,13 @@ export class Orphans {
 
   private tellPeers(slot: number): void {
     const { packet } = this.state;
-    // Partial checksums and frames for segmentation cannot leave in a control frame whole; TCP sends them again.
-    const hasOffload =
-      packet.start >= HEADROOM &&
-      (packet.buffer[packet.start - HEADROOM + 1] !== 0 || packet.isChecksumPartial);
-    const isCut = hasOffload || packet.length > LONGEST_BODY;
+    // Frames for segmentation cannot leave in a control frame whole; TCP sends them again.
+    const isForSegmentation =
+      packet.start >= HEADROOM && packet.buffer[packet.start - HEADROOM + GSO_TYPE] !== 0;
+    const isCut = isForSegmentation || packet.length > LONGEST_BODY;
+    // The checksum that the NIC would have completed. Nobody sees the packet at hand after this.
+    if (!isCut && packet.isChecksumPartial)
+      packet.view.setUint16(checksumOffset(packet), transportChecksum(packet));
     const length = isCut ? Math.min(packet.length, HEADERS) : packet.length;
     const body = packet.buffer.subarray(packet.start, packet.start + length);
     const high = this.pending[slot + NONCE_HIGH];
@@ -258,7 +329,7 @@ export class Orphans {
     const base = this.base(packet);
     for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
       if (
-        pending[at + IS_USED] === 1 &&
+        pending[at + IS_USED] === OPEN &&
         pending[at + PORTS] === ports &&
         pending[at + 3] === packet.s3 &&
         pending[at + 7] === packet.d3 &&
@@ -278,7 +349,7 @@ export class Orphans {
   private findNonce(high: number, low: number): number {
     const pending = this.pending;
     for (let at = 0; at < pending.length; at += STRIDE) {
-      if (pending[at + IS_USED] === 1 && pending[at + NONCE_LOW] === low && pending[at + NONCE_HIGH] === high)
+      if (pending[at + IS_USED] !== 0 && pending[at + NONCE_LOW] === low && pending[at + NONCE_HIGH] === high)
         return at;
     }
     return -1;
@@ -290,7 +361,7 @@ export class Orphans {
     const base = this.base(packet);
     let slot = base;
     for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
-      if (pending[at + IS_USED] === 0) {
+      if (pending[at + IS_USED] !== OPEN) {
         slot = at;
         break;
       }
@@ -308,7 +379,7 @@ export class Orphans {
     pending[slot + NONCE_HIGH] = this.state.random32();
     pending[slot + NONCE_LOW] = this.state.random32();
     pending[slot + ASKED_AT] = this.state.now | 0;
-    pending[slot + IS_USED] = 1;
+    pending[slot + IS_USED] = OPEN;
     return slot;
   }
 }

@@ -12,7 +12,7 @@ import {
   controlFlags,
   controlNonceHigh,
   controlNonceLow,
-  engineHash,
+  nameHash,
 } from './control.ts';
 import type { Inside } from './inside.ts';
 import { type PathState, PORT_OUT, SCRATCH_START } from './path-state.ts';
@@ -56,7 +56,7 @@ export class Peers {
       ({ id }, index) =>
         known.get(id) ?? {
           id,
-          hash: engineHash(id),
+          hash: nameHash(id),
           answeredAt: now,
           aliveSince: now,
           isAlive: true,

@@ -38,6 +38,8 @@ export const JUDGED = 25;
 /** The client's MAC as last seen; only for flows that are translated both ways. */
 export const CLIENT_MAC_HIGH = 26;
 export const CLIENT_MAC_LOW = 27;
+/** In its place for local flows: when peers are to be told of the flow (again), as LAST_SEEN. */
+export const REPLICATE_AT = CLIENT_MAC_HIGH;
 /** Index of the peer that relays the flow, -1 where none does. */
 export const RELAY = 28;
 /** Neighbours in the list of half-open flows, or of free records. */
@@ -74,6 +76,9 @@ export const FLAG_COUNTED_SENT = 32;
 export const FLAG_HAS_REVERSE = 64;
 /** A UDP flow or connection that came balanced from a peer. */
 export const FLAG_VIA_PEER = 128;
+/** A local flow that the replicator has seen established, and one that peers were told of. */
+export const FLAG_IS_SIGHTED = 256;
+export const FLAG_IS_REPLICATED = 512;
 
 export const FORWARD = 0;
 export const REVERSE = 1;
@@ -88,6 +93,8 @@ export class FlowTable {
   /** Flows in the table, half-open ones included. */
   size = 0;
   halfOpen = 0;
+  /** No record at or above this one was ever in use. */
+  highWater = 0;
 
   private readonly seed: number;
   private readonly mask: number;
@@ -277,6 +284,7 @@ export class FlowTable {
     if (flow < 0) return -1;
     this.firstFree = this.words[flow * STRIDE + NEXT];
     this.size++;
+    if (flow >= this.highWater) this.highWater = flow + 1;
     return flow;
   }
 

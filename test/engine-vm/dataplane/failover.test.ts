@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { ControlCodec, nameHash } from '../../../src/engine-vm/dataplane/control.ts';
 import { PORT_IN, PORT_OUT } from '../../../src/engine-vm/dataplane/dataplane.ts';
 import { formatAddress } from '../../../src/packet/address.ts';
 import { HEADROOM } from '../../../src/packet/packet.ts';
@@ -337,6 +338,225 @@ describe('a long flow', () => {
     send('A');
     network.pass(15_000, 100);
     assert.deepEqual(engines.C!.dataplane.connectionReport().local, { 'cloud/c1/nic0': 1 });
+  });
+});
+
+describe('a connection whose entry engine is its member’s too', () => {
+  /** A connection through A to a1 beside it, that has lived for a while. */
+  function replicated(lifeMs = 1000) {
+    const world = settled();
+    const { network, engines, hosts, client } = world;
+    onlyUp(engines.A!, 'a1');
+    const send = (flags: string, via: string, spec: { isPartial?: boolean; payload?: string } = {}) =>
+      network.emit(client, {
+        from: CLIENT,
+        to: VIP,
+        sport: 77,
+        dport: 8080,
+        flags,
+        toMac: engineMac(via),
+        ...spec,
+      });
+    const answer = (flags: string) =>
+      network.emit(hosts.a1!, {
+        from: memberIp('a1'),
+        to: CLIENT,
+        sport: 80,
+        dport: 77,
+        flags,
+        toMac: client.mac,
+      });
+    send('S', 'A');
+    answer('SA');
+    send('A', 'A');
+    network.pass(lifeMs);
+    hosts.a1!.take();
+    client.take();
+    let revision = 1;
+    /** What the controller makes of members behind A: attached to an engine, or bypassed. */
+    const attach = (engine: string | null, ids = ['A', 'B', 'C']) => {
+      revision++;
+      for (const id of ids) {
+        engines[id]!.dataplane.load(graphFor(id, { engineOf: { a1: engine, a2: engine }, revision }));
+        // Nobody else takes new flows, so that nothing is mistaken for a way back.
+        onlyUp(engines[id]!, 'none');
+      }
+      engines.A!.members.splice(0, 2);
+      for (const name of ['a1', 'a2']) {
+        hosts[name]!.engine = engine === null ? null : engines[engine]!;
+        if (engine !== null) engines[engine]!.members.push(hosts[name]!);
+      }
+    };
+    const die = () => {
+      engines.A!.isDead = true;
+      attach(null, ['B', 'C']);
+      network.pass(1500);
+      client.take();
+    };
+    const comeBack = () => {
+      network.restart(engines.A!);
+      engines.A!.isDead = false;
+      engines.A!.dataplane.load(graphFor('A'));
+      attach('A');
+      network.pass(100);
+    };
+    const resets = () => client.take().filter(({ flags }) => flags.includes('R')).length;
+    return { ...world, send, answer, attach, die, comeBack, resets };
+  }
+
+  it('waits at the peer that takes the address over, and goes on when the engine is back', () => {
+    const { network, engines, hosts, client, send, answer, die, comeBack, resets } = replicated();
+    die();
+    send('PA', 'B');
+    network.pass(3000);
+    send('PA', 'B');
+    assert.equal(resets(), 0);
+    hosts.a1!.take();
+    comeBack();
+    answer('PA');
+    assert.equal(client.take().length, 0, 'an answer does not leak before the client is seen again');
+    send('PA', 'B');
+    assert.deepEqual([hosts.a1!.one().to, engines.A!.dataplane.counters().flows], [memberIp('a1'), 1]);
+    answer('PA');
+    assert.deepEqual(
+      client.take().map(({ from, flags }) => [from, flags]),
+      [[VIP, 'AP']],
+    );
+    assert.deepEqual(engines.A!.dataplane.connectionReport().local, { 'cloud/a1/nic0': 1 });
+  });
+
+  it('is found by the restarted engine itself, which asks its peers', () => {
+    for (const spec of [{}, { isPartial: true, payload: 'get' }]) {
+      const { network, hosts, client, send, answer, die, comeBack, resets } = replicated();
+      die();
+      comeBack();
+      network.pass(2000);
+      client.take();
+      send('PA', 'A', spec);
+      assert.ok(hosts.a1!.take().length >= 1, 'the peer delivers the very packet that it was asked with');
+      answer('PA');
+      assert.equal(client.one().from, VIP);
+      send('PA', 'A');
+      assert.equal(hosts.a1!.one().to, memberIp('a1'));
+      assert.equal(resets(), 0);
+    }
+  });
+
+  it('is found by the restarted engine while its members are still bypassed', () => {
+    const { network, engines, hosts, client, send, attach, die, resets } = replicated();
+    die();
+    network.restart(engines.A!);
+    engines.A!.isDead = false;
+    attach(null);
+    network.pass(2000);
+    send('PA', 'A');
+    network.pass(400);
+    send('PA', 'A');
+    assert.equal(resets(), 0);
+    attach('A');
+    hosts.a1!.take();
+    send('PA', 'A');
+    assert.equal(hosts.a1!.one().to, memberIp('a1'));
+    assert.equal(engines.A!.dataplane.counters().drops['control-invalid'], undefined);
+    client.take();
+  });
+
+  it('is reset where its member stays bypassed for ten seconds', () => {
+    const { network, send, die, resets } = replicated();
+    die();
+    send('PA', 'B');
+    network.pass(9000);
+    send('PA', 'B');
+    assert.equal(resets(), 1);
+    for (const via of ['B', 'C']) {
+      send('PA', via);
+      network.pass(400);
+      send('PA', via);
+      assert.equal(resets(), 1, `it is not taken up again by ${via}`);
+    }
+  });
+
+  it('goes on at once where the member moved to a peer', () => {
+    const { hosts, client, send, answer, attach, die } = replicated();
+    die();
+    attach('C', ['B', 'C']);
+    hosts.a1!.take();
+    send('PA', 'B');
+    assert.equal(hosts.a1!.one().to, memberIp('a1'));
+    answer('PA');
+    assert.equal(client.one().from, VIP);
+  });
+
+  it('is not worth a word before it has lived for a quarter of a second, and is forgotten when it ends', () => {
+    const short = replicated(200);
+    short.die();
+    const ended = replicated();
+    ended.send('R', 'A');
+    ended.network.pass(500);
+    ended.die();
+    for (const { network, send, resets } of [short, ended]) {
+      send('PA', 'B');
+      network.pass(400);
+      send('PA', 'B');
+      assert.equal(resets(), 1);
+    }
+  });
+
+  it('costs few frames for many connections, sends nothing again soon, and takes nothing malformed', () => {
+    const { network, engines, hosts, client } = settled();
+    onlyUp(engines.A!, 'a1');
+    const told: Uint8Array[] = [];
+    for (const peer of [engines.B!, engines.C!]) {
+      const receive = peer.dataplane.receive.bind(peer.dataplane);
+      peer.dataplane.receive = (port, buffer, start, length) => {
+        const isControl = buffer[start + 12] === 0x88 && buffer[start + 13] === 0xb5;
+        if (isControl && buffer[start + 16] === 5) told.push(Uint8Array.from(buffer));
+        receive(port, buffer, start, length);
+      };
+    }
+    for (let sport = 100; sport < 400; sport++) {
+      const toMac = engineMac('A');
+      network.emit(client, { from: CLIENT, to: VIP, sport, dport: 8080, flags: 'S', toMac });
+      network.emit(hosts.a1!, {
+        from: memberIp('a1'),
+        to: CLIENT,
+        sport: 80,
+        dport: sport,
+        flags: 'SA',
+        toMac: client.mac,
+      });
+      network.emit(client, { from: CLIENT, to: VIP, sport, dport: 8080, flags: 'A', toMac });
+    }
+    network.pass(1000);
+    const entries =
+      told.reduce((sum, bytes) => sum + bytes[HEADROOM + 34]! * 256 + bytes[HEADROOM + 35]!, 0) / 17;
+    assert.equal(entries, 600, 'each peer hears of each connection once');
+    assert.ok(told.length <= 40, `${told.length} frames`);
+    told.length = 0;
+    network.pass(10_000);
+    assert.equal(told.length, 0);
+    network.pass(6000);
+    assert.ok(told.length > 0, 'what lives is told again');
+    const cut = new ControlCodec(Buffer.alloc(32, 7), 'A');
+    const bytes = new Uint8Array(HEADROOM + 128);
+    const [high, low] = [0x02ee, 2];
+    const length = cut.write(
+      bytes,
+      new DataView(bytes.buffer),
+      HEADROOM,
+      high,
+      low,
+      0x02ee,
+      1,
+      5,
+      0,
+      nameHash('B'),
+      1,
+      2,
+      Uint8Array.of(0, 10, 0, 0, 9, 10),
+    );
+    network.inject(engines.B!, PORT_OUT, bytes.subarray(0, HEADROOM + length));
+    assert.equal(engines.B!.dataplane.counters().drops['control-invalid'], 1);
   });
 });
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { ControlCodec, LONGEST_BODY, nameHash } from '../../../src/engine-vm/dataplane/control.ts';
 import { PORT_IN, PORT_OUT, PORT_SELF } from '../../../src/engine-vm/dataplane/dataplane.ts';
 import { HEADROOM } from '../../../src/packet/packet.ts';
 import { arp, type FrameSpec, frame, neighbour } from '../../packet/frames.ts';
@@ -149,5 +150,65 @@ describe('hostile frames', () => {
     network.emit(client, { from: '10.0.0.250', to: VIP, sport: 31_000, dport: 8080, toMac: engineMac('A') });
     const served = Object.values(hosts).flatMap((host) => host.take());
     assert.equal(served.filter((seen) => seen.from === '10.0.0.250').length, 1, 'a client is still served');
+  });
+
+  it('of a peer that has the key but is broken never throw and never multiply', () => {
+    let state = SEED;
+    const random = () => {
+      state = (Math.imul(state, 1664525) + 1013904223) | 0;
+      return (state >>> 0) / 0x1_0000_0000;
+    };
+    const { network, engines, hosts, client } = settled();
+    network.isVerifying = false;
+    const codec = new ControlCodec(Buffer.alloc(32, 7), 'A');
+    const bytes = new Uint8Array(HEADROOM + 1600);
+    const view = new DataView(bytes.buffer);
+    const inner = frame({
+      from: '10.0.0.9',
+      to: VIP,
+      sport: 9,
+      dport: 8080,
+      flags: 'A',
+      fromMac: client.mac,
+    });
+    for (let i = 0; i < 20_000; i++) {
+      const type = Math.floor(random() * 7);
+      const body =
+        random() < 0.3
+          ? Uint8Array.from(inner.subarray(HEADROOM))
+          : Uint8Array.from({ length: Math.floor(random() * random() * LONGEST_BODY) }, () => random() * 256);
+      if (random() < 0.5 && body.length > 0) body[Math.floor(random() * body.length)] = random() * 256;
+      const flags = Math.floor(random() * 4);
+      const to = nameHash('B');
+      const [high, low] = [i & 1, i];
+      const length = codec.write(
+        bytes,
+        view,
+        HEADROOM,
+        0x02ee,
+        2,
+        0x02ee,
+        1,
+        type,
+        flags,
+        to,
+        high,
+        low,
+        body,
+      );
+      network.sent = 0;
+      try {
+        network.inject(engines.B!, PORT_OUT, bytes.subarray(0, HEADROOM + length));
+      } catch (error) {
+        throw new Error(`seed ${SEED}, frame ${i}, type ${type}: ${Buffer.from(body).toString('hex')}`, {
+          cause: error,
+        });
+      }
+      assert.ok(network.sent <= 2, `seed ${SEED}, frame ${i}: ${network.sent} frames`);
+      if (i % 512 === 0) network.pass(10);
+    }
+    for (const host of network.hosts) host.take();
+    network.emit(client, { from: '10.0.0.250', to: VIP, sport: 31_000, dport: 8080, toMac: engineMac('A') });
+    assert.equal(Object.values(hosts).flatMap((host) => host.take()).length, 1, 'a client is still served');
   });
 });
