@@ -62,7 +62,7 @@ describe('engine', () => {
   afterEach(async function () {
     if (!isRoot) return;
     if (this.currentTest?.state === 'failed') process.stdout.write(log);
-    await spaces.close();
+    await spaces?.close();
     rmSync(directory, { recursive: true, force: true });
   });
 

@@ -1,10 +1,24 @@
 /**
- * Network namespaces for tests: made with a name of this run, removed with everything in them.
- * Needs root.
+ * Network namespaces for tests: made with a name of this run, removed with everything in them, also where the run is
+ * interrupted. Needs root.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 
 let made = 0;
+/** Not closed yet. */
+const open = new Set<Namespaces>();
+
+process.once('exit', () => {
+  for (const spaces of open) spaces.abandon();
+});
+// These would end the process without a word.
+for (const [name, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.once(name, () => process.exit(code));
+}
 
 export class Namespaces {
   readonly #names: string[] = [];
@@ -13,6 +27,7 @@ export class Namespaces {
   /** Makes a namespace with its loopback up; returns its name. */
   add(role: string): string {
     const name = `weft-t${process.pid}-${++made}-${role}`;
+    open.add(this);
     this.#names.push(name);
     execFileSync('ip', ['netns', 'add', name]);
     this.ip(name, 'link set lo up');
@@ -68,13 +83,24 @@ export class Namespaces {
       child.kill('SIGKILL');
       await ended;
     }
-    for (const name of this.#names) {
+    this.#remove();
+  }
+
+  /** As `close`, for when there is no time to wait for the children. */
+  abandon(): void {
+    for (const child of this.#children) child.kill('SIGKILL');
+    this.#remove();
+  }
+
+  #remove(): void {
+    for (const name of this.#names.splice(0)) {
       try {
         execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });
       } catch {
         // It was never made: the test failed before.
       }
     }
+    open.delete(this);
   }
 }
 
