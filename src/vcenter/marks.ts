@@ -1,32 +1,108 @@
-/** How Weft marks in vCenter what it made, so that a lost store can be rebuilt from the inventory. */
+/**
+ * Marks of ownership, written where vCenter keeps them with the object: the notes of a VM, the description of a port
+ * group. Whoever lists the inventory learns from them what Weft made, also when its own store is lost; whoever removes
+ * something looks here first.
+ *
+ * A mark is one line of JSON behind `weft=` at the end of the text; what people wrote before it stays.
+ */
 
-/** The extraConfig key that engines carry from the import on, with the engine id as its value. */
-export const ENGINE_KEY = 'weft.engine';
-
-/** What a distributed port group that Weft made says in its description. */
-export interface ShadowMark {
-  /** Name of the production port group that it shadows. */
-  shadows: string;
-  /** Ids of the hosts on which it is in use. */
-  hosts: string[];
+/** The notes of an engine VM or of a clone. */
+export interface VmMark {
+  /** The engine id; null for a clone of a member. */
+  engine: string | null;
+  /** The id of the VM that this is a clone of; null for an engine. */
+  cloneOf: string | null;
+  /** False from the first moment of an import or clone until it is whole: such a VM is removed and made again. */
+  isComplete: boolean;
 }
 
-const PREFIX = 'Made by Weft; do not change. ';
-
-/** The text of a port group's description. */
-export function shadowDescription(mark: ShadowMark): string {
-  return PREFIX + JSON.stringify({ shadows: mark.shadows, hosts: mark.hosts });
+/** The description of a distributed port group that Weft made. */
+export interface PortGroupMark {
+  /**
+   * `in`: the shadow segment of one host, which carries no uplink; a member whose port has its VLAN stands on it too.
+   * `out`: the VLAN of a production port group with the policies that an engine's `out` NIC needs; in the inventory
+   * it is that production segment.
+   */
+  role: 'in' | 'out';
+  /** The name of the segment in `Host.segments`: for `in` that of the shadow, for `out` that of the production one. */
+  segment: string;
+  /** For `in`, the id of its host. */
+  host: string | null;
+  /** The key of the production port group. */
+  production: string;
+  /** For `in` the shadow VLAN. */
+  vlan: number;
+  /** What the production port group's policy allowed before Weft: VLAN and teaming overrides of a port. */
+  allowed: { vlanOverride: boolean; teamingOverride: boolean };
 }
 
-/** The mark in a description, or null where there is none that can be read. */
-export function readShadowDescription(description: string): ShadowMark | null {
-  if (!description.startsWith(PREFIX) || description.length > 65_536) return null;
+/** The mark in a VM's notes; null where there is none, or none that can be read. */
+export function readVmMark(notes: string | undefined): VmMark | null {
+  const found = readMark(notes);
+  if (!found) return null;
+  const { engine = null, cloneOf = null, isComplete } = found;
+  const isId = (value: unknown): value is string => typeof value === 'string' && value !== '';
+  if (isId(engine) === isId(cloneOf) || typeof isComplete !== 'boolean') return null;
+  return { engine: isId(engine) ? engine : null, cloneOf: isId(cloneOf) ? cloneOf : null, isComplete };
+}
+
+/** The notes of a VM with the mark, in place of the one that is there. */
+export function withVmMark(notes: string, mark: VmMark): string {
+  return withMark(notes, mark);
+}
+
+/** The mark in a port group's description; null where there is none, or none that can be read. */
+export function readPortGroupMark(description: string | undefined): PortGroupMark | null {
+  const found = readMark(description);
+  if (!found) return null;
+  const { role, segment, host = null, production, vlan, allowed } = found;
+  const isOurs =
+    (role === 'in' || role === 'out') &&
+    typeof segment === 'string' &&
+    (role === 'in' ? typeof host === 'string' : host === null) &&
+    typeof production === 'string' &&
+    Number.isInteger(vlan);
+  if (!isOurs) return null;
+  const flags = typeof allowed === 'string' ? allowed : '';
+  return {
+    role,
+    segment,
+    host: host as string | null,
+    production,
+    vlan: vlan as number,
+    allowed: { vlanOverride: flags.includes('v'), teamingOverride: flags.includes('t') },
+  };
+}
+
+/** The description of a port group. vCenter takes 255 characters. */
+export function portGroupDescription(mark: PortGroupMark): string {
+  const { vlanOverride, teamingOverride } = mark.allowed;
+  const allowed = `${vlanOverride ? 'v' : ''}${teamingOverride ? 't' : ''}`;
+  return withMark('Made by Weft; do not edit.', { ...mark, allowed });
+}
+
+/**
+ * What the name of a standard port group, which has no description, says: `<segment>-weft` is the shadow of a
+ * segment, `<segment>-weft-out` its other side. Null for all others.
+ */
+export function readStandardName(name: string): { role: 'in' | 'out'; production: string } | null {
+  const [, production, out] = /^(.+)-weft(-out)?$/s.exec(name) ?? [];
+  return production === undefined ? null : { role: out === undefined ? 'in' : 'out', production };
+}
+
+const MARK = /\s*weft=(\{.*\})\s*$/;
+
+function readMark(text: string | undefined): Record<string, unknown> | null {
+  const json = MARK.exec(text ?? '')?.[1];
+  if (json === undefined) return null;
   try {
-    const { shadows, hosts } = JSON.parse(description.slice(PREFIX.length)) as Partial<ShadowMark>;
-    const isMark =
-      typeof shadows === 'string' && Array.isArray(hosts) && hosts.every((id) => typeof id === 'string');
-    return isMark ? { shadows, hosts } : null;
+    return JSON.parse(json) as Record<string, unknown>;
   } catch {
     return null;
   }
+}
+
+function withMark(text: string, mark: object): string {
+  const own = text.replace(MARK, '');
+  return `${own}${own === '' ? '' : '\n'}weft=${JSON.stringify(mark)}`;
 }

@@ -1,0 +1,406 @@
+/**
+ * Shadow segments on a distributed switch, by public calls only: a port group on a VLAN that no uplink carries for the
+ * engine, and, for each member, an override of the VLAN of the port it stands on.
+ *
+ * Per production port group: one `out` port group, made first, whose description keeps what the production port
+ * group's policy allowed before and which shadow VLAN it was given; then the policy; then one `in` port group per host.
+ * They go in the opposite order, so a crash between any two steps is mended by repeating.
+ */
+import { type DistributedNetwork, type HostNetworks, isShadowOf, refusal } from './host-networks.ts';
+import { type PortGroupMark, portGroupDescription, readPortGroupMark } from './marks.ts';
+import type { VlanRange } from './network.ts';
+import type { VcenterSession } from './session.ts';
+import { faultName } from './vim/faults.ts';
+import type { MoRef, Vim } from './vim/schema.ts';
+
+/** Makes the shadow segment of one host, and what all hosts share. Throws ERR_HYPERVISOR_REFUSED with the reason. */
+export async function ensureDistributedSegment(
+  session: VcenterSession,
+  on: HostNetworks,
+  production: DistributedNetwork,
+  segment: string,
+  shadowVlans: VlanRange,
+  signal: AbortSignal,
+): Promise<void> {
+  const vlan = requireOrdinary(production);
+  const dvs = switchOf(production);
+  const groups = await readPortGroups(session, dvs, signal);
+  const { features, pvlans } = await readSwitch(session, dvs, signal);
+  const ours = groups.filter((one) => one.mark?.production === production.ref.value);
+  const out = ours.find((one) => one.mark?.role === 'out');
+  const shadow = ours.find((one) => isShadowOf(one, on.host.value));
+  if (shadow && shadow.mark?.segment !== segment) {
+    throw refusal(`segment ${production.name} has a shadow on host ${on.name}: ${shadow.mark?.segment}`);
+  }
+  const policy = production.config.policy;
+  const allowed = out?.mark?.allowed ?? {
+    vlanOverride: 'vlanOverrideAllowed' in policy && policy.vlanOverrideAllowed,
+    teamingOverride: 'uplinkTeamingOverrideAllowed' in policy && policy.uplinkTeamingOverrideAllowed,
+  };
+  const shadowVlan = out?.mark?.vlan ?? freeVlan(groups, pvlans, shadowVlans, production.name);
+  const mark = { production: production.ref.value, vlan: shadowVlan, allowed };
+  const security = securityFor(features);
+
+  if (!out) {
+    const setting = settingOf(production.config.defaultPortConfig);
+    await addPortGroup(
+      session,
+      dvs,
+      `${cut(production.name)}-weft-out`,
+      { ...mark, role: 'out', segment: production.name, host: null },
+      {
+        ...(setting?.uplinkTeamingPolicy ? { uplinkTeamingPolicy: setting.uplinkTeamingPolicy } : {}),
+        ...security,
+        ...vlanSetting(vlan, false),
+      },
+      signal,
+    );
+  }
+  await setOverridesAllowed(session, production.ref, { vlanOverride: true, teamingOverride: true }, signal);
+  if (!shadow) {
+    await addPortGroup(
+      session,
+      dvs,
+      `${cut(segment)}-${on.host.value}`,
+      { ...mark, role: 'in', segment, host: on.host.value },
+      { ...vlanSetting(shadowVlan, false), ...noUplinks(false), ...security },
+      signal,
+    );
+  }
+}
+
+/** Removes the shadow segment of one host; with the last one, what all hosts shared. */
+export async function removeDistributedSegment(
+  session: VcenterSession,
+  on: HostNetworks,
+  shadow: DistributedNetwork & { mark: PortGroupMark },
+  signal: AbortSignal,
+): Promise<void> {
+  const dvs = switchOf(shadow);
+  const { mark } = shadow;
+  await requireNoPorts(session, dvs, on, shadow, signal);
+  const groups = await readPortGroups(session, dvs, signal);
+  const ours = groups.filter((one) => one.mark?.production === mark.production);
+  const isLast = !ours.some((one) => one.mark?.role === 'in' && one.ref.value !== shadow.ref.value);
+  if (isLast) {
+    const out = ours.find((one) => one.mark?.role === 'out');
+    if (groups.some((one) => one.ref.value === mark.production)) {
+      const production = { type: 'DistributedVirtualPortgroup', value: mark.production };
+      await setOverridesAllowed(session, production, mark.allowed, signal);
+    }
+    if (out) await destroy(session, out.ref, signal);
+  }
+  await destroy(session, shadow.ref, signal);
+}
+
+/** Where a member's port is. */
+export interface PortPosition {
+  vm: MoRef;
+  vmName: string;
+  host: MoRef;
+  port: string;
+}
+
+/**
+ * Puts a port on the shadow VLAN, or, with null, back on what its port group says. Nothing is done where it is so
+ * already. Throws ERR_HYPERVISOR_REFUSED for a port that somebody else gave settings of its own.
+ */
+export async function setPortOverride(
+  session: VcenterSession,
+  production: DistributedNetwork,
+  position: PortPosition,
+  vlan: number | null,
+  signal: AbortSignal,
+): Promise<void> {
+  const dvs = switchOf(production);
+  const ports = await session.call(
+    dvs,
+    'FetchDVPorts',
+    {
+      criteria: {
+        connected: true,
+        portgroupKey: [production.ref.value],
+        inside: true,
+        portKey: [position.port],
+      },
+    },
+    signal,
+  );
+  const port = ports?.find(({ key }) => key === position.port);
+  if (!port) {
+    if (vlan === null) return;
+    throw refusal(`${position.vmName} is not connected to a port of ${production.name}`);
+  }
+  const { connectedEntity } = port.connectee ?? {};
+  if (connectedEntity && connectedEntity.value !== position.vm.value) {
+    throw refusal(`port ${position.port} of ${production.name} went to another VM meanwhile: try again`);
+  }
+  const before = overrideOf(port);
+  if (before === vlan) return;
+  const own = vlanOf(settingOf(production.config.defaultPortConfig)?.vlan) ?? 0;
+  const setting: Vim<'DVPortSetting'> =
+    vlan === null
+      ? { $type: 'VMwareDVSPortSetting', ...vlanSetting(own, true), uplinkTeamingPolicy: { inherited: true } }
+      : { $type: 'VMwareDVSPortSetting', ...vlanSetting(vlan, false), ...noUplinks(false) };
+  if (vlan !== null && before !== null) {
+    throw refusal(
+      `the port of ${position.vmName} on ${production.name} has VLAN ${before} by an override of its own: reset it, and Weft will bend its path`,
+    );
+  }
+  const spec = { operation: 'edit', key: port.key, configVersion: port.config.configVersion, setting };
+  await session.task(dvs, 'ReconfigureDVPort_Task', { port: [spec] }, signal);
+}
+
+/** The VLAN by which a port's setting departs from its port group; null where it inherits, -1 for a trunk or PVLAN. */
+export function overrideOf(port: Vim<'DistributedVirtualPort'>): number | null {
+  const vlan = settingOf(port.config.setting)?.vlan;
+  if (!vlan || vlan.inherited) return null;
+  return vlanOf(vlan) ?? -1;
+}
+
+/**
+ * The VLAN of a production port group that can be shadowed; 0 is untagged. Throws ERR_HYPERVISOR_REFUSED for the
+ * others, with the reason.
+ */
+export function requireOrdinary(network: DistributedNetwork): number {
+  const { config, name } = network;
+  const refuse = (why: string): never => {
+    throw refusal(`port group ${name} cannot be shadowed: ${why}`);
+  };
+  if (config.uplink) refuse('it is the uplink port group of its switch');
+  if (config.backingType === 'nsx' || config.logicalSwitchUuid || config.segmentId) {
+    refuse('it belongs to NSX, which decides its paths itself; use a VLAN-backed port group');
+  }
+  const vlan = settingOf(config.defaultPortConfig)?.vlan;
+  switch (vlan?.$type) {
+    case 'VmwareDistributedVirtualSwitchTrunkVlanSpec':
+      return refuse('it is a trunk of several VLANs; use a port group with one VLAN');
+    case 'VmwareDistributedVirtualSwitchPvlanSpec':
+      return refuse('it is on a private VLAN; use a port group with an ordinary VLAN');
+    default:
+      return vlanOf(vlan) ?? 0;
+  }
+}
+
+const MAC_LIMIT = 4096;
+
+type Setting = NonNullable<ReturnType<typeof settingOf>>;
+type PortGroup = DistributedNetwork;
+
+function settingOf(setting: Vim<'DVPortSetting'> | undefined) {
+  return setting?.$type === 'VMwareDVSPortSetting' ? setting : undefined;
+}
+
+function vlanOf(vlan: Vim<'VmwareDistributedVirtualSwitchVlanSpec'> | undefined): number | undefined {
+  return vlan?.$type === 'VmwareDistributedVirtualSwitchVlanIdSpec' ? vlan.vlanId : undefined;
+}
+
+function switchOf(network: DistributedNetwork): MoRef {
+  const ref = network.config.distributedVirtualSwitch;
+  if (!ref) throw refusal(`port group ${network.name} does not say which switch it belongs to`);
+  return ref;
+}
+
+async function readPortGroups(
+  session: VcenterSession,
+  dvs: MoRef,
+  signal: AbortSignal,
+): Promise<PortGroup[]> {
+  const read = (await session.properties([dvs], ['portgroup'], signal)).get(dvs.value);
+  const refs = (read?.portgroup ?? []) as MoRef[];
+  const groups = await session.properties(refs, ['name', 'config'], signal);
+  return [...groups].map(([value, { name, config }]) => ({
+    kind: 'distributed',
+    ref: { type: 'DistributedVirtualPortgroup', value },
+    name: name as string,
+    config: config as Vim<'DVPortgroupConfigInfo'>,
+    mark: readPortGroupMark((config as Vim<'DVPortgroupConfigInfo'>).description),
+  }));
+}
+
+async function readSwitch(
+  session: VcenterSession,
+  dvs: MoRef,
+  signal: AbortSignal,
+): Promise<{ features: Vim<'DVSFeatureCapability'> | undefined; pvlans: number[] }> {
+  const read = (await session.properties([dvs], ['capability', 'config'], signal)).get(dvs.value);
+  const config = read?.config as Vim<'DVSConfigInfo'> | undefined;
+  const pvlans = config?.$type === 'VMwareDVSConfigInfo' ? (config.pvlanConfig ?? []) : [];
+  return {
+    features: (read?.capability as Vim<'DVSCapability'> | undefined)?.featuresSupported,
+    pvlans: pvlans.flatMap((one) => [one.primaryVlanId, one.secondaryVlanId]),
+  };
+}
+
+function freeVlan(
+  groups: readonly PortGroup[],
+  pvlans: readonly number[],
+  range: VlanRange,
+  production: string,
+): number {
+  const taken = new Set(pvlans);
+  const trunks: { start: number; end: number }[] = [];
+  for (const { config, mark } of groups) {
+    if (mark) taken.add(mark.vlan);
+    const vlan = settingOf(config.defaultPortConfig)?.vlan;
+    const id = vlanOf(vlan);
+    if (id !== undefined) taken.add(id);
+    // The uplinks' trunk carries every VLAN by default; what counts is who puts frames into it.
+    if (vlan?.$type === 'VmwareDistributedVirtualSwitchTrunkVlanSpec' && !config.uplink) {
+      trunks.push(...(vlan.vlanId ?? []));
+    }
+  }
+  for (let vlan = range.first; vlan <= range.last; vlan++) {
+    if (!taken.has(vlan) && !trunks.some(({ start, end }) => vlan >= start && vlan <= end)) return vlan;
+  }
+  throw refusal(
+    `no VLAN from ${range.first} to ${range.last} is free for the shadow of ${production}: widen the cloud's range of shadow VLANs`,
+  );
+}
+
+function vlanSetting(vlanId: number, inherited: boolean): Pick<Setting, 'vlan'> {
+  return { vlan: { $type: 'VmwareDistributedVirtualSwitchVlanIdSpec', inherited, vlanId } };
+}
+
+function noUplinks(inherited: boolean): Pick<Setting, 'uplinkTeamingPolicy'> {
+  return {
+    uplinkTeamingPolicy: {
+      inherited,
+      uplinkPortOrder: { inherited, activeUplinkPort: [], standbyUplinkPort: [] },
+    },
+  };
+}
+
+/** An engine sends for others and receives for others: by MAC learning where the switch can, else promiscuously. */
+function securityFor(features: Vim<'DVSFeatureCapability'> | undefined): Partial<Setting> {
+  const yes = { inherited: false, value: true };
+  if (features?.macLearningSupported) {
+    return {
+      macManagementPolicy: {
+        inherited: false,
+        allowPromiscuous: false,
+        macChanges: true,
+        forgedTransmits: true,
+        macLearningPolicy: {
+          inherited: false,
+          enabled: true,
+          allowUnicastFlooding: true,
+          limit: MAC_LIMIT,
+          limitPolicy: 'drop',
+        },
+      },
+    };
+  }
+  return {
+    securityPolicy: { inherited: false, allowPromiscuous: yes, macChanges: yes, forgedTransmits: yes },
+  };
+}
+
+async function addPortGroup(
+  session: VcenterSession,
+  dvs: MoRef,
+  name: string,
+  mark: PortGroupMark,
+  setting: Partial<Setting>,
+  signal: AbortSignal,
+): Promise<void> {
+  const spec: Vim<'DVPortgroupConfigSpec'> = {
+    name,
+    numPorts: 8,
+    defaultPortConfig: { $type: 'VMwareDVSPortSetting', ...setting } as Vim<'DVPortSetting'>,
+    description: portGroupDescription(mark),
+    type: 'earlyBinding',
+    autoExpand: true,
+  };
+  await session.task(dvs, 'AddDVPortgroup_Task', { spec: [spec] }, signal);
+}
+
+/** Changes only the policy, and repeats every other field: some servers merge, some replace. */
+async function setOverridesAllowed(
+  session: VcenterSession,
+  ref: MoRef,
+  allowed: PortGroupMark['allowed'],
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const read = (await session.properties([ref], ['config'], signal)).get(ref.value);
+    const config = read?.config as Vim<'DVPortgroupConfigInfo'>;
+    const { policy } = config;
+    const isSwitchPolicy = policy.$type === 'VMwareDVSPortgroupPolicy';
+    if (
+      isSwitchPolicy &&
+      policy.vlanOverrideAllowed === allowed.vlanOverride &&
+      policy.uplinkTeamingOverrideAllowed === allowed.teamingOverride
+    ) {
+      return;
+    }
+    const spec: Vim<'DVPortgroupConfigSpec'> = {
+      configVersion: config.configVersion,
+      name: config.name,
+      numPorts: config.numPorts,
+      portNameFormat: config.portNameFormat,
+      defaultPortConfig: config.defaultPortConfig,
+      description: config.description,
+      type: config.type,
+      scope: config.scope,
+      policy: {
+        securityPolicyOverrideAllowed: false,
+        ...policy,
+        $type: 'VMwareDVSPortgroupPolicy',
+        vlanOverrideAllowed: allowed.vlanOverride,
+        uplinkTeamingOverrideAllowed: allowed.teamingOverride,
+      },
+      vendorSpecificConfig: config.vendorSpecificConfig,
+      autoExpand: config.autoExpand,
+      vmVnicNetworkResourcePoolKey: config.vmVnicNetworkResourcePoolKey,
+    };
+    try {
+      await session.task(ref, 'ReconfigureDVPortgroup_Task', { spec }, signal);
+      return;
+    } catch (error) {
+      if (attempt >= 5 || faultName(error) !== 'ConcurrentAccess') throw error;
+    }
+  }
+}
+
+/** Neither an engine on the shadow segment nor a member of this host whose port has its VLAN. */
+async function requireNoPorts(
+  session: VcenterSession,
+  dvs: MoRef,
+  on: HostNetworks,
+  shadow: DistributedNetwork & { mark: PortGroupMark },
+  signal: AbortSignal,
+): Promise<void> {
+  const portgroupKey = [shadow.ref.value, shadow.mark.production];
+  const ports =
+    (await session.call(
+      dvs,
+      'FetchDVPorts',
+      { criteria: { connected: true, portgroupKey, inside: true } },
+      signal,
+    )) ?? [];
+  const users = ports.filter(
+    (port) =>
+      port.connectee !== undefined &&
+      (port.portgroupKey === shadow.ref.value ||
+        (overrideOf(port) === shadow.mark.vlan && port.proxyHost?.value === on.host.value)),
+  );
+  if (users.length === 0) return;
+  const vms = [...new Set(users.map((port) => port.connectee?.connectedEntity?.value ?? port.key))];
+  throw refusal(
+    `segment ${shadow.mark.segment} of host ${on.name} has ports: ${vms.slice(0, 5).join(', ')}${vms.length > 5 ? ` and ${vms.length - 5} more` : ''}`,
+  );
+}
+
+async function destroy(session: VcenterSession, ref: MoRef, signal: AbortSignal): Promise<void> {
+  try {
+    await session.task(ref, 'Destroy_Task', {}, signal);
+  } catch (error) {
+    if (faultName(error) !== 'ManagedObjectNotFound') throw error;
+  }
+}
+
+/** Names of port groups have up to 80 characters. */
+function cut(name: string): string {
+  return name.slice(0, 60);
+}
