@@ -1,6 +1,8 @@
 /** `weft apply -f FILE...`: makes the objects of the files what the files say, all of them or none. */
 import type { Command } from 'commander';
 import type { ApplyResult } from '../policy/answers.ts';
+import type { PolicyDocument } from '../policy/parse.ts';
+import type { ControllerClient } from './controller-client.ts';
 import { paint } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import { addVerb, connect, print, type VerbOptions } from './verb.ts';
@@ -21,9 +23,19 @@ export function register(program: Command, terminal: Terminal): void {
       ]);
       const documents = await readPolicyFiles(options.file, terminal, parseDocuments);
       const isDryRun = options.dryRun === true;
-      const results = await (await connect(options, terminal)).apply(documents, isDryRun);
+      const client = await connect(options, terminal);
+      const results = await client.apply(await meantFor(client, documents), isDryRun);
       await print(terminal, options, results, (all) => drawResults(terminal, all, isDryRun));
     });
+}
+
+/** The documents as the controller is to get them: that of a lab drives its own lab, whichever the file names. */
+export async function meantFor(
+  { lab }: ControllerClient,
+  documents: PolicyDocument[],
+): Promise<PolicyDocument[]> {
+  if (lab === undefined) return documents;
+  return (await import('./lab-policy.ts')).meantForLab(documents, lab);
 }
 
 /** One line per object: what happened to it. */

@@ -8,6 +8,8 @@ export interface Connection {
   /** For example `http://127.0.0.1:7470`. */
   url: string;
   token: string;
+  /** The lab whose controller it is, where it was found by the name of the lab. */
+  lab?: string;
 }
 
 export interface ConnectionOptions {
@@ -59,7 +61,7 @@ async function readClientFile(lab: string, runDirectory: string): Promise<Connec
   }
   try {
     const { url, token } = JSON.parse(text) as Partial<Connection>;
-    return explicit(url, token, file, file);
+    return { ...explicit(url, token, file, file), lab };
   } catch (cause) {
     throw new WeftError('ERR_UNREACHABLE', `${file} is damaged: restart the controller, which writes it`, {
       cause,

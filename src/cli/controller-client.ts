@@ -24,10 +24,13 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /** Speaks to one controller. Every method throws the API's error, or ERR_UNREACHABLE. */
 export class ControllerClient {
+  /** The lab whose controller this is, where it was found by the name of the lab. */
+  readonly lab: string | undefined;
   readonly #http: AxiosInstance;
   readonly #url: string;
 
-  constructor({ url, token }: Connection, timeoutMs = 60_000) {
+  constructor({ url, token, lab }: Connection, timeoutMs = 60_000) {
+    this.lab = lab;
     this.#url = url;
     this.#http = axios.create({
       baseURL: url,

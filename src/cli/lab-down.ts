@@ -6,6 +6,7 @@ import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import { ip } from '../lab/world/iproute.ts';
 import { existingNamespaces, labPaths } from '../lab/world/names.ts';
 import { isAlive, killNamespace, killProcess, readPidFile } from '../lab/world/process.ts';
+import { WeftError } from '../policy/errors.ts';
 import { requireRoot } from './lab-root.ts';
 
 export interface TakeDownOptions {
@@ -59,7 +60,15 @@ export async function takeDown(options: TakeDownOptions): Promise<TakenDown> {
 
   const hadRunDir = existsSync(paths.runDir);
   if (hadRunDir) {
-    rmSync(paths.runDir, { recursive: true, force: true });
+    try {
+      rmSync(paths.runDir, { recursive: true, force: true });
+    } catch (cause) {
+      throw new WeftError(
+        'ERR_KERNEL',
+        `${paths.runDir} cannot be removed: is something mounted there? All else of lab ${lab} is gone`,
+        { cause },
+      );
+    }
     onProgress(`removed ${paths.runDir}`);
   }
   try {

@@ -1,5 +1,5 @@
 /** `weft lab fault`: inject faults into the lab, list and end them. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { Argument, type Command } from 'commander';
 import { healFault, injectFault, killVm, listFaults, readLabStatus } from '../lab/control.ts';
 import {
   type Fault,
@@ -10,23 +10,29 @@ import {
 } from '../lab/world/faults.ts';
 import type { LabStatus } from '../lab/world/status.ts';
 import { WeftError } from '../policy/errors.ts';
-import { labOption } from './lab-option.ts';
+import { examples, labOption } from './lab-option.ts';
 import { findLink, findVm, withLab } from './lab-session.ts';
 import { drawFaults } from './lab-status.ts';
+import type { Terminal } from './terminal.ts';
+import { outputOption, print, type VerbOptions } from './verb.ts';
 
 interface LabOptions {
   lab: string;
 }
 
 /** Adds `fault` and its verbs. */
-export function registerLabFault(lab: Command): void {
-  const fault = lab.command('fault').description('inject faults: VMs, links, packets, API calls');
+export function registerLabFault(lab: Command, terminal: Terminal): void {
+  const fault = lab
+    .command('fault')
+    .description('inject faults: VMs, links, packets, API calls')
+    .addHelpText('after', examples('weft lab fault kill edge-h2', 'weft lab fault list'));
 
   fault
     .command('kill')
     .description('kill everything in a VM: it crashes and is off')
     .argument('<vm>')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault kill edge-h2', 'weft lab power edge-h2 on'))
     .action((name: string, options: LabOptions) =>
       withLab(options.lab, async (session, signal) => {
         const vm = findVm(await readLabStatus(session, signal), name);
@@ -39,6 +45,7 @@ export function registerLabFault(lab: Command): void {
     .description('stop everything in a VM: it is on and does nothing')
     .argument('<vm>')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault hang edge-h1', 'weft lab fault resume edge-h1'))
     .action((name: string, options: LabOptions) =>
       inject(options, (status) => ({ kind: 'hang', vm: findVm(status, name).id })),
     );
@@ -47,6 +54,7 @@ export function registerLabFault(lab: Command): void {
     .description('let a VM that hangs go on')
     .argument('<vm>')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault resume edge-h1'))
     .action((name: string, options: LabOptions) =>
       heal(options, (status) => {
         const vm = findVm(status, name);
@@ -58,6 +66,10 @@ export function registerLabFault(lab: Command): void {
     .description('cut a link: the uplink of a host (h1), or a NIC (app1, engine-h1/out)')
     .argument('<link>')
     .addOption(labOption())
+    .addHelpText(
+      'after',
+      examples('weft lab fault cut h2', 'weft lab fault cut edge-h1/out', 'weft lab fault heal h2'),
+    )
     .action((link: string, options: LabOptions) =>
       inject(options, (status) => ({ kind: 'cut', link: findLink(status, link) })),
     );
@@ -67,6 +79,7 @@ export function registerLabFault(lab: Command): void {
     .argument('<link>')
     .argument('<percent>', 'above 0, up to 100', Number)
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault lose h2 20'))
     .action((link: string, percent: number, options: LabOptions) =>
       inject(options, (status) => {
         if (!(percent > 0 && percent <= 100)) {
@@ -80,6 +93,7 @@ export function registerLabFault(lab: Command): void {
     .description('mend a link that is cut or loses packets')
     .argument('<link>')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault heal h2'))
     .action((text: string, options: LabOptions) =>
       heal(options, (status) => {
         const link = findLink(status, text);
@@ -88,10 +102,11 @@ export function registerLabFault(lab: Command): void {
     );
   fault
     .command('slow')
-    .description(`make calls of the platform wait: ${PLATFORM_METHODS.join(', ')}`)
-    .argument('<method>', 'the call', method)
+    .description('make calls of the platform wait')
+    .addArgument(methodArgument())
     .argument('<ms>', 'milliseconds, 1 to 600000', Number)
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault slow attach 2000'))
     .action((name: PlatformMethod, delayMs: number, options: LabOptions) =>
       inject(options, () => {
         if (!(Number.isInteger(delayMs) && delayMs >= 1 && delayMs <= 600_000)) {
@@ -103,10 +118,14 @@ export function registerLabFault(lab: Command): void {
   fault
     .command('fail')
     .description('let the next calls of the platform fail')
-    .argument('<method>', 'the call', method)
+    .addArgument(methodArgument())
     .option('--count <n>', 'how many calls', Number, 1)
     .option('--lose-reply', 'carry the calls out, but lose their replies')
     .addOption(labOption())
+    .addHelpText(
+      'after',
+      examples('weft lab fault fail attach --count 5', 'weft lab fault fail deployEngine --lose-reply'),
+    )
     .action((name: PlatformMethod, options: LabOptions & { count: number; loseReply?: boolean }) =>
       inject(options, () => {
         if (!(Number.isInteger(options.count) && options.count >= 1 && options.count <= 1_000_000)) {
@@ -119,16 +138,18 @@ export function registerLabFault(lab: Command): void {
     .command('list')
     .description('list the faults')
     .addOption(labOption())
-    .action((options: LabOptions) =>
-      withLab(options.lab, async (session, signal) => {
-        for (const line of drawFaults((await readLabStatus(session, signal)).faults)) console.log(line);
-      }),
-    );
+    .addOption(outputOption())
+    .addHelpText('after', examples('weft lab fault list', 'weft lab fault list -o json'))
+    .action(async (options: LabOptions & VerbOptions) => {
+      const { faults } = await withLab(options.lab, (session, signal) => readLabStatus(session, signal));
+      await print(terminal, options, faults, (all) => drawFaults(all).join('\n'));
+    });
   fault
     .command('clear')
     .description('end one fault, or all')
     .argument('[id]')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault clear', 'weft lab fault clear fault-3'))
     .action((id: string | undefined, options: LabOptions) =>
       withLab(options.lab, async (session, signal) => {
         const before = (await readLabStatus(session, signal)).faults;
@@ -137,10 +158,8 @@ export function registerLabFault(lab: Command): void {
     );
 }
 
-function method(text: string): PlatformMethod {
-  const found = PLATFORM_METHODS.find((name) => name === text);
-  if (found) return found;
-  throw new InvalidArgumentError(`it is one of ${PLATFORM_METHODS.join(', ')}`);
+function methodArgument(): Argument {
+  return new Argument('<method>', 'the call').choices(PLATFORM_METHODS);
 }
 
 async function inject(options: LabOptions, specOf: (status: LabStatus) => FaultSpec): Promise<void> {

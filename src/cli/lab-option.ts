@@ -10,6 +10,11 @@ export function labOption(): Option {
     .argParser(requireLabName);
 }
 
+/** Examples at the end of a verb's help. */
+export function examples(...lines: string[]): string {
+  return `\n${lines.length === 1 ? 'Example' : 'Examples'}:\n${lines.map((line) => `  ${line}`).join('\n')}`;
+}
+
 /** What to append to a command in a message, so that it means the same lab. */
 export function labSuffix(lab: string): string {
   return lab === DEFAULT_LAB ? '' : ` --lab ${lab}`;

@@ -5,19 +5,25 @@ import type { SystemStatus } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import { type PolicyDocument, parseDocuments } from '../policy/parse.ts';
 
-/**
- * Reads policy documents for a lab. A cloud that names the socket of the lab `lab` is given that of this lab, so
- * that one file serves every lab. Throws what parsing throws, and ERR_BODY_INVALID for a file that cannot be read.
- */
+/** Reads policy documents for a lab. Throws what parsing throws, and ERR_BODY_INVALID for a file that cannot be read. */
 export function readLabPolicies(files: readonly string[], lab: string): PolicyDocument[] {
+  return meantForLab(
+    files.flatMap((file) => parseDocuments(readText(file), file)),
+    lab,
+  );
+}
+
+/**
+ * A cloud that names the socket of the lab `lab` is given that of this lab, so that one file serves every lab, and
+ * the controller of one never drives another.
+ */
+export function meantForLab(documents: readonly PolicyDocument[], lab: string): PolicyDocument[] {
   const common = labPaths(DEFAULT_LAB).socket;
-  return files
-    .flatMap((file) => parseDocuments(readText(file), file))
-    .map((document) => {
-      const spec = (document.spec ?? {}) as { platform?: unknown; address?: unknown };
-      const isCommon = document.kind === 'cloud' && spec.platform === 'lab' && spec.address === common;
-      return isCommon ? { ...document, spec: { ...spec, address: labPaths(lab).socket } } : document;
-    });
+  return documents.map((document) => {
+    const spec = (document.spec ?? {}) as { platform?: unknown; address?: unknown };
+    const isCommon = document.kind === 'cloud' && spec.platform === 'lab' && spec.address === common;
+    return isCommon ? { ...document, spec: { ...spec, address: labPaths(lab).socket } } : document;
+  });
 }
 
 /** How far the services are, in one line: `2 of 3 engines ready, 1 of 2 services serving`. */

@@ -46,7 +46,11 @@ export function findVm(status: LabStatus, name: string): LabStatus['vms'][number
 export function findLink(status: LabStatus, text: string): Link {
   if (status.hosts.some((host) => host.id === text)) return { host: text };
   const [name, nicId] = text.split('/');
-  const vm = findVm(status, name!);
+  const vm = status.vms.find((one) => one.name === name || one.id === name);
+  if (!vm) {
+    const there = [...status.hosts.map((host) => host.id), ...status.vms.map((one) => one.name)].join(', ');
+    throw new WeftError('ERR_LAB', `lab ${status.lab} has no host or VM ${name}; there are ${there}`);
+  }
   const nics = vm.nics.map((nic) => nic.id);
   if (nicId !== undefined && nics.includes(nicId)) return { vm: vm.id, nic: nicId };
   if (nicId === undefined && nics.length === 1) return { vm: vm.id, nic: nics[0]! };

@@ -2,23 +2,22 @@
 import type { Command } from 'commander';
 import { readLabStatus } from '../lab/control.ts';
 import type { LabStatus } from '../lab/world/status.ts';
-import { WeftError } from '../policy/errors.ts';
-import { labOption } from './lab-option.ts';
+import { examples, labOption } from './lab-option.ts';
 import { withLab } from './lab-session.ts';
+import type { Terminal } from './terminal.ts';
+import { outputOption, print, type VerbOptions } from './verb.ts';
 
 /** Adds the verb. */
-export function registerLabStatus(lab: Command): void {
+export function registerLabStatus(lab: Command, terminal: Terminal): void {
   lab
     .command('status')
     .description('show hosts, segments, VMs, power, where each NIC is, and the injected faults')
     .addOption(labOption())
-    .option('-o, --output <format>', 'text or json', 'text')
-    .action(async (options: { lab: string; output: string }) => {
-      if (options.output !== 'text' && options.output !== 'json') {
-        throw new WeftError('ERR_USAGE', `"${options.output}" is no output format: use text or json`);
-      }
+    .addOption(outputOption())
+    .addHelpText('after', examples('weft lab status', 'weft lab status -o json'))
+    .action(async (options: VerbOptions & { lab: string }) => {
       const status = await withLab(options.lab, (session, signal) => readLabStatus(session, signal));
-      console.log(options.output === 'json' ? JSON.stringify(status, null, 2) : drawLabStatus(status));
+      await print(terminal, options, status, drawLabStatus);
     });
 }
 

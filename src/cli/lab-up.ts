@@ -2,7 +2,7 @@
  * Brings a whole lab up: the daemon with its hosts and VMs, a controller, a sample policy, and waits until the
  * services of the policy are serving.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readLabStatus, setGateway } from '../lab/control.ts';
@@ -29,6 +29,8 @@ import { requireRoot } from './lab-root.ts';
 
 const MAIN = join(import.meta.dirname, '../main.ts');
 const POLL_MS = 50;
+/** A lab that idles uses a quarter of a megabyte; its logs grow with what happens to it. */
+const MIN_FREE_BYTES = 8 * 1024 * 1024;
 const DAEMON_TIMEOUT_MS = 30_000;
 const CONTROLLER_TIMEOUT_MS = 30_000;
 const CALL_TIMEOUT_MS = 10_000;
@@ -117,6 +119,13 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
     onProgress(`building lab ${lab}`);
   }
   mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
+  try {
+    requireRoom(paths.runDir);
+  } catch (error) {
+    // Only where it was made for nothing: a lab that is taken over keeps its files.
+    if (readdirSync(paths.runDir).length === 0) rmdirSync(paths.runDir);
+    throw error;
+  }
   const child = startDetached(weft('lab', 'serve', '--lab', lab), { log: paths.daemonLog });
   // At once, so that taking the lab down finds a daemon that has only begun to start.
   writePidFile(paths.daemonPid, refOf(child.pid));
@@ -137,6 +146,17 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
   const { hosts, vms } = status!;
   const isOn = vms.filter((vm) => vm.power === 'on').length;
   onProgress(`${hosts.length} hosts and ${isOn} VMs are up (control socket ${paths.socket})`);
+}
+
+/** Throws ERR_LAB where a lab would soon fail for want of space: its store, logs and engines' disks are all there. */
+function requireRoom(runDir: string): void {
+  const { bavail, bsize } = statfsSync(runDir);
+  if (bavail * bsize >= MIN_FREE_BYTES) return;
+  const free = Math.floor((bavail * bsize) / 1024);
+  throw new WeftError(
+    'ERR_LAB',
+    `the file system of ${runDir} has ${free} KiB left, and a lab needs ${MIN_FREE_BYTES / 1024}: make room there`,
+  );
 }
 
 function hasRunningVms(lab: string): boolean {

@@ -1,12 +1,12 @@
 /** `weft lab migrate`, `clone`, `power` and `exec`: what one does to VMs in a hypervisor's client. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import { readLabStatus } from '../lab/control.ts';
 import { cloneVm, migrateVm, powerVm } from '../lab/vm.ts';
 import { existingNamespaces, namespaceFile, namespaceOf } from '../lab/world/names.ts';
 import { WeftError } from '../policy/errors.ts';
-import { labOption, labSuffix } from './lab-option.ts';
+import { examples, labOption, labSuffix } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { findVm, withLab } from './lab-session.ts';
 
@@ -18,6 +18,7 @@ export function registerLabVms(lab: Command): void {
     .argument('<vm>')
     .argument('<host>')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab migrate app1 h2'))
     .action(async (name: string, host: string, options: { lab: string }) => {
       await withLab(options.lab, async (session, signal) => {
         const vm = findVm(await readLabStatus(session, signal), name);
@@ -35,6 +36,7 @@ export function registerLabVms(lab: Command): void {
     .argument('<name>')
     .argument('<host>')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab clone app1 app7 h3'))
     .action(async (source: string, name: string, host: string, options: { lab: string }) => {
       await withLab(options.lab, async (session, signal) => {
         const vm = findVm(await readLabStatus(session, signal), source);
@@ -49,12 +51,10 @@ export function registerLabVms(lab: Command): void {
     .command('power')
     .description('switch a VM on or off, or reset it')
     .argument('<vm>')
-    .argument('<action>', 'on, off or reset')
+    .addArgument(new Argument('<action>', 'what to do').choices(['on', 'off', 'reset']))
     .addOption(labOption())
-    .action(async (name: string, action: string, options: { lab: string }) => {
-      if (action !== 'on' && action !== 'off' && action !== 'reset') {
-        throw new WeftError('ERR_USAGE', `"${action}" is not on, off or reset`);
-      }
+    .addHelpText('after', examples('weft lab power app1 off', 'weft lab power edge-h2 reset'))
+    .action(async (name: string, action: 'on' | 'off' | 'reset', options: { lab: string }) => {
       await withLab(options.lab, async (session, signal) => {
         const vm = findVm(await readLabStatus(session, signal), name);
         await powerVm(session, vm.id, action, signal);
@@ -68,6 +68,10 @@ export function registerLabVms(lab: Command): void {
     .argument('<where>')
     .argument('<command...>')
     .addOption(labOption())
+    .addHelpText(
+      'after',
+      examples('weft lab exec client ping -c 1 10.77.0.101', 'weft lab exec h1 bridge fdb show'),
+    )
     .passThroughOptions()
     .action(async (where: string, command: string[], options: { lab: string }) => {
       process.exitCode = await execIn(options.lab, where, command);

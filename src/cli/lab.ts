@@ -4,16 +4,17 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { WeftError } from '../policy/errors.ts';
 import { registerLabFault } from './lab-fault.ts';
-import { labOption, labSuffix } from './lab-option.ts';
+import { examples, labOption, labSuffix } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { registerLabStatus } from './lab-status.ts';
 import { registerLabVms } from './lab-vms.ts';
+import type { Terminal } from './terminal.ts';
 
 const LAB_YAML = join(import.meta.dirname, '../../templates/lab.yaml');
 const LAB_RUN = join(import.meta.dirname, 'lab-run.ts');
 
 /** Adds `weft lab` and its verbs to the program; `lab run` is there when the promise resolves, all others at once. */
-export async function registerLab(program: Command): Promise<void> {
+export async function registerLab(program: Command, terminal: Terminal): Promise<void> {
   const lab = program
     .command('lab')
     .description('the built-in platform: hosts, switches and VMs made of network namespaces (needs root)')
@@ -28,6 +29,7 @@ export async function registerLab(program: Command): Promise<void> {
     .option('--no-policy', 'apply no policy')
     .option('--no-controller', 'start no controller')
     .option('--timeout <seconds>', 'how long the services may take until they serve', seconds, 60)
+    .addHelpText('after', examples('weft lab up', 'weft lab up --lab demo -f shop.yaml'))
     .action(async (options: UpOptions) => {
       const { bringUp } = await import('./lab-up.ts');
       const interrupted = new AbortController();
@@ -58,6 +60,7 @@ export async function registerLab(program: Command): Promise<void> {
     .command('down')
     .description('end and remove everything of the lab, also when its daemon is gone')
     .addOption(labOption())
+    .addHelpText('after', examples('weft lab down', 'weft lab down --lab demo'))
     .action(async (options: { lab: string }) => {
       const { takeDown } = await import('./lab-down.ts');
       const gone = await takeDown({ lab: options.lab, onProgress: (line) => console.log(line) });
@@ -81,9 +84,9 @@ export async function registerLab(program: Command): Promise<void> {
       process.exit(0);
     });
 
-  registerLabStatus(lab);
+  registerLabStatus(lab, terminal);
   registerLabVms(lab);
-  registerLabFault(lab);
+  registerLabFault(lab, terminal);
   if (existsSync(LAB_RUN)) {
     const { registerLabRun } = (await import(LAB_RUN)) as { registerLabRun: (lab: Command) => void };
     registerLabRun(lab);

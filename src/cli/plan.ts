@@ -2,6 +2,8 @@
 import type { Command } from 'commander';
 import type { StepSummary } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
+import { meantFor } from './apply.ts';
+import type { ControllerClient } from './controller-client.ts';
 import { table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import { addVerb, connect, print, type VerbOptions } from './verb.ts';
@@ -21,13 +23,13 @@ export function register(program: Command, terminal: Terminal): void {
     .option('-f, --file <file...>', 'the files that would be applied (- for stdin)')
     .option('--delete', 'plan the deletion of the objects in the files')
     .action(async (options: Options) => {
-      const changes = await changesOf(options, terminal);
-      const steps = await (await connect(options, terminal)).plan(changes);
+      const client = await connect(options, terminal);
+      const steps = await client.plan(await changesOf(options, terminal, client));
       await print(terminal, options, steps, (all) => drawSteps(terminal, all));
     });
 }
 
-async function changesOf(options: Options, terminal: Terminal) {
+async function changesOf(options: Options, terminal: Terminal, client: ControllerClient) {
   if (options.file === undefined) {
     if (options.delete) throw new WeftError('ERR_USAGE', '--delete needs -f FILE: what would be deleted');
     return [];
@@ -36,7 +38,9 @@ async function changesOf(options: Options, terminal: Terminal) {
     import('./policy-files.ts'),
     import('../policy/parse.ts'),
   ]);
-  if (!options.delete) return readPolicyFiles(options.file, terminal, parseDocuments);
+  if (!options.delete) {
+    return meantFor(client, await readPolicyFiles(options.file, terminal, parseDocuments));
+  }
   const names = await readPolicyFiles(options.file, terminal, parseObjectNames);
   return names.map((name) => ({ ...name, delete: true as const }));
 }

@@ -103,6 +103,32 @@ describe('the verbs against a real API', () => {
     );
   });
 
+  it('apply and plan mean the lab of the controller, whichever lab the file names', async () => {
+    const runDirectory = await mkdtemp(join(tmpdir(), 'weft-run-'));
+    try {
+      await mkdir(join(runDirectory, 'two'));
+      await writeFile(
+        join(runDirectory, 'two', 'client.json'),
+        JSON.stringify({ url: env.WEFT_URL, token: TOKEN }),
+      );
+      const stdin = SAMPLE.replace('/run/lab.sock', '/run/weft/lab/lab.sock');
+      const options = { env: { WEFT_LAB: 'two' }, runDirectory, stdin };
+      assert.equal((await weft(['apply', '-f', '-'], options)).code, 0);
+      const { out } = await weft(['get', 'cloud', 'lab', '-o', 'json'], options);
+      assert.equal(JSON.parse(out).spec.address, '/run/weft/two/lab.sock');
+      assert.match((await weft(['apply', '-f', '-'], options)).out, /^cloud lab unchanged$/m);
+      assert.equal((await weft(['plan', '-f', '-'], options)).code, 0);
+      const byUrl = await weft(['apply', '-f', '-', '--dry-run'], { env, stdin });
+      assert.match(
+        byUrl.out,
+        /^cloud lab would be changed$/m,
+        'another controller is given what the file says',
+      );
+    } finally {
+      await rm(runDirectory, { recursive: true });
+    }
+  });
+
   it('completes object names through the API', async () => {
     await fixture.applySample();
     const complete = async (...words: string[]) =>

@@ -4,11 +4,13 @@ import { existsSync } from 'node:fs';
 import { takeDown } from '../../src/cli/lab-down.ts';
 import { missingFor, readLabPolicies } from '../../src/cli/lab-policy.ts';
 import { bringUp } from '../../src/cli/lab-up.ts';
+import { run } from '../../src/cli/program.ts';
 import { openLab } from '../../src/lab/index.ts';
 import { existingNamespaces, labPaths } from '../../src/lab/world/names.ts';
 import { killProcess, readPidFile } from '../../src/lab/world/process.ts';
 import type { SystemStatus } from '../../src/policy/answers.ts';
 import { isWeftError, WeftError } from '../../src/policy/errors.ts';
+import { capturedTerminal } from '../cli/captured-terminal.ts';
 import { requireRootOrSkip } from './lab-under-test.ts';
 
 describe('lab up', () => {
@@ -33,6 +35,26 @@ describe('lab up', () => {
     await bringUp({ ...options, signal: never });
     assert.deepEqual((await platform.inventory(never)).vms, vms);
     await platform.close();
+  });
+
+  it('completes its VMs, hosts, links and faults, and shows its status in every format', async () => {
+    await bringUp({ ...options, signal: never });
+    const weft = async (...args: string[]) => {
+      const terminal = capturedTerminal({ env: { WEFT_LAB: lab } });
+      assert.equal(await run(args, terminal), 0, terminal.complained());
+      return terminal.printed();
+    };
+    const complete = async (...words: string[]) =>
+      (await weft('complete', '--', 'lab', ...words)).split('\n').filter(Boolean);
+    assert.deepEqual(await complete('migrate', 'app1'), ['app1']);
+    assert.deepEqual(await complete('migrate', 'app1', ''), ['h1', 'h2', 'h3']);
+    assert.deepEqual(await complete('power', 'app1', 'o'), ['on', 'off']);
+    assert.deepEqual(await complete('exec', 'c'), ['client']);
+    assert.deepEqual(await complete('fault', 'cut', 'app2/'), ['app2/eth0']);
+    assert.deepEqual(await complete('fault', 'slow', 'att'), ['attach']);
+    assert.deepEqual(JSON.parse(await weft('lab', 'fault', 'list', '--lab', lab, '-o', 'json')), []);
+    assert.equal(JSON.parse(await weft('lab', 'status', '--lab', lab, '-o', 'json')).lab, lab);
+    assert.match(await weft('lab', 'status', '--lab', lab, '-o', 'yaml'), new RegExp(`^lab: ${lab}$`, 'm'));
   });
 
   for (const delayMs of [20, 250, 500]) {
