@@ -21,8 +21,8 @@ export interface Log {
 export interface VcenterOptions {
   /** `https://host` or `https://host:port`. */
   address: string;
-  user: string;
-  /** Asked at every login and kept nowhere. */
+  /** Asked, like the password, at every login and kept nowhere. */
+  user: string | (() => string | Promise<string>);
   password: () => string | Promise<string>;
   /** SHA-256 of the certificate, with or without colons. */
   thumbprint: string;
@@ -168,7 +168,8 @@ export class VcenterSession {
 
   /** User and password as of now, for services that log in by themselves. */
   async credentials(): Promise<{ user: string; password: string }> {
-    return { user: this.#options.user, password: await this.#options.password() };
+    const { user, password } = this.#options;
+    return { user: typeof user === 'string' ? user : await user(), password: await password() };
   }
 
   /** Ends the session with vCenter, as well as that can be done in two seconds, and all that waits here. */

@@ -1,0 +1,273 @@
+/** The platform's inventory, made from the mirror of vCenter's objects: names, paths, segments and roles. */
+import { isDeepStrictEqual } from 'node:util';
+import type { Host, Nic, Segment, Vm } from '../hypervisor/platform.ts';
+import {
+  type Card,
+  type GuestNic,
+  listOf,
+  type MirroredObject,
+  type ObjectMirror,
+} from './inventory-objects.ts';
+import { type PortGroupMark, readStandardName, type VmMark } from './marks.ts';
+import { ENGINE_NICS } from './nic.ts';
+import type { MoRef, Vim } from './vim/schema.ts';
+
+export interface ListingOptions {
+  /** Name of the network that joins engines to the controller. */
+  managementNetwork: string;
+  /** Custom attribute of hosts that holds the switches above them, outermost first: `spine/tor-a`. */
+  uplinkAttribute: string;
+  /** Tag category of hosts that names their rack. */
+  rackCategory: string;
+}
+
+/** A tag as it hangs on an object. */
+export interface AttachedTag {
+  category: string;
+  name: string;
+}
+
+/** Tags by the id of the object. */
+export type TagTable = ReadonlyMap<string, readonly AttachedTag[]>;
+
+/** Overridden segments by `switch/port`: ports whose VLAN was set to that of a shadow. */
+export type PortTable = ReadonlyMap<string, string>;
+
+export class InventoryListing {
+  readonly #options: ListingOptions;
+  #hosts: Host[] = [];
+  #vms = new Map<string, Vm>();
+  #sorted: Vm[] | null = null;
+  #portgroups = new Map<string, MirroredObject>();
+  #attributes = new Map<number, string>();
+
+  constructor(options: ListingOptions) {
+    this.#options = options;
+  }
+
+  get hosts(): Host[] {
+    return this.#hosts;
+  }
+
+  /** In the order in which vCenter made them. */
+  get vms(): Vm[] {
+    this.#sorted ??= [...this.#vms.values()].sort((a, b) => byId(a.id, b.id));
+    return this.#sorted;
+  }
+
+  /** Follows the mirror where `touched` says that it changed (null: anywhere). Answers whether the listing did. */
+  follow(mirror: ObjectMirror, tags: TagTable, ports: PortTable, touched: readonly MoRef[] | null): boolean {
+    const isLocal = touched?.every((ref) => ref.type === 'VirtualMachine') ?? false;
+    if (isLocal) {
+      let changed = false;
+      for (const { value } of touched ?? []) changed = this.#followVm(value, mirror, tags, ports) || changed;
+      return changed;
+    }
+    this.#portgroups = new Map();
+    for (const object of mirror.all()) {
+      const key = object.properties.key;
+      if (object.ref.type === 'DistributedVirtualPortgroup' && typeof key === 'string') {
+        this.#portgroups.set(key, object);
+      }
+    }
+    this.#attributes = attributeNames(mirror);
+    const hosts = [...mirror.all()]
+      .filter((object) => object.ref.type === 'HostSystem')
+      .map((object) => this.#host(object, mirror, tags))
+      .sort((a, b) => byId(a.id, b.id));
+    let changed = !isDeepStrictEqual(hosts, this.#hosts);
+    this.#hosts = hosts;
+    const ids = new Set(this.#vms.keys());
+    for (const { ref } of mirror.all()) if (ref.type === 'VirtualMachine') ids.add(ref.value);
+    for (const id of ids) changed = this.#followVm(id, mirror, tags, ports) || changed;
+    return changed;
+  }
+
+  #followVm(id: string, mirror: ObjectMirror, tags: TagTable, ports: PortTable): boolean {
+    const object = mirror.get(id);
+    const before = this.#vms.get(id);
+    const after = object && this.#vm(object, mirror, tags, ports);
+    if (isDeepStrictEqual(before, after)) return false;
+    this.#sorted = null;
+    if (after) this.#vms.set(id, after);
+    else this.#vms.delete(id);
+    return true;
+  }
+
+  #host({ ref, properties }: MirroredObject, mirror: ObjectMirror, tags: TagTable): Host {
+    return {
+      id: ref.value,
+      name: textOf(properties.name) || ref.value,
+      isConnected: properties['runtime.connectionState'] === 'connected',
+      isInMaintenance: properties['runtime.inMaintenanceMode'] === true,
+      uplinkPath: this.#uplinkPath(ref, properties, mirror, tags),
+      segments: this.#segments(ref.value, listOf<MoRef>(properties.network), mirror),
+    };
+  }
+
+  /** What the admin wrote; else the datacenter and the rack, or the cluster as the next best thing. */
+  #uplinkPath(
+    ref: MoRef,
+    properties: Record<string, unknown>,
+    mirror: ObjectMirror,
+    tags: TagTable,
+  ): string[] {
+    const written = this.#attributesOf(properties).get(this.#options.uplinkAttribute);
+    const switches = written
+      ?.split('/')
+      .map((part) => part.trim())
+      .filter((part) => part !== '');
+    if (switches && switches.length > 0) return switches;
+    const rack = tags.get(ref.value)?.find((tag) => tag.category === this.#options.rackCategory)?.name;
+    const above = ancestors(properties.parent, mirror);
+    const datacenter = above.find((one) => one.ref.type === 'Datacenter');
+    return [
+      textOf(datacenter?.properties.name) || 'datacenter',
+      rack ?? (textOf(above[0]?.properties.name) || 'cluster'),
+    ];
+  }
+
+  #segments(host: string, networks: readonly MoRef[], mirror: ObjectMirror): Segment[] {
+    const segments = new Map<string, Segment>();
+    for (const network of networks) {
+      const segment = this.#segment(host, network, mirror.get(network.value)?.properties ?? {});
+      if (segment) segments.set(segment.name, segment);
+    }
+    return [...segments.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** What a network is for a host; null for what no VM of the host can be put on. */
+  #segment(host: string, network: MoRef, properties: Record<string, unknown>): Segment | null {
+    const name = textOf(properties.name);
+    // Uplinks carry no VM; NSX's own networks cannot be shadowed.
+    if (name === '' || network.type === 'OpaqueNetwork' || isUplink(properties)) return null;
+    const mark = properties['config.description'] as PortGroupMark | null | undefined;
+    const made = mark ?? (network.type === 'Network' ? readStandardName(name) : null);
+    if (made?.role === 'out') return null;
+    if (mark) return mark.host === host ? { name: mark.segment, role: 'shadow' } : null;
+    if (made) return { name, role: 'shadow' };
+    return { name, role: name === this.#options.managementNetwork ? 'management' : 'production' };
+  }
+
+  /** Undefined for templates, and for VMs that vCenter is still making or cannot read. */
+  #vm(
+    { ref, properties }: MirroredObject,
+    mirror: ObjectMirror,
+    tags: TagTable,
+    ports: PortTable,
+  ): Vm | undefined {
+    const host = properties['runtime.host'] as MoRef | undefined;
+    const mark = properties['config.annotation'] as VmMark | null | undefined;
+    // What is still being imported or cloned is not there yet.
+    if (!host || properties['config.template'] === true || mark?.isComplete === false) return undefined;
+    const engine = mark?.engine ?? null;
+    const guest = listOf<GuestNic>(properties['guest.net']);
+    const cards = listOf<Card>(properties['config.hardware.device']);
+    return {
+      id: ref.value,
+      name: unescapeName(textOf(properties.name) || ref.value),
+      host: host.value,
+      power: properties['runtime.powerState'] === 'poweredOn' ? 'on' : 'off',
+      folder: folderOf(properties.parent, mirror),
+      tags: this.#tagsOf(ref, properties, tags),
+      engine,
+      nics: cards.map((card, index) => ({
+        id: (engine !== null && ENGINE_NICS[index]) || String(card.key),
+        mac: card.mac,
+        segment: this.#segmentOf(card, mirror, ports),
+        isConnected: card.isConnected,
+        addresses: addressesOf(card, guest),
+      })),
+    } satisfies Vm & { nics: Nic[] };
+  }
+
+  #segmentOf({ plug }: Card, mirror: ObjectMirror, ports: PortTable): string {
+    if (plug.kind === 'other') return '';
+    if (plug.kind === 'standard') {
+      const name = textOf(mirror.get(plug.network?.value ?? '')?.properties.name) || plug.name;
+      const made = readStandardName(name);
+      return made?.role === 'out' ? made.production : name;
+    }
+    const overridden = ports.get(`${plug.switchUuid}/${plug.port}`);
+    if (overridden !== undefined) return overridden;
+    const portgroup = this.#portgroups.get(plug.portGroup)?.properties;
+    const mark = portgroup?.['config.description'] as PortGroupMark | null | undefined;
+    return mark?.segment ?? textOf(portgroup?.name);
+  }
+
+  /** Tags by name and as `category=name`; custom attributes as `attribute=value`. */
+  #tagsOf(ref: MoRef, properties: Record<string, unknown>, tags: TagTable): string[] {
+    const all = new Set<string>();
+    for (const { category, name } of tags.get(ref.value) ?? []) all.add(name).add(`${category}=${name}`);
+    for (const [name, value] of this.#attributesOf(properties)) if (value !== '') all.add(`${name}=${value}`);
+    return [...all].sort();
+  }
+
+  #attributesOf(properties: Record<string, unknown>): Map<string, string> {
+    const values = new Map<string, string>();
+    for (const one of listOf<Vim<'CustomFieldValue'>>(properties.customValue)) {
+      const name = this.#attributes.get(one.key);
+      if (name !== undefined && one.$type === 'CustomFieldStringValue') values.set(name, one.value);
+    }
+    return values;
+  }
+}
+
+function attributeNames(mirror: ObjectMirror): Map<number, string> {
+  const names = new Map<number, string>();
+  for (const { ref, properties } of mirror.all()) {
+    if (ref.type !== 'CustomFieldsManager') continue;
+    for (const field of listOf<Vim<'CustomFieldDef'>>(properties.field)) names.set(field.key, field.name);
+  }
+  return names;
+}
+
+/** From the parent upwards. */
+function ancestors(parent: unknown, mirror: ObjectMirror): MirroredObject[] {
+  const found: MirroredObject[] = [];
+  let at = mirror.get((parent as MoRef | undefined)?.value ?? '');
+  // Bounded: a peer could tell of a circle.
+  while (at && found.length < 64) {
+    found.push(at);
+    at = mirror.get((at.properties.parent as MoRef | undefined)?.value ?? '');
+  }
+  return found;
+}
+
+/** `/datacenter/folder/folder`, without the hidden folder that holds all VMs of a datacenter. */
+function folderOf(parent: unknown, mirror: ObjectMirror): string {
+  const above = ancestors(parent, mirror);
+  const top = above.findIndex((one) => one.ref.type === 'Datacenter');
+  const shown = above.filter((_one, index) => top < 0 || index !== top - 1);
+  return `/${shown
+    .map((one) => textOf(one.properties.name))
+    .reverse()
+    .join('/')}`;
+}
+
+function addressesOf(card: Card, guest: readonly GuestNic[]): string[] {
+  const reports = guest.filter((nic) => nic.card === card.key);
+  const found = reports.length > 0 ? reports : guest.filter((nic) => nic.mac !== '' && nic.mac === card.mac);
+  return [...new Set(found.flatMap((nic) => nic.addresses))];
+}
+
+/** vCenter writes the three characters that its paths need as escapes. */
+function unescapeName(name: string): string {
+  return name.replace(/%(2f|5c|25)/gi, (_whole, code: string) =>
+    String.fromCharCode(Number.parseInt(code, 16)),
+  );
+}
+
+/** vCenter's own mark of the port groups that hold a switch's uplinks. */
+function isUplink(properties: Record<string, unknown>): boolean {
+  return listOf<Vim<'Tag'>>(properties.tag).some((tag) => tag.key === 'SYSTEM/DVS.UPLINKPG');
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+/** `vm-9` before `vm-10`. */
+function byId(a: string, b: string): number {
+  return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
+}

@@ -1,0 +1,144 @@
+/**
+ * What is watched of each vCenter object, and the little that is kept of it: a mirror that update sets are applied to.
+ */
+import { readPortGroupMark, readVmMark } from './marks.ts';
+import { type EthernetCard, nicsOf, type Plug, plugOf } from './nic.ts';
+import type { MoRef, Vim } from './vim/schema.ts';
+
+/** Properties that the filter watches, by type. */
+export const WATCHED: Record<string, readonly string[]> = {
+  Folder: ['name', 'parent'],
+  Datacenter: ['name', 'parent'],
+  ComputeResource: ['name', 'parent'],
+  ClusterComputeResource: ['name', 'parent'],
+  HostSystem: [
+    'name',
+    'parent',
+    'runtime.connectionState',
+    'runtime.inMaintenanceMode',
+    'network',
+    'customValue',
+  ],
+  VirtualMachine: [
+    'name',
+    'parent',
+    'runtime.host',
+    'runtime.powerState',
+    'config.template',
+    'config.hardware.device',
+    'config.annotation',
+    'guest.net',
+    'customValue',
+  ],
+  Network: ['name'],
+  OpaqueNetwork: ['name'],
+  DistributedVirtualPortgroup: [
+    'name',
+    'key',
+    'tag',
+    'config.description',
+    'config.distributedVirtualSwitch',
+  ],
+  CustomFieldsManager: ['field'],
+};
+
+/** An object of the mirror: its properties by path, reduced to what is used. */
+export interface MirroredObject {
+  ref: MoRef;
+  properties: Record<string, unknown>;
+}
+
+/** A network card, as far as the inventory shows it. */
+export interface Card {
+  key: number;
+  mac: string;
+  isConnected: boolean;
+  plug: Plug;
+}
+
+/** The addresses that a guest reports for one card. */
+export interface GuestNic {
+  /** Device key of the card; -1 where the guest has a card that the VM has not. */
+  card: number;
+  mac: string;
+  addresses: string[];
+}
+
+export class ObjectMirror {
+  readonly #objects = new Map<string, MirroredObject>();
+
+  get(id: string): MirroredObject | undefined {
+    return this.#objects.get(id);
+  }
+
+  all(): IterableIterator<MirroredObject> {
+    return this.#objects.values();
+  }
+
+  /** Applies one update set; answers the objects that it touched, those that are gone among them. */
+  apply(update: Vim<'UpdateSet'>): MoRef[] {
+    const touched: MoRef[] = [];
+    for (const filter of update.filterSet ?? []) {
+      for (const { kind, obj, changeSet = [] } of filter.objectSet ?? []) {
+        touched.push(obj);
+        if (kind === 'leave') {
+          this.#objects.delete(obj.value);
+          continue;
+        }
+        const known = kind === 'enter' ? undefined : this.#objects.get(obj.value);
+        const object = known ?? { ref: obj, properties: {} };
+        for (const { name, op, val } of changeSet) {
+          if (op === 'assign' || op === 'add') {
+            const reduce = REDUCERS[name];
+            if (val !== undefined) object.properties[name] = reduce ? reduce(val) : val;
+          } else delete object.properties[name];
+        }
+        this.#objects.set(obj.value, object);
+      }
+    }
+    return touched;
+  }
+}
+
+/** What is kept of the values that are large. */
+const REDUCERS: Record<string, (value: unknown) => unknown> = {
+  'config.hardware.device': (value) =>
+    nicsOf(listOf<Vim<'VirtualDevice'>>(value), false).map(({ card }) => reduceCard(card)),
+  'config.annotation': (value) => readVmMark(String(value)),
+  'config.description': (value) => readPortGroupMark(String(value)),
+  'guest.net': (value) =>
+    listOf<Vim<'GuestNicInfo'>>(value).map(
+      (nic): GuestNic => ({
+        card: nic.deviceConfigId,
+        mac: (nic.macAddress ?? '').toLowerCase(),
+        addresses: (nic.ipAddress ?? nic.ipConfig?.ipAddress?.map((one) => one.ipAddress) ?? []).flatMap(
+          canonicalAddress,
+        ),
+      }),
+    ),
+};
+
+function reduceCard(card: EthernetCard): Card {
+  return {
+    key: card.key,
+    mac: (card.macAddress ?? '').toLowerCase(),
+    isConnected: card.connectable?.connected ?? false,
+    plug: plugOf(card),
+  };
+}
+
+/** The list, or an empty one for everything else: an unset list is not sent at all. */
+export function listOf<T>(value: unknown): T[] {
+  return Array.isArray(value) ? (value as T[]) : [];
+}
+
+/** As `Nic.addresses` wants it; nothing for link-local addresses, which reach nobody through an engine. */
+function canonicalAddress(text: string): string[] {
+  if (/^\d+\.\d+\.\d+\.\d+$/.test(text)) return [text];
+  if (!/^[0-9a-f:.]{2,45}$/i.test(text) || /^fe[89ab]/i.test(text)) return [];
+  try {
+    return [new URL(`http://[${text}]/`).hostname.slice(1, -1)];
+  } catch {
+    return [];
+  }
+}

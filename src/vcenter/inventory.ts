@@ -1,0 +1,357 @@
+/**
+ * The inventory of one vCenter, kept by one property filter over a view of everything: the whole once, then changes
+ * only. Tags and overridden ports, which no filter tells of, are read beside it at a rate that follows their cost.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Inventory } from '../hypervisor/platform.ts';
+import { WeftError } from '../policy/errors.ts';
+import { InventoryListing, type ListingOptions, type PortTable, type TagTable } from './inventory-listing.ts';
+import { type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
+import { readPorts } from './ports.ts';
+import { abortable, type Log, type VcenterSession } from './session.ts';
+import { TagReader } from './tags.ts';
+import { faultName } from './vim/faults.ts';
+import type { MoRef, Vim } from './vim/schema.ts';
+
+export interface InventoryOptions extends ListingOptions {
+  log?: Log;
+}
+
+/** How long one long poll waits in vCenter. */
+const WAIT_SECONDS = 20;
+/** Objects in one update set: a page of some megabytes. */
+const PAGE_OBJECTS = 400;
+/** What is polled (tags, ports) is read again after this, or ten times as long as it took. */
+const SIDE_READ_MS = 1000;
+const SIDE_READ_REST = 10;
+const CANCEL_AGAIN_MS = 250;
+
+/** What belongs to a vCenter session: view, collector, filter. */
+interface Feed {
+  collector: MoRef;
+  view: MoRef;
+  version: string;
+}
+
+interface Watcher {
+  cursor: string;
+  resolve(cursor: string): void;
+  reject(error: unknown): void;
+}
+
+export class VcenterInventory {
+  readonly #session: VcenterSession;
+  readonly #options: InventoryOptions;
+  readonly #tagReader: TagReader;
+  readonly #listing: InventoryListing;
+  readonly #closed = new AbortController();
+  /** Cursors of an earlier life of this process are told from ours. */
+  readonly #life = randomUUID().slice(0, 8);
+  #revision = 0;
+  #feed: Feed | null = null;
+  #mirror: ObjectMirror | null = null;
+  #tags: TagTable = new Map();
+  #ports: PortTable = new Map();
+  /** When tags and ports are due again, by performance.now(). */
+  #sideDue = 0;
+  #arePortsDirty = false;
+  #areTagsKnown = false;
+  #hasTagFailure = false;
+  /** Calls on the collector come one after the other: vCenter allows no two waits. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #isWaiting = false;
+  #nextSync: Promise<void> | null = null;
+  readonly #watchers = new Set<Watcher>();
+  #pump: Promise<void> | null = null;
+
+  constructor(session: VcenterSession, options: InventoryOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#tagReader = new TagReader(session);
+    this.#listing = new InventoryListing(options);
+  }
+
+  /** As of a moment after the call. Throws, and shows nothing, when vCenter did not answer or answered with no hosts. */
+  async list(signal: AbortSignal): Promise<Inventory> {
+    await abortable(this.#sync(), signal);
+    return { cursor: this.#cursor, hosts: this.#listing.hosts, vms: this.#listing.vms };
+  }
+
+  /** Resolves when the inventory differs from what it was at the cursor; rejects where it cannot be followed. */
+  async watch(cursor: string, signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted();
+    if (!this.#mirror) await abortable(this.#sync(), signal);
+    if (cursor !== this.#cursor) return this.#cursor;
+    let watcher: Watcher | null = null;
+    const changed = new Promise<string>((resolve, reject) => {
+      watcher = { cursor, resolve, reject };
+      this.#watchers.add(watcher);
+    });
+    // A rejection after the signal has ended the watch is nobody's.
+    changed.catch(() => undefined);
+    this.#pump ??= this.#follow().finally(() => {
+      this.#pump = null;
+    });
+    try {
+      return await abortable(changed, signal);
+    } finally {
+      if (watcher) this.#watchers.delete(watcher);
+    }
+  }
+
+  /** An object as of the last listing, by its id; its properties are those of `WATCHED`, reduced. */
+  object(id: string): MirroredObject | undefined {
+    return this.#mirror?.get(id);
+  }
+
+  /** Every object of a type as of the last listing. */
+  objects(type: string): MirroredObject[] {
+    return [...(this.#mirror?.all() ?? [])].filter((object) => object.ref.type === type);
+  }
+
+  /** To be called when a port's setting was changed: the next listing fetches the ports again. */
+  portsChanged(): void {
+    this.#arePortsDirty = true;
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort(new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the session with vCenter is closed'));
+    for (const watcher of this.#watchers) watcher.reject(this.#closed.signal.reason);
+    await this.#pump;
+  }
+
+  get #cursor(): string {
+    return `${this.#life}:${this.#revision}`;
+  }
+
+  /** One that begins after the call; calls that wait for the same beginning share it. */
+  #sync(): Promise<void> {
+    if (this.#nextSync) return this.#nextSync;
+    // Again and again: a cancellation that overtakes the wait does nothing.
+    const cancelling = setInterval(() => this.#cancelWait(), CANCEL_AGAIN_MS);
+    this.#nextSync = this.#inTurn(async () => {
+      clearInterval(cancelling);
+      this.#nextSync = null;
+      await this.#pull(0);
+      await this.#readBeside();
+    });
+    this.#cancelWait();
+    return this.#nextSync;
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#turn;
+    const mine = before.catch(() => undefined).then(work);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** A wait under way would hold its turn for seconds. */
+  #cancelWait(): void {
+    const collector = this.#feed?.collector;
+    if (!this.#isWaiting || !collector) return;
+    this.#session.call(collector, 'CancelWaitForUpdates', {}, this.#closed.signal).catch(() => undefined);
+  }
+
+  /** Long polls as long as somebody watches. */
+  async #follow(): Promise<void> {
+    try {
+      while (this.#watchers.size > 0 && !this.#closed.signal.aborted) {
+        // Whoever wants a listing comes first; else the two would take turns at cancelling each other.
+        if (this.#nextSync) await this.#nextSync.catch(() => undefined);
+        const untilSideMs = Math.max(this.#sideDue - performance.now(), 0);
+        const wake = setTimeout(() => this.#cancelWait(), untilSideMs);
+        await this.#inTurn(() => this.#pull(WAIT_SECONDS)).finally(() => clearTimeout(wake));
+        if (performance.now() >= this.#sideDue) await this.#inTurn(() => this.#readBeside());
+      }
+    } catch (error) {
+      for (const watcher of this.#watchers) watcher.reject(error);
+      this.#watchers.clear();
+    }
+  }
+
+  /** Applies what changed: at once with 0, else after waiting for a change. */
+  async #pull(waitSeconds: number): Promise<void> {
+    const { signal } = this.#closed;
+    signal.throwIfAborted();
+    if (!this.#feed) return this.#listWhole();
+    const feed = this.#feed;
+    try {
+      const touched: MoRef[] = [];
+      let isTruncated = true;
+      for (let wait = waitSeconds; isTruncated; wait = 0) {
+        const update = await this.#update(feed, wait);
+        if (!update) break;
+        feed.version = update.version;
+        touched.push(...this.#mirror!.apply(update));
+        // The rest of a truncated set belongs to it: they are shown together.
+        isTruncated = update.truncated ?? false;
+      }
+      this.#followMirror(touched);
+    } catch (error) {
+      // The reply may be the one that held changes: only a listing of the whole tells what they were.
+      const fault = faultName(error);
+      if (fault === 'RequestCanceled') {
+        // A cancellation that came too late for the wait it was meant for.
+        return waitSeconds === 0 ? this.#pull(0) : undefined;
+      }
+      this.#discard(feed);
+      this.#feed = null;
+      if (signal.aborted || (fault !== 'ManagedObjectNotFound' && fault !== 'InvalidCollectorVersion'))
+        throw error;
+      this.#options.log?.warn({ fault }, 'vCenter forgot our watch; listing again');
+      return this.#listWhole();
+    }
+  }
+
+  async #update(feed: Feed, waitSeconds: number): Promise<Vim<'UpdateSet'> | undefined> {
+    this.#isWaiting = waitSeconds > 0;
+    try {
+      return await this.#session.call(
+        feed.collector,
+        'WaitForUpdatesEx',
+        { version: feed.version, options: { maxWaitSeconds: waitSeconds, maxObjectUpdates: PAGE_OBJECTS } },
+        this.#closed.signal,
+      );
+    } finally {
+      this.#isWaiting = false;
+    }
+  }
+
+  /** A new filter and a new mirror, which takes the place of the old one only when it is whole. */
+  async #listWhole(): Promise<void> {
+    const { signal } = this.#closed;
+    const content = await this.#session.connect(signal);
+    const { viewManager, customFieldsManager, propertyCollector, rootFolder } = content;
+    if (!viewManager)
+      throw new WeftError(
+        'ERR_HYPERVISOR_UNSUPPORTED',
+        `${this.#session.address} has no views: is it a vCenter?`,
+      );
+    const view = await this.#session.call(
+      viewManager,
+      'CreateContainerView',
+      {
+        container: rootFolder,
+        type: ['Folder', 'Datacenter', 'ComputeResource', 'HostSystem', 'VirtualMachine', 'Network'],
+        recursive: true,
+      },
+      signal,
+    );
+    const collector = await this.#session.call(propertyCollector, 'CreatePropertyCollector', {}, signal);
+    const feed: Feed = { collector, view, version: '' };
+    try {
+      const traversal: Vim<'SelectionSpec'> = {
+        $type: 'TraversalSpec',
+        name: 'view',
+        type: 'ContainerView',
+        path: 'view',
+        skip: false,
+      };
+      const spec: Vim<'PropertyFilterSpec'> = {
+        propSet: Object.entries(WATCHED).map(([type, pathSet]) => ({
+          type,
+          all: false,
+          pathSet: [...pathSet],
+        })),
+        objectSet: [
+          { obj: view, skip: true, selectSet: [traversal] },
+          ...(customFieldsManager ? [{ obj: customFieldsManager, skip: false }] : []),
+        ],
+      };
+      // Whole values rather than parts of them: what is kept of a value is a reduction.
+      await this.#session.call(collector, 'CreateFilter', { spec, partialUpdates: false }, signal);
+      const mirror = new ObjectMirror();
+      for (let isWhole = false; !isWhole; ) {
+        const update = await this.#update(feed, 0);
+        if (update) {
+          mirror.apply(update);
+          feed.version = update.version;
+        }
+        isWhole = !update?.truncated;
+      }
+      this.#refuseEmpty(mirror);
+      this.#mirror = mirror;
+      this.#feed = feed;
+      this.#followMirror(null);
+    } catch (error) {
+      this.#discard(feed);
+      throw error;
+    }
+  }
+
+  #discard({ collector, view }: Feed): void {
+    const { signal } = this.#closed;
+    this.#session.call(collector, 'DestroyPropertyCollector', {}, signal).catch(() => undefined);
+    this.#session.call(view, 'DestroyView', {}, signal).catch(() => undefined);
+  }
+
+  /** No hosts where there were some is what lost permissions look like: nothing may be removed for it. */
+  #refuseEmpty(mirror: ObjectMirror): void {
+    for (const { ref } of mirror.all()) if (ref.type === 'HostSystem') return;
+    throw new WeftError(
+      'ERR_HYPERVISOR_REFUSED',
+      `${this.#session.address} lists no hosts; may the user see them (role with System.View, propagating from the root)?`,
+    );
+  }
+
+  #followMirror(touched: readonly MoRef[] | null): void {
+    if (touched?.length === 0) return;
+    if (touched?.some((ref) => ref.type === 'HostSystem')) this.#refuseEmptyNow();
+    if (!this.#listing.follow(this.#mirror!, this.#tags, this.#ports, touched)) return;
+    this.#revision++;
+    for (const watcher of this.#watchers) watcher.resolve(this.#cursor);
+    this.#watchers.clear();
+  }
+
+  /** As {@link #refuseEmpty}; the next listing then begins anew. */
+  #refuseEmptyNow(): void {
+    try {
+      this.#refuseEmpty(this.#mirror!);
+    } catch (error) {
+      if (this.#feed) this.#discard(this.#feed);
+      this.#feed = null;
+      throw error;
+    }
+  }
+
+  /** Tags and overridden ports. Tags that cannot be read stay as they were; ports that cannot be are an error. */
+  async #readBeside(): Promise<void> {
+    const started = performance.now();
+    if (started < this.#sideDue && !this.#arePortsDirty) return;
+    const { signal } = this.#closed;
+    this.#arePortsDirty = false;
+    try {
+      if (started >= this.#sideDue) this.#tags = (await this.#readTags(signal)) ?? this.#tags;
+      this.#ports = await readPorts(this.#session, this.#mirror!, signal);
+    } catch (error) {
+      this.#arePortsDirty = true;
+      throw error;
+    } finally {
+      const now = performance.now();
+      this.#sideDue = now + Math.max(SIDE_READ_MS, (now - started) * SIDE_READ_REST);
+    }
+    this.#followMirror(null);
+  }
+
+  async #readTags(signal: AbortSignal): Promise<TagTable | null> {
+    try {
+      const tags = await this.#tagReader.read(signal);
+      this.#hasTagFailure = false;
+      this.#areTagsKnown = true;
+      return tags;
+    } catch (error) {
+      // A listing without tags would make members of pools that choose by tag vanish: the first must be whole.
+      const isUnsupported = error instanceof WeftError && error.code === 'ERR_HYPERVISOR_UNSUPPORTED';
+      if (signal.aborted || (!this.#areTagsKnown && !isUnsupported)) throw error;
+      if (!this.#hasTagFailure) {
+        this.#options.log?.warn(
+          { error: String(error) },
+          'the tags could not be read; they stay as they were',
+        );
+      }
+      this.#hasTagFailure = true;
+      return null;
+    }
+  }
+}

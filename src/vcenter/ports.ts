@@ -1,0 +1,37 @@
+/**
+ * Ports of distributed switches whose VLAN was overridden to that of a shadow: interception as vCenter sees it. No
+ * property tells of them, so they are fetched where Weft has a shadow.
+ */
+import { overrideOf } from './distributed-switch.ts';
+import type { PortTable } from './inventory-listing.ts';
+import type { MirroredObject, ObjectMirror } from './inventory-objects.ts';
+import type { PortGroupMark } from './marks.ts';
+import type { VcenterSession } from './session.ts';
+import type { MoRef } from './vim/schema.ts';
+
+/** The overridden ports now, by `switch/port`, with the name of the shadow. */
+export async function readPorts(
+  session: VcenterSession,
+  mirror: ObjectMirror,
+  signal: AbortSignal,
+): Promise<PortTable> {
+  const table = new Map<string, string>();
+  const portgroups = [...mirror.all()].filter((object) => object.ref.type === 'DistributedVirtualPortgroup');
+  const shadows = portgroups.flatMap((one) => markOf(one) ?? []).filter((mark) => mark.role === 'in');
+  for (const { ref, properties } of portgroups) {
+    const ours = shadows.filter((mark) => mark.production === ref.value);
+    const dvs = properties['config.distributedVirtualSwitch'] as MoRef | undefined;
+    if (ours.length === 0 || !dvs) continue;
+    const criteria = { connected: true, portgroupKey: [ref.value], inside: true };
+    for (const port of await session.call(dvs, 'FetchDVPorts', { criteria }, signal)) {
+      const vlan = overrideOf(port);
+      const shadow = ours.find((mark) => mark.vlan === vlan && mark.host === port.proxyHost?.value);
+      if (shadow) table.set(`${port.dvsUuid}/${port.key}`, shadow.segment);
+    }
+  }
+  return table;
+}
+
+function markOf(portgroup: MirroredObject): PortGroupMark | null {
+  return (portgroup.properties['config.description'] as PortGroupMark | null | undefined) ?? null;
+}
