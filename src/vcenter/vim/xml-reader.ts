@@ -106,8 +106,8 @@ export class XmlReader {
   /** Whether the element that is open holds text only. */
   get isText(): boolean {
     if (this.#isEmptyElement) return true;
-    const open = this.#text.indexOf('<', this.#at);
-    return open >= 0 && this.#text.charCodeAt(open + 1) === SLASH;
+    const next = this.#text.charCodeAt(this.#text.indexOf('<', this.#at) + 1);
+    return next === SLASH || next === BANG;
   }
 
   /** Leaves the element that is open, with all it holds. */
