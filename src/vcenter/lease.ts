@@ -1,0 +1,227 @@
+/**
+ * Uploading disks under an HttpNfcLease. The lease lives as long as somebody reports progress; whatever goes wrong ends
+ * it, so that vCenter removes the half of a VM at once instead of after the lease's time.
+ */
+import { request } from 'node:https';
+import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { WeftError } from '../policy/errors.ts';
+import { refusal } from './host-networks.ts';
+import { readOne } from './placement.ts';
+import { abortable, type VcenterSession } from './session.ts';
+import type { MoRef, Vim } from './vim/schema.ts';
+
+/** One file to upload. */
+export interface UploadFile {
+  /** The `deviceId` of the import spec's file item, which the lease repeats as `importKey`. */
+  deviceId: string;
+  sizeBytes: number;
+  /** The item is made rather than filled: another method and header. */
+  isCreated: boolean;
+  read(signal: AbortSignal): AsyncIterable<Buffer>;
+}
+
+/**
+ * Waits for the lease, uploads every file and completes it; answers the VM. Ends the lease where anything fails or the
+ * signal aborts. `progress` gets 0 to 1.
+ */
+export async function uploadUnderLease(
+  session: VcenterSession,
+  lease: MoRef,
+  files: readonly UploadFile[],
+  progress: (fraction: number) => void,
+  signal: AbortSignal,
+): Promise<MoRef> {
+  try {
+    const info = await untilReady(session, lease, signal);
+    await keptAlive(session, lease, files, progress, signal, async (uploaded, ended) => {
+      for (const file of files) {
+        const device = info.deviceUrl?.find(({ importKey }) => importKey === file.deviceId);
+        if (!device) throw refusal(`the lease has no place for the disk ${file.deviceId}`);
+        await upload(urlOf(device.url, session.address), device, file, session, uploaded, ended);
+      }
+    });
+    await session.call(lease, 'HttpNfcLeaseComplete', {}, signal);
+    return info.entity;
+  } catch (error) {
+    // With a signal of its own: the caller's may be what ended the work.
+    await session
+      .call(lease, 'HttpNfcLeaseAbort', {}, AbortSignal.timeout(CLEAN_UP_MS))
+      .catch(() => undefined);
+    throw error;
+  }
+}
+
+const POLL_MS = 200;
+/** Leases end after 300 s without a word; proxies and impatient people after less. */
+const KEEP_ALIVE_MS = 5000;
+const CLEAN_UP_MS = 10_000;
+/** Without a byte taken. */
+const STALL_MS = 60_000;
+
+async function untilReady(
+  session: VcenterSession,
+  lease: MoRef,
+  signal: AbortSignal,
+): Promise<Vim<'HttpNfcLeaseInfo'>> {
+  for (;;) {
+    const { state, error } = await readOne(session, lease, ['state', 'error'], signal);
+    if (state === 'ready') {
+      const { info } = await readOne(session, lease, ['info'], signal);
+      return info as Vim<'HttpNfcLeaseInfo'>;
+    }
+    if (state === 'error' || state === 'done') {
+      const { localizedMessage } = (error ?? {}) as { localizedMessage?: string };
+      throw refusal(`vCenter gave up the import: ${localizedMessage ?? 'it does not say why'}`);
+    }
+    await abortable(new Promise((resolve) => setTimeout(resolve, POLL_MS)), signal);
+  }
+}
+
+/** Runs the work while telling vCenter how far it is. Ends it when vCenter does not know the lease any more. */
+async function keptAlive(
+  session: VcenterSession,
+  lease: MoRef,
+  files: readonly UploadFile[],
+  progress: (fraction: number) => void,
+  signal: AbortSignal,
+  work: (uploaded: (bytes: number) => void, ended: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const total = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  const lost = new AbortController();
+  let done = 0;
+  const tell = async (): Promise<void> => {
+    const percent = total === 0 ? 100 : Math.min(100, Math.floor((done / total) * 100));
+    await session.call(lease, 'HttpNfcLeaseProgress', { percent }, signal);
+  };
+  const timer = setInterval(() => {
+    tell().catch((error: unknown) => {
+      // No answer may be a hiccup; an answer that refuses is the end of the lease.
+      if (!(error instanceof WeftError && error.code === 'ERR_HYPERVISOR_UNREACHABLE')) lost.abort(error);
+    });
+  }, KEEP_ALIVE_MS);
+  try {
+    await work(
+      (bytes) => {
+        done += bytes;
+        progress(total === 0 ? 1 : done / total);
+      },
+      AbortSignal.any([signal, lost.signal]),
+    );
+    await tell();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** `*` stands for the address by which vCenter was reached. */
+function urlOf(text: string, origin: string): URL {
+  const { hostname, port } = new URL(origin);
+  const place = text.replace('//*', `//${hostname}`);
+  const url = URL.canParse(place) ? new URL(place) : null;
+  if (url?.protocol !== 'https:') {
+    throw refusal('vCenter names a place for the upload that is not reached by HTTPS');
+  }
+  if (text.includes('//*/') && port !== '') url.port = port;
+  return url;
+}
+
+async function upload(
+  url: URL,
+  device: Vim<'HttpNfcLeaseDeviceUrl'>,
+  file: UploadFile,
+  session: VcenterSession,
+  uploaded: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  const isVcenter = url.origin === new URL(session.address).origin;
+  const thumbprint = device.sslThumbprint;
+  if (!thumbprint && !isVcenter) {
+    throw refusal(`vCenter names no thumbprint for ${url.host}, so the disk is not sent there`);
+  }
+  let taken = 0;
+  const outgoing = request(url, {
+    method: file.isCreated ? 'PUT' : 'POST',
+    headers: {
+      'Content-Type': 'application/x-vnd.vmware-streamVmdk',
+      'Content-Length': file.sizeBytes,
+      ...(file.isCreated ? { Overwrite: 't' } : {}),
+    },
+    signal,
+    // The ticket is in the URL: the session's cookie is nothing for a host. Its own vCenter is pinned as ever.
+    ...(isVcenter
+      ? { agent: session.transport.agent }
+      : { createConnection: (_: object, done: Connected) => pinned(url, thumbprint, done) }),
+  });
+  outgoing.setTimeout(STALL_MS, () =>
+    outgoing.destroy(new Error(`nothing was taken for ${STALL_MS / 1000} s`)),
+  );
+  const answer = new Promise<number>((resolve, reject) => {
+    outgoing.once('error', reject);
+    outgoing.once('response', (response) => {
+      response.resume();
+      response.once('error', reject);
+      response.once('end', () => resolve(response.statusCode ?? 0));
+    });
+  });
+  answer.catch(() => undefined);
+  try {
+    for await (const part of file.read(signal)) {
+      if (outgoing.destroyed) break;
+      if (!outgoing.write(part)) {
+        await Promise.race([
+          abortable(new Promise((resolve) => outgoing.once('drain', resolve)), signal),
+          answer,
+        ]);
+      }
+      taken += part.length;
+      uploaded(part.length);
+    }
+    if (taken === file.sizeBytes) outgoing.end();
+    const status = await abortable(answer, signal);
+    if (status < 200 || status >= 300)
+      throw refusal(`${url.host} refused the disk with HTTP status ${status}`);
+  } catch (error) {
+    outgoing.destroy();
+    if (signal.aborted) throw signal.reason;
+    if (error instanceof WeftError) throw error;
+    throw new WeftError(
+      'ERR_HYPERVISOR_UNREACHABLE',
+      `the upload to ${url.host} broke off after ${taken} of ${file.sizeBytes} bytes (${(error as Error).message})`,
+      { cause: error },
+    );
+  }
+}
+
+type Connected = (error: Error | null, socket: TLSSocket) => void;
+
+/** A connection to a host whose certificate is the one that vCenter told of, by SHA-1 or SHA-256. */
+function pinned(url: URL, thumbprint: string, done: Connected): undefined {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const socket = connect({
+    host,
+    port: Number(url.port || 443),
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.2',
+  });
+  const fail = (error: Error): void => done(error, socket);
+  socket.once('error', fail);
+  socket.once('secureConnect', () => {
+    socket.off('error', fail);
+    const certificate: PeerCertificate = socket.getPeerCertificate();
+    const plain = (text: string): string => text.replace(/[:\s]/g, '').toUpperCase();
+    const wanted = plain(thumbprint);
+    const shown = plain((wanted.length === 40 ? certificate.fingerprint : certificate.fingerprint256) ?? '');
+    if (shown === wanted) return done(null, socket);
+    socket.on('error', () => undefined);
+    socket.destroy();
+    done(
+      new WeftError(
+        'ERR_HYPERVISOR_UNREACHABLE',
+        `${url.host} shows another certificate than the one that vCenter told of: the disk is not sent`,
+      ),
+      socket,
+    );
+  });
+  return undefined;
+}
