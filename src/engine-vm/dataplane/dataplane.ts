@@ -34,6 +34,7 @@ import {
   KIND_FAR,
   KIND_LOCAL,
   KIND_REMOTE,
+  LAST_SEEN,
   MEMBER,
   RELAY,
   REVERSE,
@@ -105,6 +106,8 @@ export interface DataplaneOptions {
 
 /** Most sessions that an engine remembers, at about 60 bytes each. */
 const SESSIONS = 65_536;
+/** After this much silence nobody repeats data of a connection that both sides have closed. */
+const LAST_WORDS_MS = 1000;
 /** Sessions looked at for expiry per tick. */
 const SESSIONS_PER_TICK = 128;
 
@@ -496,19 +499,30 @@ export class Dataplane {
     return true;
   }
 
-  /** Whether the packet at hand needs a new choice: a connection opened again, or a member that has died meanwhile. */
+  /** Whether the packet at hand is of another connection than the flow, or of one that needs a new choice: its member died. */
   private isToBeginAnew(at: number): boolean {
     const { packet, flows, graph } = this.state;
     const words = flows.words;
     const state = words[at + STATE];
     if (packet.protocol === PROTOCOL_TCP) {
-      if ((packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
+      if ((packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN)
+        return state === STATE_CLOSING && this.isOfLaterConnection(at);
       if (state === STATE_CLOSING) return true;
       if (state !== STATE_HALF_OPEN) return false;
     }
     const tier = words[at + TIER];
     if (tier < 0 || words[at + KIND] === KIND_DIRECT) return false;
     return !this.health.isUp(graph.tierPool[tier], words[at + MEMBER]);
+  }
+
+  /**
+   * Whether data comes long after a connection was closed. The client port was used again through another engine, which
+   * has died: the flow's member would reset the later connection.
+   */
+  private isOfLaterConnection(at: number): boolean {
+    const { packet, flows, now } = this.state;
+    if (packet.l4 === 0 || (((now | 0) - flows.words[at + LAST_SEEN]) | 0) < LAST_WORDS_MS) return false;
+    return packet.end - packet.l4 > (packet.view.getUint8(packet.l4 + 12) >> 4) * 4;
   }
 
   /** Whether a flow waits for its bypassed member's engine in vain: its client shall not hang for ever. */

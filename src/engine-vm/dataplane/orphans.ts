@@ -162,7 +162,8 @@ export class Orphans {
     if (inner.ipVersion === 0 || inner.l4 === 0 || inner.isFragment) return;
     const { flows, connections, graph } = state;
     const reference = flows.find(inner);
-    if (reference < 0) {
+    // Once closed, a flow may have the key of a later connection, which a peer had.
+    if (reference < 0 || flows.words[(reference >> 1) * FLOW_STRIDE + STATE] === STATE_CLOSING) {
       this.answerFromReplica(peer, nonceHigh, nonceLow, isCut || inner.malformed !== null, length);
       return;
     }
@@ -171,7 +172,7 @@ export class Orphans {
     const words = flows.words;
     const record = flow * FLOW_STRIDE;
     const kind = words[record + KIND];
-    if (kind === KIND_DIRECT || words[record + STATE] === STATE_CLOSING) return;
+    if (kind === KIND_DIRECT) return;
     const member = words[record + MEMBER];
     if (kind === KIND_REMOTE && words[record + RELAY] >= 0) return;
     const isRelay = kind === KIND_FAR;

@@ -502,6 +502,55 @@ describe('a connection whose entry engine is its member’s too', () => {
     }
   });
 
+  it('is not mistaken for an earlier one with the same client port that its new engine has closed', () => {
+    const world = replicated();
+    const { network, engines, hosts, client, send, answer } = world;
+    // The address was B's for a while: the earlier connection went through it, to b1.
+    onlyUp(engines.B!, 'b1');
+    send('R', 'A');
+    network.pass(6000);
+    for (const [flags, from] of [
+      ['S', 'client'],
+      ['SA', 'b1'],
+      ['A', 'client'],
+      ['FA', 'client'],
+      ['FA', 'b1'],
+    ] as const) {
+      if (from === 'client') send(flags, 'B');
+      else
+        network.emit(hosts.b1!, {
+          from: memberIp('b1'),
+          to: CLIENT,
+          sport: 80,
+          dport: 77,
+          flags,
+          toMac: client.mac,
+        });
+    }
+    send('S', 'A');
+    answer('SA');
+    send('A', 'A');
+    network.pass(2000);
+    for (const host of Object.values(hosts)) host.take();
+    world.attach('C', ['B', 'C']);
+    engines.A!.isDead = true;
+    network.pass(500);
+    for (const host of Object.values(hosts)) host.take();
+    send('A', 'B');
+    assert.deepEqual(
+      receivers(hosts).map(({ name }) => name),
+      ['b1'],
+      'what bears no data may be of the earlier one',
+    );
+    network.pass(1100);
+    for (const host of Object.values(hosts)) host.take();
+    send('PA', 'B', { payload: 'get' });
+    assert.deepEqual(
+      receivers(hosts).map(({ name }) => name),
+      ['a1'],
+    );
+  });
+
   it('costs few frames for many connections, sends nothing again soon, and takes nothing malformed', () => {
     const { network, engines, hosts, client } = settled();
     onlyUp(engines.A!, 'a1');
