@@ -47,6 +47,8 @@ interface Memory {
   goodSince: number | null;
   notReadySince: number | null;
   accusedSince: number | null;
+  /** When its VM was seen to be made or switched on: what was reported before came from what ran there then. */
+  bootedAt: number;
 }
 
 type Peers = 'alive' | 'dead' | 'disputed' | 'unknown';
@@ -138,6 +140,7 @@ export class Liveness {
         goodSince: null,
         notReadySince: null,
         accusedSince: null,
+        bootedAt: verdict === 'starting' ? now : Number.NEGATIVE_INFINITY,
       };
       this.#memories.set(signs.id, memory);
     }
@@ -169,6 +172,7 @@ export class Liveness {
       signs?.isConnected === true &&
       signs.vm?.power !== 'off' &&
       signs.report?.isReady === true &&
+      signs.reportedAt > (this.#memories.get(signs.id)?.bootedAt ?? 0) &&
       !this.#isMute(signs, now) &&
       !this.#isStill(signs)
     );
@@ -195,7 +199,10 @@ export class Liveness {
       return say('silent', OFF);
     }
     // Whoever has switched it on, it has to boot now.
-    if (before.verdict === 'silent' && before.reason === OFF) return say('starting', startingReason(signs));
+    if (before.verdict === 'silent' && before.reason === OFF) {
+      memory.bootedAt = now;
+      return say('starting', startingReason(signs));
+    }
     const isFresh = this.#isFresh(signs, now);
     memory.accusedSince = peers === 'dead' ? (memory.accusedSince ?? now) : null;
     const goodFor = memory.goodSince === null ? -1 : now - memory.goodSince;

@@ -93,6 +93,18 @@ describe('liveness', () => {
     assert.deepEqual(all, { a: 'alive', b: 'alive', c: 'silent' });
   });
 
+  it('does not take the last words of an engine that was switched off for those of the one that boots', () => {
+    pass(6000, [{ id: 'a' }, { id: 'b' }]);
+    const lingering: Script = { id: 'b', isMute: true, isStill: true };
+    assert.equal(pass(100, [{ id: 'a' }, { ...lingering, isOff: true }]).b, 'silent');
+    assert.equal(
+      pass(500, [{ id: 'a' }, lingering]).b,
+      'starting',
+      'its old link is not noticed to be dead yet',
+    );
+    assert.equal(pass(500, [{ id: 'a' }, { id: 'b' }]).b, 'alive');
+  });
+
   it('hears the accusers that are accused themselves last', () => {
     const ids = ['a', 'b', 'c', 'd'];
     pass(
