@@ -8,7 +8,10 @@ export const DROPS = [
   ['firewall-reject', 'A firewall rule or default of a service rejected the packet; the sender was told.'],
   ['no-member', 'No member of the pool is up, not draining and reachable in the address family.'],
   ['flow-table-full', 'The flow table is full: the first packet of a new flow was refused.'],
-  ['no-flow', 'A packet in the middle of a TCP connection that no engine knows; the sender was reset.'],
+  [
+    'no-flow',
+    'A packet in the middle of a TCP connection that no engine knows, or whose member stays bypassed; the sender was reset.',
+  ],
   ['fragment', 'A fragment to or from a service whose first fragment was not seen.'],
   [
     'spoofed-peer',
