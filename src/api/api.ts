@@ -40,6 +40,9 @@ export function createApi({
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_TEXT_BYTES,
     requestTimeout: 30_000,
+    keepAliveTimeout: 10_000,
+    // Connections that say nothing are not to keep others out for long.
+    http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 200 },
     frameworkErrors: (error, request, reply) => answerFailure(error, request, reply),
@@ -49,6 +52,8 @@ export function createApi({
       socket.end(
         `HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
       );
+      // Who neither reads nor closes is not to keep the connection.
+      setTimeout(() => socket.destroy(), 1_000).unref();
     },
   });
   app.server.maxConnections = 1024;
