@@ -14,7 +14,7 @@ import { parseDocuments } from '../policy/parse.ts';
 import { ControllerClient } from './controller-client.ts';
 import { takeDown } from './lab-down.ts';
 import { labOption } from './lab-option.ts';
-import type { CheckContext } from './lab-run/checks.ts';
+import type { CheckContext } from './lab-run/check.ts';
 import { LabClient } from './lab-run/client.ts';
 import { showLive } from './lab-run/live.ts';
 import { runChecks } from './lab-run/unattended.ts';

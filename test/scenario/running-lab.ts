@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { ControllerClient } from '../../src/cli/controller-client.ts';
 import { takeDown } from '../../src/cli/lab-down.ts';
-import type { CheckContext } from '../../src/cli/lab-run/checks.ts';
+import type { CheckContext } from '../../src/cli/lab-run/check.ts';
 import { LabClient } from '../../src/cli/lab-run/client.ts';
 import { controllerOf, openCheckContext } from '../../src/cli/lab-run.ts';
 import { bringUp, type RunningLab } from '../../src/cli/lab-up.ts';

@@ -1,5 +1,6 @@
 /** `npm start -- --once`: every check in turn against a lab that is up, and the summary. */
-import { CHECKS, type CheckContext } from './checks.ts';
+import type { CheckContext } from './check.ts';
+import { CHECKS } from './checks.ts';
 
 /** The last line that `--once` prints. */
 export interface Summary {
