@@ -9,6 +9,7 @@
 import { type DistributedNetwork, type HostNetworks, isShadowOf, refusal } from './host-networks.ts';
 import { type PortGroupMark, portGroupDescription, readPortGroupMark } from './marks.ts';
 import type { VlanRange } from './network.ts';
+import { readThere } from './objects.ts';
 import type { VcenterSession } from './session.ts';
 import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
@@ -22,10 +23,11 @@ export async function ensureDistributedSegment(
   shadowVlans: VlanRange,
   signal: AbortSignal,
 ): Promise<void> {
-  const vlan = requireOrdinary(production);
   const dvs = switchOf(production);
   const groups = await readPortGroups(session, dvs, signal);
   const { features, pvlans } = await readSwitch(session, dvs, signal);
+  const uplinks = groups.filter((one) => one.isUplink || one.config.uplink).map(({ ref }) => ref.value);
+  const vlan = requireOrdinary(production, uplinks);
   const ours = groups.filter((one) => one.mark?.production === production.ref.value);
   const out = ours.find((one) => one.mark?.role === 'out');
   const shadow = ours.find((one) => isShadowOf(one, on.host.value));
@@ -98,7 +100,8 @@ export interface PortPosition {
   vm: MoRef;
   vmName: string;
   host: MoRef;
-  port: string;
+  /** Null where the NIC has none, as before a first power-on. */
+  port: string | null;
 }
 
 /**
@@ -113,27 +116,20 @@ export async function setPortOverride(
   signal: AbortSignal,
 ): Promise<void> {
   const dvs = switchOf(production);
-  const ports = await session.call(
-    dvs,
-    'FetchDVPorts',
-    {
-      criteria: {
-        connected: true,
-        portgroupKey: [production.ref.value],
-        inside: true,
-        portKey: [position.port],
-      },
-    },
-    signal,
-  );
-  const port = ports?.find(({ key }) => key === position.port);
+  const { port: key } = position;
+  const criteria = { connected: true, portgroupKey: [production.ref.value], inside: true };
+  const ports =
+    key === null
+      ? []
+      : await session.call(dvs, 'FetchDVPorts', { criteria: { ...criteria, portKey: [key] } }, signal);
+  const port = ports?.find((one) => one.key === key);
   if (!port) {
     if (vlan === null) return;
     throw refusal(`${position.vmName} is not connected to a port of ${production.name}`);
   }
   const { connectedEntity } = port.connectee ?? {};
   if (connectedEntity && connectedEntity.value !== position.vm.value) {
-    throw refusal(`port ${position.port} of ${production.name} went to another VM meanwhile: try again`);
+    throw refusal(`port ${key} of ${production.name} went to another VM meanwhile: try again`);
   }
   const before = overrideOf(port);
   if (before === vlan) return;
@@ -159,15 +155,16 @@ export function overrideOf(port: Vim<'DistributedVirtualPort'>): number | null {
 }
 
 /**
- * The VLAN of a production port group that can be shadowed; 0 is untagged. Throws ERR_HYPERVISOR_REFUSED for the
+ * The VLAN of a production port group that can be shadowed; 0 is untagged. `uplinks` are the ids of the switch's
+ * uplink port groups. Throws ERR_HYPERVISOR_REFUSED for the
  * others, with the reason.
  */
-export function requireOrdinary(network: DistributedNetwork): number {
+export function requireOrdinary(network: DistributedNetwork, uplinks: readonly string[]): number {
   const { config, name } = network;
   const refuse = (why: string): never => {
     throw refusal(`port group ${name} cannot be shadowed: ${why}`);
   };
-  if (config.uplink) refuse('it is the uplink port group of its switch');
+  if (uplinks.includes(network.ref.value)) refuse('it is the uplink port group of its switch');
   if (config.backingType === 'nsx' || config.logicalSwitchUuid || config.segmentId) {
     refuse('it belongs to NSX, which decides its paths itself; use a VLAN-backed port group');
   }
@@ -183,9 +180,11 @@ export function requireOrdinary(network: DistributedNetwork): number {
 }
 
 const MAC_LIMIT = 4096;
+const LAST_VLAN = 4094;
 
 type Setting = NonNullable<ReturnType<typeof settingOf>>;
-type PortGroup = DistributedNetwork;
+/** `isUplink` by vCenter's own tag, which is there since long before the field of that name. */
+type PortGroup = DistributedNetwork & { isUplink: boolean };
 
 function settingOf(setting: Vim<'DVPortSetting'> | undefined) {
   return setting?.$type === 'VMwareDVSPortSetting' ? setting : undefined;
@@ -208,13 +207,14 @@ async function readPortGroups(
 ): Promise<PortGroup[]> {
   const read = (await session.properties([dvs], ['portgroup'], signal)).get(dvs.value);
   const refs = (read?.portgroup ?? []) as MoRef[];
-  const groups = await session.properties(refs, ['name', 'config'], signal);
-  return [...groups].map(([value, { name, config }]) => ({
+  const groups = await readThere(session, refs, ['name', 'config', 'tag'], signal);
+  return [...groups].map(([value, { name, config, tag }]) => ({
     kind: 'distributed',
     ref: { type: 'DistributedVirtualPortgroup', value },
     name: name as string,
     config: config as Vim<'DVPortgroupConfigInfo'>,
     mark: readPortGroupMark((config as Vim<'DVPortgroupConfigInfo'>).description),
+    isUplink: ((tag ?? []) as Vim<'Tag'>[]).some(({ key }) => key === 'SYSTEM/DVS.UPLINKPG'),
   }));
 }
 
@@ -245,9 +245,9 @@ function freeVlan(
     const vlan = settingOf(config.defaultPortConfig)?.vlan;
     const id = vlanOf(vlan);
     if (id !== undefined) taken.add(id);
-    // The uplinks' trunk carries every VLAN by default; what counts is who puts frames into it.
-    if (vlan?.$type === 'VmwareDistributedVirtualSwitchTrunkVlanSpec' && !config.uplink) {
-      trunks.push(...(vlan.vlanId ?? []));
+    if (vlan?.$type === 'VmwareDistributedVirtualSwitchTrunkVlanSpec') {
+      // Uplinks and guests that trunk everything leave no VLAN out, and claim none.
+      trunks.push(...(vlan.vlanId ?? []).filter(({ start, end }) => start > 1 || end < LAST_VLAN));
     }
   }
   for (let vlan = range.first; vlan <= range.last; vlan++) {

@@ -1,6 +1,7 @@
 /** The networks of a host as segments: which port group is behind each name, and which of them Weft made. */
 import { WeftError } from '../policy/errors.ts';
 import { type PortGroupMark, readPortGroupMark, readStandardName } from './marks.ts';
+import { readThere } from './objects.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
@@ -50,7 +51,7 @@ export async function readHostNetworks(
   const refs = (found.network ?? []) as MoRef[];
   const networks: HostNetwork[] = [];
   const distributed = refs.filter((ref) => ref.type === 'DistributedVirtualPortgroup');
-  for (const [value, read] of await session.properties(distributed, ['name', 'config'], signal)) {
+  for (const [value, read] of await readThere(session, distributed, ['name', 'config'], signal)) {
     const config = read.config as Vim<'DVPortgroupConfigInfo'>;
     networks.push({
       kind: 'distributed',
@@ -61,7 +62,7 @@ export async function readHostNetworks(
     });
   }
   const others = refs.filter((ref) => ref.type !== 'DistributedVirtualPortgroup');
-  const names = await session.properties(others, ['name'], signal);
+  const names = await readThere(session, others, ['name'], signal);
   for (const ref of others) {
     const name = names.get(ref.value)?.name as string | undefined;
     if (name !== undefined)

@@ -6,7 +6,7 @@ import { request } from 'node:https';
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { WeftError } from '../policy/errors.ts';
 import { refusal } from './host-networks.ts';
-import { readOne } from './placement.ts';
+import { readOne } from './objects.ts';
 import { abortable, type VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 

@@ -163,7 +163,7 @@ async function attachOnce(
     throw refusal(`NIC ${nicId} of ${name} is on no port group (NSX, passthrough or none): move it to one`);
   }
 
-  if (plug.kind === 'distributed' && plug.port !== null && !isEngine) {
+  if (plug.kind === 'distributed' && !isEngine) {
     const current = on.networks.find((one) => one.ref.value === plug.portGroup);
     const position = { vm, vmName: name, host, port: plug.port };
     if (isShadowOf(target, host.value)) {

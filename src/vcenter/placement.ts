@@ -1,6 +1,7 @@
 /** Where a new VM goes: resource pool, folder and datastore that belong to a host. */
 import { WeftError } from '../policy/errors.ts';
 import { refusal } from './host-networks.ts';
+import { readOne } from './objects.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef } from './vim/schema.ts';
 
@@ -42,18 +43,6 @@ export async function poolOf(
 ): Promise<MoRef> {
   const { resourcePool } = await readOne(session, computeResource, ['resourcePool'], signal);
   return resourcePool as MoRef;
-}
-
-/** Properties of one object. Throws ERR_NOT_FOUND where it is gone. */
-export async function readOne(
-  session: VcenterSession,
-  ref: MoRef,
-  paths: readonly string[],
-  signal: AbortSignal,
-): Promise<Record<string, unknown>> {
-  const found = (await session.properties([ref], paths, signal)).get(ref.value);
-  if (!found) throw new WeftError('ERR_NOT_FOUND', `there is no ${ref.type} ${ref.value} in this vCenter`);
-  return found;
 }
 
 /** Hosts, folders and clusters are never nested deeper; a peer could tell of a circle. */

@@ -5,7 +5,7 @@
  * that a VM was asked about. A gap of more than an hour is counted as silence.
  */
 import type { VmStats } from '../hypervisor/platform.ts';
-import { isWeftError } from '../policy/errors.ts';
+import { readThere } from './objects.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
@@ -75,7 +75,7 @@ export class VcenterStats {
   async #running(ids: readonly string[], signal: AbortSignal): Promise<Running[]> {
     const refs = ids.map((value) => ({ type: 'VirtualMachine', value }));
     const paths = ['runtime.powerState', 'runtime.host', ...QUICK];
-    const read = await this.#tolerant(refs, paths, signal);
+    const read = await readThere(this.#session, refs, paths, signal);
     const on = [...read].filter(([, one]) => one['runtime.powerState'] === 'poweredOn');
     const hosts = new Map(
       on
@@ -91,24 +91,6 @@ export class VcenterStats {
         ) || DEFAULT_MHZ,
       quick: { cpuMhz: Number(one[QUICK[0]] ?? 0), memoryMegabytes: Number(one[QUICK[1]] ?? 0) },
     }));
-  }
-
-  /** One VM that is gone fails a whole reading: then each is read for itself. */
-  async #tolerant(
-    refs: readonly MoRef[],
-    paths: readonly string[],
-    signal: AbortSignal,
-  ): Promise<Map<string, Record<string, unknown>>> {
-    try {
-      return await this.#session.properties(refs, paths, signal);
-    } catch (error) {
-      if (!isWeftError(error, 'ERR_NOT_FOUND')) throw error;
-      if (refs.length === 1) return new Map();
-    }
-    const half = refs.length >> 1;
-    const first = await this.#tolerant(refs.slice(0, half), paths, signal);
-    const second = await this.#tolerant(refs.slice(half), paths, signal);
-    return new Map([...first, ...second]);
   }
 
   async #counterIds(signal: AbortSignal): Promise<Map<string, number>> {

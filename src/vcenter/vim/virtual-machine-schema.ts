@@ -356,11 +356,42 @@ export const VIRTUAL_MACHINE_TYPES = {
   },
   VmConfigSpec: {
     fields: {
+      product: 'VAppProductSpec[]?',
       property: 'VAppPropertySpec[]?',
+      ipAssignment: 'VAppIPAssignmentInfo?',
       eula: 'string[]?',
+      ovfSection: 'VAppOvfSectionSpec[]?',
       ovfEnvironmentTransport: 'string[]?',
       installBootRequired: 'boolean?',
       installBootStopDelay: 'int?',
+    },
+  },
+  VAppConfigSpec: {
+    base: 'VmConfigSpec',
+    fields: {
+      entityConfig: 'VAppEntityConfigInfo[]?',
+      annotation: 'string?',
+      instanceUuid: 'string?',
+      managedBy: 'ManagedByInfo?',
+    },
+  },
+  VAppProductSpec: { base: 'ArrayUpdateSpec', fields: { info: 'VAppProductInfo?' } },
+  VAppIPAssignmentInfo: {
+    fields: {
+      supportedAllocationScheme: 'string[]?',
+      ipAllocationPolicy: 'string?',
+      supportedIpProtocol: 'string[]?',
+      ipProtocol: 'string?',
+    },
+  },
+  VAppOvfSectionSpec: { base: 'ArrayUpdateSpec', fields: { info: 'VAppOvfSectionInfo?' } },
+  VAppOvfSectionInfo: {
+    fields: {
+      key: 'int?',
+      namespace: 'string?',
+      type: 'string?',
+      atEnvelopeLevel: 'boolean?',
+      contents: 'string?',
     },
   },
   ArrayUpdateSpec: { fields: { operation: 'string', removeKey: 'any?' } },
