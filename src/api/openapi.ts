@@ -7,6 +7,25 @@ import { TraceBody } from './question-routes.ts';
 
 type Json = Record<string, unknown>;
 
+/** What every operation but /healthz may answer. */
+const COMMON_FAILURES: readonly ErrorCode[] = [
+  'ERR_UNAUTHENTICATED',
+  'ERR_FORBIDDEN',
+  'ERR_THROTTLED',
+  'ERR_INTERNAL',
+];
+
+/** What every operation that changes objects, or plans to, may answer. */
+const CHANGE_FAILURES: readonly ErrorCode[] = [
+  'ERR_POLICY_INVALID',
+  'ERR_BODY_INVALID',
+  'ERR_BODY_TOO_LARGE',
+  'ERR_REFERENCE_MISSING',
+  'ERR_ADDRESS_IN_USE',
+  'ERR_REVISION_CONFLICT',
+  'ERR_STORE_WRITE',
+];
+
 const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
 const json = (schema: Json): Json => ({ content: { 'application/json': { schema } } });
 const ok = (description: string, schema: Json): Json => ({ description, ...json(schema) });
@@ -31,7 +50,13 @@ export function openApiDocument(): Json {
       get: {
         summary: 'Whether the API answers',
         security: [],
-        responses: { 200: ok('It does', object({})) },
+        responses: { 200: ok('It does', object({ ok: { const: true } })) },
+      },
+    },
+    '/api/openapi.json': {
+      get: {
+        summary: 'This document',
+        responses: { 200: ok('OpenAPI 3.1', { type: 'object' }), ...failures() },
       },
     },
     '/api/v1/apply': {
@@ -43,7 +68,7 @@ export function openApiDocument(): Json {
         requestBody: { required: true, ...json(ref('changes')) },
         responses: {
           200: ok('What happened to each object', ref('apply-answer')),
-          ...failures('ERR_POLICY_INVALID', 'ERR_REFERENCE_MISSING', 'ERR_REVISION_CONFLICT'),
+          ...failures(...CHANGE_FAILURES, 'ERR_KIND_UNKNOWN', 'ERR_NOT_FOUND', 'ERR_REFERENCED'),
         },
       },
     },
@@ -53,7 +78,13 @@ export function openApiDocument(): Json {
         requestBody: { required: false, ...json(ref('changes')) },
         responses: {
           200: ok('The steps; none is performed', object({ steps: list(ref('step')) })),
-          ...failures('ERR_POLICY_INVALID', 'ERR_REFERENCE_MISSING'),
+          ...failures(
+            ...CHANGE_FAILURES,
+            'ERR_KIND_UNKNOWN',
+            'ERR_NOT_FOUND',
+            'ERR_REFERENCED',
+            'ERR_TIMEOUT',
+          ),
         },
       },
     },
@@ -66,7 +97,7 @@ export function openApiDocument(): Json {
         ],
         responses: {
           200: ok('One entry per engine and tier', list({ type: 'object' })),
-          ...failures('ERR_NOT_FOUND'),
+          ...failures('ERR_BODY_INVALID', 'ERR_NOT_FOUND', 'ERR_ENGINE_UNREACHABLE', 'ERR_TIMEOUT'),
         },
       },
     },
@@ -74,16 +105,28 @@ export function openApiDocument(): Json {
       post: {
         summary: 'The way of one packet through the live graph; nothing is sent',
         requestBody: { required: true, ...json(z.toJSONSchema(TraceBody, { io: 'input' }) as Json) },
-        responses: { 200: ok('Hop by hop', { type: 'object' }), ...failures('ERR_NOT_FOUND') },
+        responses: {
+          200: ok('Hop by hop', { type: 'object' }),
+          ...failures(
+            'ERR_BODY_INVALID',
+            'ERR_BODY_TOO_LARGE',
+            'ERR_NOT_FOUND',
+            'ERR_ENGINE_UNREACHABLE',
+            'ERR_TIMEOUT',
+          ),
+        },
       },
     },
     '/api/v1/status': {
-      get: { summary: 'The whole system at a glance', responses: { 200: ok('Status', { type: 'object' }) } },
+      get: {
+        summary: 'The whole system at a glance',
+        responses: { 200: ok('Status', { type: 'object' }), ...failures() },
+      },
     },
     '/api/v1/spec': {
       get: {
         summary: 'The kinds there are',
-        responses: { 200: ok('Kinds', object({ kinds: list({ type: 'object' }) })) },
+        responses: { 200: ok('Kinds', object({ kinds: list({ type: 'object' }) })), ...failures() },
       },
     },
     '/api/v1/spec/{kind}': {
@@ -104,7 +147,7 @@ export function openApiDocument(): Json {
             description: '`change` events with a revision as id; a `failure` event ends the stream',
             content: { 'text/event-stream': { schema: { type: 'string' } } },
           },
-          ...failures('ERR_COMPACTED', 'ERR_THROTTLED'),
+          ...failures('ERR_BODY_INVALID', 'ERR_COMPACTED'),
         },
       },
     },
@@ -123,6 +166,7 @@ export function openApiDocument(): Json {
               items: list(ref(kind.name)),
             }),
           ),
+          ...failures(),
         },
       },
     };
@@ -133,7 +177,7 @@ export function openApiDocument(): Json {
         tags: [kind.name],
         responses: {
           200: ok('The object; ETag is its revision', ref(kind.name)),
-          ...failures('ERR_NOT_FOUND'),
+          ...failures('ERR_POLICY_INVALID', 'ERR_NOT_FOUND'),
         },
       },
       put: {
@@ -144,7 +188,7 @@ export function openApiDocument(): Json {
         responses: {
           200: ok('Changed, or as it was', ref(kind.name)),
           201: ok('Created', ref(kind.name)),
-          ...failures('ERR_POLICY_INVALID', 'ERR_REFERENCE_MISSING', 'ERR_REVISION_CONFLICT'),
+          ...failures(...CHANGE_FAILURES),
         },
       },
       delete: {
@@ -153,7 +197,13 @@ export function openApiDocument(): Json {
         parameters: [preconditionHeader()],
         responses: {
           204: { description: 'Deleted' },
-          ...failures('ERR_NOT_FOUND', 'ERR_REFERENCED', 'ERR_REVISION_CONFLICT'),
+          ...failures(
+            'ERR_POLICY_INVALID',
+            'ERR_NOT_FOUND',
+            'ERR_REFERENCED',
+            'ERR_REVISION_CONFLICT',
+            'ERR_STORE_WRITE',
+          ),
         },
       },
     };
@@ -188,13 +238,12 @@ function schemas(): Record<string, Json> {
       ),
     }),
     deletion: object({ kind: kindSchema(), name: ref('name'), delete: { const: true } }),
-    changes: object({
-      documents: {
-        type: 'array',
-        maxItems: 1000,
-        items: { anyOf: [...KINDS.map((kind) => ref(kind.name)), ref('deletion')] },
-      },
-    }),
+    documents: {
+      type: 'array',
+      maxItems: 1000,
+      items: { anyOf: [...KINDS.map((kind) => ref(kind.name)), ref('deletion')] },
+    },
+    changes: { anyOf: [ref('documents'), object({ documents: ref('documents') })] },
     'apply-answer': object({
       revision: { type: 'integer' },
       isDryRun: { type: 'boolean' },
@@ -231,9 +280,10 @@ function schemas(): Record<string, Json> {
   return all;
 }
 
+/** Responses for what an operation may fail with, and for what any may. */
 function failures(...codes: ErrorCode[]): Record<string, Json> {
   const byStatus = new Map<number, string[]>();
-  for (const code of [...codes, 'ERR_UNAUTHENTICATED' as const]) {
+  for (const code of new Set([...codes, ...COMMON_FAILURES])) {
     const { status } = ERROR_CODES[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), `${code}: ${ERROR_CODES[code].meaning}`]);
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { WeftError } from '../../src/policy/errors.ts';
+import { ERROR_CODES, WeftError } from '../../src/policy/errors.ts';
 import { KINDS } from '../../src/policy/registry.ts';
 import { type ApiFixture, openApi } from './fixture.ts';
 import { STATUS } from './in-memory-backend.ts';
@@ -100,15 +100,93 @@ describe('the OpenAPI document', () => {
             .map((method) => `${method.toUpperCase()} ${asRegistered(path)}`),
       );
       const routes = routesOf(fixture.api.printRoutes({ commonPrefix: false })).filter(
-        (route) => !route.startsWith('HEAD') && !route.endsWith('/api/openapi.json'),
+        (route) => !route.startsWith('HEAD'),
       );
       assert.deepEqual([...new Set(documented)].sort(), [...new Set(routes)].sort());
       for (const kind of KINDS) assert.ok(document.paths[`/api/v1/${kind.name}/{name}`], kind.name);
+      const statuses = new Set(Object.values(ERROR_CODES).map(({ status }) => String(status)));
+      for (const [path, operations] of Object.entries(document.paths as Record<string, PathItem>)) {
+        for (const [method, operation] of Object.entries(operations)) {
+          if (Array.isArray(operation)) continue;
+          const where = `${method} ${path}`;
+          assert.equal(typeof operation.summary, 'string', where);
+          const answers = Object.keys(operation.responses);
+          assert.ok(
+            answers.some((status) => status.startsWith('2')),
+            where,
+          );
+          for (const answer of answers) {
+            assert.ok(answer.startsWith('2') || statuses.has(answer), `${where}: ${answer}`);
+            assert.equal(typeof operation.responses[answer]!.description, 'string', where);
+          }
+          if (path !== '/healthz') {
+            for (const status of ['401', '403', '429', '500']) assert.ok(answers.includes(status), where);
+          }
+          const named = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]);
+          const given = [...(operations.parameters ?? []), ...(operation.parameters ?? [])];
+          assert.deepEqual(
+            given.filter((parameter) => parameter.in === 'path').map(({ name }) => name),
+            named,
+            where,
+          );
+        }
+      }
+    } finally {
+      await fixture.close();
+    }
+  });
+
+  it('answers only with errors that it documents', async () => {
+    const fixture = await openApi();
+    try {
+      await fixture.applySample();
+      const document = (await fixture.call('GET', '/api/openapi.json')).json();
+      const calls: [string, string, string, unknown?][] = [
+        ['GET', '/api/v1/pool/none', '/api/v1/pool/{name}'],
+        ['GET', '/api/v1/pool/-', '/api/v1/pool/{name}'],
+        ['PUT', '/api/v1/pool/x', '/api/v1/pool/{name}', { kind: 'pool', name: 'x', spec: {} }],
+        ['PUT', '/api/v1/pool/x', '/api/v1/pool/{name}', [1]],
+        ['DELETE', '/api/v1/pool/shop', '/api/v1/pool/{name}'],
+        ['DELETE', '/api/v1/pool/none', '/api/v1/pool/{name}'],
+        ['POST', '/api/v1/apply', '/api/v1/apply', { documents: 1 }],
+        ['POST', '/api/v1/apply', '/api/v1/apply', [{ kind: 'none', name: 'x', spec: {} }]],
+        ['POST', '/api/v1/apply', '/api/v1/apply', [{ kind: 'pool', name: 'none', delete: true }]],
+        ['POST', '/api/v1/apply', '/api/v1/apply', [{ kind: 'pool', name: 'shop', delete: true }]],
+        ['POST', '/api/v1/apply', '/api/v1/apply', new Array(1001).fill(0)],
+        ['POST', '/api/v1/plan', '/api/v1/plan', [{ kind: 'pool', name: 'none', delete: true }]],
+        ['GET', '/api/v1/explain/none', '/api/v1/explain/{service}'],
+        ['GET', '/api/v1/explain/web?from=x', '/api/v1/explain/{service}'],
+        ['POST', '/api/v1/trace', '/api/v1/trace', { service: 'none', from: '10.77.0.9' }],
+        ['POST', '/api/v1/trace', '/api/v1/trace', {}],
+        ['GET', '/api/v1/spec/none', '/api/v1/spec/{kind}'],
+        ['GET', '/api/v1/watch?revision=x', '/api/v1/watch'],
+        ['GET', '/api/v1/watch?revision=99999', '/api/v1/watch'],
+      ];
+      for (const [method, url, path, body] of calls) {
+        const { statusCode } = await fixture.call(method as 'GET', url, body as object);
+        const documented = Object.keys(document.paths[path][method.toLowerCase()].responses);
+        assert.ok(statusCode >= 400, `${method} ${url} is refused`);
+        assert.ok(documented.includes(String(statusCode)), `${method} ${url} answers ${statusCode}`);
+      }
     } finally {
       await fixture.close();
     }
   });
 });
+
+interface Parameter {
+  in: string;
+  name: string;
+}
+
+interface Operation {
+  summary?: unknown;
+  parameters?: Parameter[];
+  responses: Record<string, { description?: unknown }>;
+}
+
+/** The operations on a path by method, and the parameters that they share. */
+type PathItem = Record<string, Operation> & { parameters?: Parameter[] };
 
 /** The path as fastify has it: kinds are one parameter there. */
 function asRegistered(path: string): string {
