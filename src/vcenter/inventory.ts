@@ -54,7 +54,6 @@ export class VcenterInventory {
   #ports: PortTable = new Map();
   /** When tags and ports are due again, by performance.now(). */
   #sideDue = 0;
-  #arePortsDirty = false;
   #areTagsKnown = false;
   #hasTagFailure = false;
   /** Calls on the collector come one after the other: vCenter allows no two waits. */
@@ -109,9 +108,9 @@ export class VcenterInventory {
     return [...(this.#mirror?.all() ?? [])].filter((object) => object.ref.type === type);
   }
 
-  /** To be called when a port's setting was changed: the next listing fetches the ports again. */
-  portsChanged(): void {
-    this.#arePortsDirty = true;
+  /** To be called when tags or a port's setting were changed: the next listing reads them again, due or not. */
+  changedBeside(): void {
+    this.#sideDue = 0;
   }
 
   async close(): Promise<void> {
@@ -318,18 +317,17 @@ export class VcenterInventory {
   /** Tags and overridden ports. Tags that cannot be read stay as they were; ports that cannot be are an error. */
   async #readBeside(): Promise<void> {
     const started = performance.now();
-    if (started < this.#sideDue && !this.#arePortsDirty) return;
+    if (started < this.#sideDue) return;
     const { signal } = this.#closed;
-    this.#arePortsDirty = false;
+    // Set first: whoever changes something meanwhile has it read once more.
+    this.#sideDue = Number.POSITIVE_INFINITY;
+    let restMs = 0;
     try {
-      if (started >= this.#sideDue) this.#tags = (await this.#readTags(signal)) ?? this.#tags;
+      this.#tags = (await this.#readTags(signal)) ?? this.#tags;
       this.#ports = await readPorts(this.#session, this.#mirror!, signal);
-    } catch (error) {
-      this.#arePortsDirty = true;
-      throw error;
+      restMs = Math.max(SIDE_READ_MS, (performance.now() - started) * SIDE_READ_REST);
     } finally {
-      const now = performance.now();
-      this.#sideDue = now + Math.max(SIDE_READ_MS, (now - started) * SIDE_READ_REST);
+      if (this.#sideDue !== 0) this.#sideDue = performance.now() + restMs;
     }
     this.#followMirror(null);
   }

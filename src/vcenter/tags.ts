@@ -46,12 +46,12 @@ export class TagReader {
     for (const id of ids) if (!this.#names.has(id)) this.#names.set(id, await this.#name(id, signal));
     const table = new Map<string, AttachedTag[]>();
     if (ids.length === 0) return table;
-    const attached = await this.#call(
-      'POST',
-      `/tag-association?${this.#dialect!.action}=list-attached-objects-on-tags`,
-      signal,
-      { tag_ids: ids },
-    );
+    const list = {
+      path: '/tag-association',
+      action: 'list-attached-objects-on-tags',
+      body: { tag_ids: ids },
+    };
+    const attached = await this.#act(list, signal);
     for (const one of listOf<{ tag_id?: string; object_ids?: { id?: string; type?: string }[] }>(attached)) {
       const tag = this.#names.get(one.tag_id ?? '');
       if (!tag) continue;
@@ -63,6 +63,24 @@ export class TagReader {
       }
     }
     return table;
+  }
+
+  /** Hangs every tag of one VM on another, which may have some of them already. */
+  async copy(from: string, to: string, signal: AbortSignal): Promise<void> {
+    const object = (id: string) => ({ object_id: { id, type: 'VirtualMachine' } });
+    const list = { path: '/tag-association', action: 'list-attached-tags', body: object(from) };
+    for (const id of listOf<unknown>(await this.#act(list, signal))) {
+      const path = `/tag-association/id:${encodeURIComponent(String(id))}`;
+      await this.#act({ path, action: 'attach', body: object(to) }, signal);
+    }
+  }
+
+  async #act(
+    { path, action, body }: { path: string; action: string; body: object },
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    this.#dialect ??= await this.#logIn(signal);
+    return this.#call('POST', `${path}?${this.#dialect.action}=${action}`, signal, body);
   }
 
   async #name(id: string, signal: AbortSignal): Promise<AttachedTag> {
@@ -107,7 +125,7 @@ export class TagReader {
         signal,
       );
       if (reply.status === 401 && attempt === 0) this.#dialect = null;
-      else if (reply.status !== 200) {
+      else if (reply.status !== 200 && reply.status !== 204) {
         throw new WeftError(
           reply.status === 404 ? 'ERR_NOT_FOUND' : 'ERR_HYPERVISOR_REFUSED',
           `vCenter's tagging service answered ${method} ${path} with HTTP status ${reply.status}`,
@@ -139,8 +157,9 @@ export class TagReader {
   }
 }
 
-/** The older dialect wraps every answer in `value`. */
+/** The older dialect wraps every answer in `value`; actions answer with nothing. */
 function unwrap(text: string): unknown {
+  if (text === '') return undefined;
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
