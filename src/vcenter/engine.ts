@@ -1,10 +1,19 @@
 /**
  * Deploying an engine: import spec, import, upload, power on. Each attempt finds what an earlier one left by the VM's
- * instance UUID: a whole engine is adopted, half a one is removed and made again.
+ * instance UUID, which outlives a new name or folder, and by name: a whole engine is adopted, half a one is removed
+ * and made again.
  */
+import { createHash } from 'node:crypto';
 import type { EngineSpec, Progress } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
-import { findOut, findSegment, readHostNetworks, refusal, segmentNotFound } from './host-networks.ts';
+import {
+  findOut,
+  findSegment,
+  type HostNetworks,
+  readHostNetworks,
+  refusal,
+  segmentNotFound,
+} from './host-networks.ts';
 import { uploadUnderLease } from './lease.ts';
 import { readVmMark, type VmMark, withVmMark } from './marks.ts';
 import { readOne } from './objects.ts';
@@ -12,7 +21,7 @@ import { openOva } from './ova.ts';
 import { type PlacementOptions, placementOn } from './placement.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
-import { findByInstanceUuid, instanceUuidOf, markVm, powerVm, removeVm } from './vm.ts';
+import { findChild, markVm, powerVm, removeVm } from './vm.ts';
 
 export interface EngineOptions extends PlacementOptions {
   /** Path of the appliance's OVA. */
@@ -33,17 +42,17 @@ export async function deployEngine(
   signal: AbortSignal,
 ): Promise<string> {
   await session.connect(signal);
-  const instanceUuid = instanceUuidOf(session, `engine ${engine.engine}`);
-  const adopted = await adopt(session, engine, instanceUuid, signal);
+  const instanceUuid = instanceUuidOf(session, engine.engine);
+  const host: MoRef = { type: 'HostSystem', value: engine.host };
+  const placement = await placementOn(session, host, options, signal);
+  const adopted = await adopt(session, engine, instanceUuid, placement.folder, signal);
   if (adopted) {
     await powerVm(session, adopted, 'on', signal);
     progress(1, `engine ${engine.engine} is on`);
     return adopted;
   }
 
-  const networkMapping = await mapNetworks(session, engine, signal);
-  const host: MoRef = { type: 'HostSystem', value: engine.host };
-  const placement = await placementOn(session, host, options, signal);
+  const networkMapping = mapNetworks(await readHostNetworks(session, engine.host, signal), engine);
   progress(0, `checking the appliance of engine ${engine.engine}`);
   const ova = await openOva(options.ova, { signedBy: options.signedBy, now: options.now() }, signal);
   try {
@@ -93,7 +102,7 @@ export async function deployEngine(
       (fraction) => progress(0.05 + fraction * 0.85, `uploading engine ${engine.engine}`),
       signal,
     ).catch(async (error: unknown) => {
-      await removeHalf(session, engine.engine, instanceUuid);
+      await removeHalf(session, engine.engine, instanceUuid, placement.folder);
       throw error;
     });
     await markVm(session, vm, withVmMark(NOTES, { ...mark, isComplete: true }), signal);
@@ -114,15 +123,16 @@ async function adopt(
   session: VcenterSession,
   engine: EngineSpec,
   instanceUuid: string,
+  folder: MoRef,
   signal: AbortSignal,
 ): Promise<string | null> {
-  const found = await findByInstanceUuid(session, instanceUuid, signal);
+  const found = await find(session, engine.engine, instanceUuid, folder, signal);
   if (!found) return null;
   const read = await readOne(session, found, ['name', 'config.annotation', 'runtime.host'], signal);
   const mark = readVmMark(read['config.annotation'] as string | undefined);
   if (mark?.engine !== engine.engine) {
     throw refusal(
-      `VM ${read.name} has the instance UUID of engine ${engine.engine}, and no mark of it in its notes: remove it, or restore its notes`,
+      `there is a VM ${read.name} in the way of engine ${engine.engine}, and no mark of that engine is in its notes: rename it, or restore its notes`,
     );
   }
   if (!mark.isComplete) {
@@ -139,10 +149,15 @@ async function adopt(
 }
 
 /** After a failed upload. Some servers keep the VM when its lease is ended; the next attempt would remove it as well. */
-async function removeHalf(session: VcenterSession, engine: string, instanceUuid: string): Promise<void> {
+async function removeHalf(
+  session: VcenterSession,
+  engine: string,
+  instanceUuid: string,
+  folder: MoRef,
+): Promise<void> {
   const signal = AbortSignal.timeout(CLEAN_UP_MS);
   try {
-    const found = await findByInstanceUuid(session, instanceUuid, signal);
+    const found = await find(session, engine, instanceUuid, folder, signal);
     if (!found) return;
     const { 'config.annotation': notes } = await readOne(session, found, ['config.annotation'], signal);
     const mark = readVmMark(notes as string | undefined);
@@ -152,17 +167,37 @@ async function removeHalf(session: VcenterSession, engine: string, instanceUuid:
   }
 }
 
-async function mapNetworks(
-  session: VcenterSession,
-  engine: EngineSpec,
-  signal: AbortSignal,
-): Promise<Vim<'OvfNetworkMapping'>[]> {
-  const on = await readHostNetworks(session, engine.host, signal);
+function mapNetworks(on: HostNetworks, engine: EngineSpec): Vim<'OvfNetworkMapping'>[] {
   return (['mgmt', 'out', 'in'] as const).map((name) => {
     const network = findSegment(on, engine.segments[name]);
     if (!network) throw segmentNotFound(engine.segments[name], on.name);
     return { name, network: (name === 'out' ? findOut(on, network) : network).ref };
   });
+}
+
+/** The same at every attempt (RFC 9562, version 8). */
+function instanceUuidOf(session: VcenterSession, engine: string): string {
+  const vcenter = session.content.about.instanceUuid ?? session.address;
+  const hash = createHash('sha256').update(`weft engine ${vcenter} ${engine}`).digest();
+  hash[6] = (hash[6]! & 0x0f) | 0x80;
+  hash[8] = (hash[8]! & 0x3f) | 0x80;
+  const hex = hash.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
+    '-',
+  );
+}
+
+async function find(
+  session: VcenterSession,
+  engine: string,
+  uuid: string,
+  folder: MoRef,
+  signal: AbortSignal,
+): Promise<MoRef | undefined> {
+  const { searchIndex } = session.content;
+  const args = { uuid, vmSearch: true, instanceUuid: true };
+  const found = searchIndex && (await session.call(searchIndex, 'FindByUuid', args, signal));
+  return found ?? findChild(session, folder, engine, signal);
 }
 
 /** One line each: property values have no line breaks. */

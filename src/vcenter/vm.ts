@@ -1,10 +1,17 @@
 /** VMs: power, clones, migration, removal. Engines are deployed by engine.ts. */
-import { createHash } from 'node:crypto';
 import type { CloneSpec, Progress } from '../hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { overrideOf } from './distributed-switch.ts';
-import { findSegment, isShadowOf, readHostNetworks, refusal, segmentNotFound } from './host-networks.ts';
+import {
+  findSegment,
+  type HostNetworks,
+  isShadowOf,
+  readHostNetworks,
+  refusal,
+  segmentNotFound,
+} from './host-networks.ts';
 import { readStandardName, readVmMark, type VmMark, withVmMark } from './marks.ts';
+import { replugged } from './network.ts';
 import { type EthernetCard, nicsOf, plugOf } from './nic.ts';
 import { readOne } from './objects.ts';
 import { placementOn, poolOf } from './placement.ts';
@@ -127,25 +134,26 @@ export async function cloneVm(
   const on = await readHostNetworks(session, clone.host, signal);
   const notes = (read['config.annotation'] as string | undefined) ?? '';
   const mark: VmMark = { engine: null, cloneOf: vm, isComplete: false };
-  const instanceUuid = instanceUuidOf(session, `clone ${vm} ${clone.name}`);
-  let made = await findByInstanceUuid(session, instanceUuid, signal);
-  if (!made) {
+  const folder = await folderOf(session, read.parent as MoRef | undefined, on.host, signal);
+  let made = await findChild(session, folder, clone.name, signal);
+  if (made) await requireCloneOf(session, made, vm, signal);
+  else {
     const devices = (read['config.hardware.device'] ?? []) as Vim<'VirtualDevice'>[];
-    const deviceChange = [];
-    for (const { card } of nicsOf(devices, false)) {
-      deviceChange.push({ operation: 'edit', device: freshNic(card, on, `${read.name}`) });
-    }
+    const deviceChange = nicsOf(devices, false).flatMap(({ card }) => {
+      const device = onProduction(card, on, `${read.name}`);
+      return device ? [{ operation: 'edit', device }] : [];
+    });
     progress(0, `cloning ${read.name} to ${clone.name} on host ${on.name}`);
     const result = await session.task(
       source,
       'CloneVM_Task',
       {
-        folder: await folderOf(session, read.parent as MoRef | undefined, on.host, signal),
+        folder,
         name: clone.name,
         spec: {
           location: { pool: await poolOf(session, on.parent, signal), host: on.host },
           template: false,
-          config: { instanceUuid, annotation: withVmMark(notes, mark), deviceChange },
+          config: { annotation: withVmMark(notes, mark), deviceChange },
           powerOn: false,
         },
       },
@@ -159,6 +167,7 @@ export async function cloneVm(
     throw refusal(`clone ${state.name} stands on another host: remove it, or migrate it`);
   }
   if (!readVmMark(state['config.annotation'] as string | undefined)?.isComplete) {
+    await renewMacs(session, source, made, signal);
     await decorate(made.value, signal);
     await markVm(session, made, withVmMark(notes, { ...mark, isComplete: true }), signal);
   }
@@ -172,30 +181,16 @@ export function vmRef(id: string): MoRef {
   return { type: 'VirtualMachine', value: id };
 }
 
-/**
- * The instance UUID of what Weft makes, from what it is: the same at every attempt, so that whatever an earlier one
- * left is found, whoever renamed or moved it.
- */
-export function instanceUuidOf(session: VcenterSession, what: string): string {
-  const vcenter = session.content.about.instanceUuid ?? session.address;
-  const hash = createHash('sha256').update(`weft ${vcenter} ${what}`).digest();
-  hash[6] = (hash[6]! & 0x0f) | 0x80;
-  hash[8] = (hash[8]! & 0x3f) | 0x80;
-  const hex = hash.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
-    '-',
-  );
-}
-
-/** The VM with an instance UUID, or undefined. */
-export async function findByInstanceUuid(
+/** The VM or other object of that name in a folder, or undefined. */
+export async function findChild(
   session: VcenterSession,
-  uuid: string,
+  folder: MoRef,
+  name: string,
   signal: AbortSignal,
 ): Promise<MoRef | undefined> {
   const { searchIndex } = await session.connect(signal);
   if (!searchIndex) throw new WeftError('ERR_HYPERVISOR_UNSUPPORTED', 'this vCenter has no search index');
-  return session.call(searchIndex, 'FindByUuid', { uuid, vmSearch: true, instanceUuid: true }, signal);
+  return session.call(searchIndex, 'FindChild', { entity: folder, name }, signal);
 }
 
 /** Writes a VM's notes. */
@@ -208,13 +203,27 @@ export async function markVm(
   await session.task(vm, 'ReconfigVM_Task', { spec: { annotation } }, signal);
 }
 
-/** The same NIC with a MAC of its own and a port of its own, on production. */
-function freshNic(
-  card: EthernetCard,
-  on: Awaited<ReturnType<typeof readHostNetworks>>,
+async function requireCloneOf(
+  session: VcenterSession,
+  found: MoRef,
   source: string,
-): EthernetCard {
-  const { macAddress: _, ...rest } = card;
+  signal: AbortSignal,
+): Promise<void> {
+  const read =
+    found.type === 'VirtualMachine'
+      ? await readOne(session, found, ['name', 'config.annotation'], signal)
+      : {};
+  if (readVmMark(read['config.annotation'] as string | undefined)?.cloneOf === source) return;
+  throw refusal(
+    `there is another ${found.type} ${read.name ?? found.value}, which is no clone of ${source} that Weft made: choose another name`,
+  );
+}
+
+/**
+ * The NIC as the clone shall have it, where that is not as the source has it: a path bent on a standard switch. On a
+ * distributed one the clone gets a port of its own, without an override.
+ */
+function onProduction(card: EthernetCard, on: HostNetworks, source: string): EthernetCard | null {
   const plug = plugOf(card);
   if (plug.kind === 'other') {
     throw refusal(
@@ -222,23 +231,37 @@ function freshNic(
     );
   }
   if (plug.kind === 'distributed') {
-    if (!on.networks.some((one) => one.ref.value === plug.portGroup)) {
-      throw segmentNotFound(plug.portGroup, on.name);
-    }
-    const port = { switchUuid: plug.switchUuid, portgroupKey: plug.portGroup };
-    const backing = { $type: 'VirtualEthernetCardDistributedVirtualPortBackingInfo' as const, port };
-    return { ...rest, addressType: 'assigned', backing } as EthernetCard;
+    if (on.networks.some((one) => one.ref.value === plug.portGroup)) return null;
+    throw segmentNotFound(plug.portGroup, on.name);
   }
-  const read = readStandardName(plug.name);
-  const name = read?.role === 'in' ? read.production : plug.name;
+  const made = readStandardName(plug.name);
+  const name = made?.role === 'in' ? made.production : plug.name;
   const network = findSegment(on, name);
   if (network?.kind !== 'standard') throw segmentNotFound(name, on.name);
-  const backing = {
-    $type: 'VirtualEthernetCardNetworkBackingInfo' as const,
-    deviceName: name,
-    network: network.ref,
-  };
-  return { ...rest, addressType: 'assigned', backing } as EthernetCard;
+  return name === plug.name ? null : replugged(card, network, null);
+}
+
+/** vCenter gives clones MACs of their own, but not where somebody had chosen the source's by hand. */
+async function renewMacs(
+  session: VcenterSession,
+  source: MoRef,
+  clone: MoRef,
+  signal: AbortSignal,
+): Promise<void> {
+  const both = await session.properties([source, clone], ['config.hardware.device'], signal);
+  const cards = (vm: MoRef): EthernetCard[] =>
+    nicsOf((both.get(vm.value)?.['config.hardware.device'] ?? []) as Vim<'VirtualDevice'>[], false).map(
+      (one) => one.card,
+    );
+  const taken = new Set(cards(source).map(({ macAddress }) => macAddress));
+  const deviceChange = cards(clone)
+    .filter(({ macAddress }) => taken.has(macAddress))
+    .map(({ macAddress: _, ...rest }) => {
+      return { operation: 'edit', device: { ...rest, addressType: 'assigned' } as EthernetCard };
+    });
+  if (deviceChange.length > 0) {
+    await session.task(clone, 'ReconfigVM_Task', { spec: { deviceChange } }, signal);
+  }
 }
 
 /** Where the source is; for a VM in a vApp, which is in no folder, the datacenter's. */

@@ -311,6 +311,7 @@ export const SESSION_METHODS = {
   Destroy_Task: { args: {}, returns: 'MoRef' },
   MoveIntoFolder_Task: { args: { list: 'MoRef[]' }, returns: 'MoRef' },
   CreateFolder: { args: { name: 'string' }, returns: 'MoRef' },
+  FindChild: { args: { entity: 'MoRef', name: 'string' }, returns: 'MoRef?' },
   FindByInventoryPath: { args: { inventoryPath: 'string' }, returns: 'MoRef?' },
   FindByUuid: {
     args: { datacenter: 'MoRef?', uuid: 'string', vmSearch: 'boolean', instanceUuid: 'boolean?' },
