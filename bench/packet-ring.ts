@@ -139,15 +139,27 @@ async function main(seconds: number): Promise<void> {
     }
     console.log(JSON.stringify(results));
   } finally {
-    for (const name of [client, engine, server]) {
-      try {
-        ip(`netns del ${name}`);
-      } catch {
-        // It was never made.
-      }
+    removeNamespaces();
+  }
+}
+
+function removeNamespaces(): void {
+  for (const name of [client, engine, server]) {
+    try {
+      ip(`netns del ${name}`);
+    } catch {
+      // It was never made, or is gone.
     }
   }
 }
 
 if (process.argv[2] === 'generate') generate(process.argv[3]!, Number(process.argv[4]));
-else await main(Number(process.argv[2] ?? 2));
+else {
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(name, () => {
+      removeNamespaces();
+      process.exit(1);
+    });
+  }
+  await main(Number(process.argv[2] ?? 2));
+}
