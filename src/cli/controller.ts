@@ -87,6 +87,8 @@ async function runController(options: ControllerArguments): Promise<void> {
     { createApi },
     { startController },
     { openLab },
+    { openVcenter },
+    { readCredentials },
   ] = await Promise.all([
     import('pino'),
     import('../state/embedded-store.ts'),
@@ -95,6 +97,8 @@ async function runController(options: ControllerArguments): Promise<void> {
     import('../api/api.ts'),
     import('../controller/controller.ts'),
     import('../lab/index.ts'),
+    import('../vcenter/index.ts'),
+    import('../vcenter/credentials.ts'),
   ]);
   const log: Logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
   await mkdir(state, { recursive: true, mode: 0o700 });
@@ -124,6 +128,21 @@ async function runController(options: ControllerArguments): Promise<void> {
       switch (spec.platform) {
         case 'lab':
           return openLab({ socket: spec.address });
+        case 'vcenter':
+          return openVcenter({
+            ...spec,
+            user: async () => (await readCredentials(spec.credentials)).user,
+            password: async () => (await readCredentials(spec.credentials)).password,
+            engines: {
+              ova: spec.ova,
+              signedBy: spec.signedBy ?? null,
+              size: spec.engineSize,
+              folder: spec.engineFolder ?? null,
+              datastore: spec.datastore ?? null,
+              now: Date.now,
+            },
+            log,
+          });
       }
     };
     const controller = await startController({ store, hub, authority, openPlatform, log, hubAdvertise });

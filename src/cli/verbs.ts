@@ -60,6 +60,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./lab.ts')).registerLab,
   },
   {
+    name: 'cloud',
+    summary: 'show the certificate of a vCenter, to be trusted by its thumbprint',
+    load: async () => (await import('./cloud.ts')).registerCloud,
+  },
+  {
     name: 'controller',
     summary: 'run a controller',
     load: async () => (await import('./controller.ts')).registerController,

@@ -2,23 +2,104 @@
 import { z } from 'zod';
 import { defineKind } from './kind.ts';
 
+const pollIntervalMs = z
+  .int()
+  .min(100)
+  .max(3_600_000)
+  .default(5000)
+  .meta({ description: 'How often the whole inventory is read again beside the watch.', unit: 'ms' });
+
+const LabCloud = z.strictObject({
+  platform: z.literal('lab').meta({ description: 'The built-in lab.' }),
+  address: z.string().min(1).meta({
+    description:
+      'Where the platform is reached: for the lab the path of its control socket, for vCenter https://host or https://host:port.',
+  }),
+  pollIntervalMs,
+});
+
+const Vlan = z.int().min(1).max(4094);
+
+const VcenterCloud = z.strictObject({
+  platform: z.literal('vcenter').meta({ description: 'VMware vCenter 6.7 or later.' }),
+  address: z
+    .string()
+    .max(300)
+    .refine(isHttpsOrigin, 'must be like https://vcenter.example.org, without user, path or query'),
+  credentials: z.string().max(4096).regex(/^\//, 'must be an absolute path').meta({
+    description:
+      "A file on the controller's machine, mode 0600, of two lines: `user: NAME` and `password: TEXT`. It is read at every login and kept nowhere.",
+  }),
+  thumbprint: z
+    .string()
+    .regex(
+      /^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$/,
+      'must be a SHA-256 thumbprint: 32 pairs of hexadecimal digits',
+    )
+    .meta({
+      description:
+        "The SHA-256 thumbprint of vCenter's certificate, which `weft cloud trust ADDRESS` shows. A peer with any other is not spoken to.",
+    }),
+  managementNetwork: z
+    .string()
+    .min(1)
+    .max(80)
+    .meta({ description: 'The port group on which engines reach the controller.' }),
+  ova: z
+    .string()
+    .max(4096)
+    .regex(/^\//, 'must be an absolute path')
+    .meta({ description: "The engine appliance's OVA, a file on the controller's machine." }),
+  signedBy: z.array(z.string().max(65_536)).min(1).max(16).optional().meta({
+    description:
+      'CA certificates (PEM), one of which must have signed the OVA; unsigned ones are taken where none is named.',
+  }),
+  engineSize: z
+    .enum(['small', 'medium', 'large'])
+    .default('small')
+    .meta({ description: 'The deployment size of engines.' }),
+  engineFolder: z
+    .string()
+    .min(1)
+    .max(80)
+    .optional()
+    .meta({
+      description:
+        "The VM folder for engines, directly in the datacenter; the datacenter's own where none is named.",
+    }),
+  datastore: z
+    .string()
+    .min(1)
+    .max(80)
+    .optional()
+    .meta({
+      description: 'The datastore for engines; the one with the most free space where none is named.',
+    }),
+  shadowVlans: z
+    .strictObject({
+      first: Vlan.meta({ description: 'The first VLAN id.' }),
+      last: Vlan.meta({ description: 'The last VLAN id.' }),
+    })
+    .refine(({ first, last }) => first <= last, 'first must not be above last')
+    .meta({ description: 'VLAN ids that nothing else uses; each shadow segment takes one.' }),
+  uplinkAttribute: z.string().min(1).max(80).default('weft.uplinks').meta({
+    description:
+      'Custom attribute of hosts that names the physical switches above them, the outermost first: `spine/tor-a`.',
+  }),
+  rackCategory: z.string().min(1).max(80).default('rack').meta({
+    description:
+      'Tag category that names the rack of a host, where it has no such attribute; without both, hosts of one cluster count as neighbours.',
+  }),
+  pollIntervalMs,
+});
+
 export const CloudSpec = z
-  .strictObject({
-    platform: z.enum(['lab']).meta({ description: 'The hypervisor platform that drives this cloud.' }),
-    address: z
-      .string()
-      .min(1)
-      .meta({ description: 'Where the platform is reached: for the lab, the path of its control socket.' }),
-    pollIntervalMs: z
-      .int()
-      .min(100)
-      .max(3_600_000)
-      .default(5000)
-      .meta({ description: 'How often the whole inventory is read again beside the watch.', unit: 'ms' }),
-  })
+  .discriminatedUnion('platform', [LabCloud, VcenterCloud])
   .meta({ description: 'One hypervisor manager, or the built-in lab.' });
 
 export type CloudSpec = z.output<typeof CloudSpec>;
+/** The spec of a cloud of platform `vcenter`. */
+export type VcenterCloudSpec = z.output<typeof VcenterCloud>;
 
 export interface CloudStatus {
   state: 'connected' | 'unreachable';
@@ -33,3 +114,12 @@ export const cloud = defineKind({
   spec: CloudSpec,
   references: () => [],
 });
+
+function isHttpsOrigin(text: string): boolean {
+  try {
+    const { protocol, username, password, pathname, search, hash } = new URL(text);
+    return protocol === 'https:' && `${username}${password}${search}${hash}` === '' && pathname === '/';
+  } catch {
+    return false;
+  }
+}

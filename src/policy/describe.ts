@@ -62,7 +62,7 @@ function fields(schema: JsonSchema, prefix: string): Attribute[] {
   return names.flatMap((name) => {
     const having = variants.filter((variant) => variant.properties?.[name] !== undefined);
     const declared = having.map((variant) => variant.properties![name]!);
-    const when = having.length < variants.length ? `type ${having.map(discriminator).join(' or ')}` : '';
+    const when = having.length < variants.length ? conditionOf(having) : '';
     const isRequired = having.every((variant) => variant.required?.includes(name) ?? false);
     const isDiscriminator = variants.length > 1 && declared.every((field) => field.const !== undefined);
     const first = declared[0]!;
@@ -94,8 +94,13 @@ function childrenOf(schema: JsonSchema, path: string): Attribute[] {
   return variantsOf(schema).some((variant) => variant.properties) ? fields(schema, `${path}.`) : [];
 }
 
-function discriminator(variant: JsonSchema): string {
-  return String(variant.properties?.type?.const ?? '');
+/** `type tcp or http`: the attribute that tells variants apart is the one with a single value in each. */
+function conditionOf(variants: readonly JsonSchema[]): string {
+  const [name = '', first] =
+    Object.entries(variants[0]?.properties ?? {}).find(([, field]) => field.const !== undefined) ?? [];
+  if (first === undefined) return '';
+  const values = variants.map((variant) => String(variant.properties?.[name]?.const ?? ''));
+  return `${name} ${values.join(' or ')}`;
 }
 
 function rangeOf(schema: JsonSchema): string {
