@@ -58,23 +58,13 @@ const VcenterCloud = z.strictObject({
     .enum(['small', 'medium', 'large'])
     .default('small')
     .meta({ description: 'The deployment size of engines.' }),
-  engineFolder: z
-    .string()
-    .min(1)
-    .max(80)
-    .optional()
-    .meta({
-      description:
-        "The VM folder for engines, directly in the datacenter; the datacenter's own where none is named.",
-    }),
-  datastore: z
-    .string()
-    .min(1)
-    .max(80)
-    .optional()
-    .meta({
-      description: 'The datastore for engines; the one with the most free space where none is named.',
-    }),
+  engineFolder: z.string().min(1).max(80).optional().meta({
+    description:
+      "The VM folder for engines, directly in the datacenter; the datacenter's own where none is named.",
+  }),
+  datastore: z.string().min(1).max(80).optional().meta({
+    description: 'The datastore for engines; the one with the most free space where none is named.',
+  }),
   shadowVlans: z
     .strictObject({
       first: Vlan.meta({ description: 'The first VLAN id.' }),
