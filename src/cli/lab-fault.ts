@@ -3,10 +3,11 @@ import { Argument, type Command } from 'commander';
 import { healFault, injectFault, killVm, listFaults, readLabStatus } from '../lab/control.ts';
 import {
   type Fault,
-  type FaultSpec,
+  FaultSpec,
   isSameLink,
   PLATFORM_METHODS,
   type PlatformMethod,
+  VCENTER_EFFECTS,
 } from '../lab/world/faults.ts';
 import type { LabStatus } from '../lab/world/status.ts';
 import { WeftError } from '../policy/errors.ts';
@@ -18,6 +19,14 @@ import { outputOption, print, type VerbOptions } from './verb.ts';
 
 interface LabOptions {
   lab: string;
+}
+
+interface VcenterFaultOptions {
+  effect: string;
+  object?: string;
+  percent: number;
+  count?: number;
+  delay: number;
 }
 
 /** Adds `fault` and its verbs. */
@@ -132,6 +141,34 @@ export function registerLabFault(lab: Command, terminal: Terminal): void {
           throw new WeftError('ERR_USAGE', 'the count must be 1 to 1000000');
         }
         return { kind: 'fail', method: name, count: options.count, isReplyLost: options.loseReply ?? false };
+      }),
+    );
+  fault
+    .command('vcenter')
+    .description(
+      'let calls of the simulated vCenter wait, fail, lose their replies, or begin tasks that never end',
+    )
+    .argument('<method>', 'a method such as PowerOnVM_Task, or "*" for every one')
+    .option('--effect <effect>', VCENTER_EFFECTS.join(', '), 'refuse')
+    .option('--object <id>', 'only calls on this object, for example vm-7')
+    .option('--percent <share>', 'so many of a hundred calls', Number, 100)
+    .option('--count <n>', 'so many calls; all of them until it is cleared', Number)
+    .option('--delay <ms>', 'milliseconds that each call waits first', Number, 0)
+    .addOption(labOption())
+    .action((call: string, options: LabOptions & VcenterFaultOptions) =>
+      inject(options, () => {
+        const spec = FaultSpec.safeParse({
+          kind: 'vcenter',
+          call,
+          object: options.object ?? null,
+          percent: options.percent,
+          count: options.count ?? null,
+          delayMs: options.delay,
+          effect: options.effect,
+        });
+        if (spec.success) return spec.data;
+        const [problem] = spec.error.issues;
+        throw new WeftError('ERR_USAGE', `${problem!.path.join('.')}: ${problem!.message}`);
       }),
     );
   fault

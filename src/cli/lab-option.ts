@@ -19,3 +19,10 @@ export function examples(...lines: string[]): string {
 export function labSuffix(lab: string): string {
   return lab === DEFAULT_LAB ? '' : ` --lab ${lab}`;
 }
+
+/** `--cloud`: whether a simulated vCenter stands in front of the lab. */
+export function cloudOption(): Option {
+  return new Option('--cloud <kind>', 'what drives the lab: its own socket alone, or a simulated vCenter too')
+    .choices(['lab', 'vcenter'])
+    .default('lab');
+}

@@ -30,6 +30,12 @@ export function drawLabStatus(status: LabStatus): string {
   const lines = [
     `lab ${status.lab}: daemon pid ${status.pid}, files in ${status.runDir}`,
     `gateway ${gateway.address}:${gateway.port} ${target}`,
+    ...(status.vcenter
+      ? [
+          `vcenter ${status.vcenter.url}/sdk, user ${status.vcenter.user}, password ${status.vcenter.password}`,
+          `        thumbprint ${status.vcenter.thumbprintSha256}`,
+        ]
+      : []),
     `client ${status.client.addresses.slice(0, 2).join(', ')} and ${status.client.addresses.length - 2} more in ${status.client.namespace}`,
     '',
   ];

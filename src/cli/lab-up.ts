@@ -41,6 +41,8 @@ export interface BringUpOptions {
   /** YAML files that are applied in this order; none: the lab comes up without policy. */
   policyFiles: readonly string[];
   withController: boolean;
+  /** `vcenter`: a simulated vCenter stands in front of the lab. */
+  cloud?: 'lab' | 'vcenter';
   /** One line per stage. */
   onProgress: (line: string) => void;
   /** Aborting takes the lab down again and throws the signal's reason. */
@@ -126,7 +128,9 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
     if (readdirSync(paths.runDir).length === 0) rmdirSync(paths.runDir);
     throw error;
   }
-  const child = startDetached(weft('lab', 'serve', '--lab', lab), { log: paths.daemonLog });
+  const child = startDetached(weft('lab', 'serve', '--lab', lab, '--cloud', options.cloud ?? 'lab'), {
+    log: paths.daemonLog,
+  });
   // At once, so that taking the lab down finds a daemon that has only begun to start.
   writePidFile(paths.daemonPid, refOf(child.pid));
   const isRunning = () => child.exitCode === null && child.signalCode === null;
@@ -143,9 +147,15 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
     const applications = status?.vms.filter((vm) => !vm.engine && vm.pid !== null) ?? [];
     return status !== null && applications.every((vm) => isListening(vm.pid!, APPLICATION_PORT));
   });
-  const { hosts, vms } = status!;
+  const { hosts, vms, vcenter } = status! as LabStatus;
   const isOn = vms.filter((vm) => vm.power === 'on').length;
   onProgress(`${hosts.length} hosts and ${isOn} VMs are up (control socket ${paths.socket})`);
+  if (vcenter) {
+    onProgress(
+      `the simulated vCenter is at ${vcenter.url}/sdk, user ${vcenter.user}, password ${vcenter.password}`,
+    );
+    onProgress(`its thumbprint is ${vcenter.thumbprintSha256} (SHA-256)`);
+  }
 }
 
 /** Throws ERR_LAB where a lab would soon fail for want of space: its store, logs and engines' disks are all there. */

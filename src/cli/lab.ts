@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { WeftError } from '../policy/errors.ts';
 import { registerLabFault } from './lab-fault.ts';
-import { examples, labOption, labSuffix } from './lab-option.ts';
+import { cloudOption, examples, labOption, labSuffix } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { registerLabStatus } from './lab-status.ts';
 import { registerLabVms } from './lab-vms.ts';
@@ -28,6 +28,7 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .option('-f, --file <file...>', 'policy to apply instead of the sample')
     .option('--no-policy', 'apply no policy')
     .option('--no-controller', 'start no controller')
+    .addOption(cloudOption())
     .option('--timeout <seconds>', 'how long the services may take until they serve', seconds, 60)
     .addHelpText('after', examples('weft lab up', 'weft lab up --lab demo -f shop.yaml'))
     .action(async (options: UpOptions) => {
@@ -42,6 +43,7 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
           lab: options.lab,
           policyFiles: options.policy && options.controller ? (options.file ?? [LAB_YAML]) : [],
           withController: options.controller,
+          cloud: options.cloud,
           onProgress: (line) => console.log(line),
           signal: interrupted.signal,
           servingTimeoutMs: options.timeout * 1000,
@@ -72,10 +74,11 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .command('serve', { hidden: true })
     .description('the daemon of a lab, which `lab up` starts')
     .addOption(labOption())
-    .action(async (options: { lab: string }) => {
+    .addOption(cloudOption())
+    .action(async (options: { lab: string; cloud: 'lab' | 'vcenter' }) => {
       requireRoot('weft lab serve');
       const { serveLab } = await import('../lab/world/daemon.ts');
-      const daemon = await serveLab({ lab: options.lab });
+      const daemon = await serveLab({ lab: options.lab, cloud: options.cloud });
       await new Promise<void>((resolve) => {
         process.once('SIGTERM', () => resolve());
         process.once('SIGINT', () => resolve());
@@ -98,6 +101,7 @@ interface UpOptions {
   file?: string[];
   policy: boolean;
   controller: boolean;
+  cloud: 'lab' | 'vcenter';
   timeout: number;
 }
 

@@ -9,5 +9,9 @@ const BUMP = [
   'exec sleep 1000000',
 ].join('; ');
 
-const daemon = await serveLab({ lab: process.argv[2]!, engineProgram: ['sh', '-c', BUMP, 'engine'] });
+const daemon = await serveLab({
+  lab: process.argv[2]!,
+  engineProgram: ['sh', '-c', BUMP, 'engine'],
+  cloud: process.argv[3] === 'vcenter' ? 'vcenter' : 'lab',
+});
 process.once('SIGTERM', () => void daemon.close().then(() => process.exit(0)));

@@ -29,13 +29,14 @@ export function requireRootOrSkip(context: Mocha.Context): void {
 }
 
 /** `letter` tells the labs of one test run apart. */
-export async function startLab(letter: string): Promise<LabUnderTest> {
+export async function startLab(letter: string, cloud: 'lab' | 'vcenter' = 'lab'): Promise<LabUnderTest> {
   const lab = `t${letter}${process.pid.toString(36)}`;
   const session = new LabSession(labPaths(lab).socket);
   const status = () => readLabStatus(session, never);
 
   async function startDaemon(): Promise<number> {
-    const child = spawn(NODE[0]!, [...NODE.slice(1), join(import.meta.dirname, 'daemon-program.ts'), lab], {
+    const program = [...NODE.slice(1), join(import.meta.dirname, 'daemon-program.ts'), lab, cloud];
+    const child = spawn(NODE[0]!, program, {
       stdio: ['ignore', 'inherit', 'inherit'],
       detached: true,
     });

@@ -17,6 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { ERROR_CODES, isWeftError, WeftError } from '../../policy/errors.ts';
+import { hasVcenter, startVcenter, type VcenterAddress } from '../vcenter/index.ts';
 import { Datacenter, type DatacenterOptions } from './datacenter.ts';
 import { FaultSpec, fateOf, type PlatformMethod } from './faults.ts';
 import { Gateway } from './gateway.ts';
@@ -41,6 +42,11 @@ const MigrateBody = z.strictObject({ host: Text });
 const AttachBody = z.strictObject({ segment: Text });
 const GatewayBody = z.strictObject({ host: Text, port: z.int().min(1).max(65535) }).nullable();
 
+export interface DaemonOptions extends DatacenterOptions {
+  /** `vcenter`: a simulated vCenter stands in front of the lab; a lab that had one has it again anyway. */
+  cloud?: 'lab' | 'vcenter';
+}
+
 export interface LabDaemon {
   readonly datacenter: Datacenter;
   /** Stops the daemon, not the lab. */
@@ -51,7 +57,7 @@ export interface LabDaemon {
  * Builds or takes over a lab and serves it. Throws ERR_LAB where another daemon serves it already, ERR_KERNEL where
  * its networks cannot be made.
  */
-export async function serveLab(options: DatacenterOptions): Promise<LabDaemon> {
+export async function serveLab(options: DaemonOptions): Promise<LabDaemon> {
   const paths = labPaths(options.lab);
   mkdirSync(paths.vms, { recursive: true, mode: 0o700 });
   chmodSync(paths.runDir, 0o700);
@@ -64,14 +70,17 @@ export async function serveLab(options: DatacenterOptions): Promise<LabDaemon> {
   const datacenter = await Datacenter.open(options);
   const gateway = new Gateway(options.lab, () => datacenter.record.gateway);
   await gateway.start();
+  const wantsVcenter = options.cloud === 'vcenter' || hasVcenter(options.lab);
+  const vcenter = wantsVcenter ? await startVcenter(datacenter) : null;
   const ended = new AbortController();
-  const server = routes(datacenter, gateway, ended.signal);
+  const server = routes(datacenter, gateway, vcenter?.address ?? null, ended.signal);
   await server.listen({ path: paths.socket });
   chmodSync(paths.socket, 0o600);
   return {
     datacenter,
     async close() {
       ended.abort(new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the daemon of the lab is stopping'));
+      await vcenter?.close();
       datacenter.close();
       gateway.stop();
       server.server.closeAllConnections();
@@ -80,7 +89,12 @@ export async function serveLab(options: DatacenterOptions): Promise<LabDaemon> {
   };
 }
 
-function routes(datacenter: Datacenter, gateway: Gateway, ended: AbortSignal): FastifyInstance {
+function routes(
+  datacenter: Datacenter,
+  gateway: Gateway,
+  vcenter: VcenterAddress | null,
+  ended: AbortSignal,
+): FastifyInstance {
   const server = fastify({ forceCloseConnections: true, bodyLimit: 1 << 20 });
   server.setErrorHandler((error, request, reply) => {
     if (request.raw.socket.destroyed) return; // Whoever asked has hung up; nobody is told.
@@ -182,7 +196,7 @@ function routes(datacenter: Datacenter, gateway: Gateway, ended: AbortSignal): F
     ),
   );
 
-  server.get('/status', async () => labStatus(datacenter));
+  server.get('/status', async () => labStatus(datacenter, vcenter));
   server.put('/gateway', async (request) => {
     datacenter.setGateway(read(GatewayBody, request));
     gateway.reset();

@@ -165,12 +165,15 @@ export class Datacenter {
     });
   }
 
-  attach(vmId: string, nicId: string, segmentName: string): Promise<void> {
+  /** `isEnginePort`: whether the port learns and floods, where that may change with the move. */
+  attach(vmId: string, nicId: string, segmentName: string, isEnginePort?: boolean): Promise<void> {
     return this.#exclusively(async () => {
       const vm = this.#vm(vmId);
       const nic = this.#nic(vm, nicId);
       this.#segment(vm.host, segmentName);
-      if (nic.segment === segmentName) return;
+      const isKept = isEnginePort === undefined || isEnginePort === nic.isEnginePort;
+      if (nic.segment === segmentName && isKept) return;
+      nic.isEnginePort = isEnginePort ?? nic.isEnginePort;
       if (vm.process) await this.#machines.join(vm, nic, segmentName);
       nic.segment = segmentName;
       this.#changed();
@@ -179,7 +182,8 @@ export class Datacenter {
 
   // VMs.
 
-  deployEngine(spec: EngineSpec): Promise<Vm> {
+  /** `isOn` false: the engine is made, but not powered on. */
+  deployEngine(spec: EngineSpec, isOn = true): Promise<Vm> {
     return this.#exclusively(async () => {
       const present = this.record.vms.find((vm) => vm.engine?.id === spec.engine);
       if (present) {
@@ -192,7 +196,7 @@ export class Datacenter {
         present.engine!.properties = spec.properties;
         writeGuestFiles(this.lab, present);
         this.#save();
-        if (!present.process) await this.#powerOn(present);
+        if (isOn && !present.process) await this.#powerOn(present);
         return viewOf(present);
       }
       this.#host(spec.host);
@@ -212,7 +216,8 @@ export class Datacenter {
           { id: 'in', segment: spec.segments.in, addresses: [] },
         ],
       });
-      await this.#powerOn(vm);
+      if (isOn) await this.#powerOn(vm);
+      else this.#changed();
       return viewOf(vm);
     });
   }
@@ -223,15 +228,20 @@ export class Datacenter {
       if (!vm) return;
       if (!vm.engine)
         throw refused(`VM ${vm.name} bears no ownership mark of Weft; remove it by hand if it has to go`);
-      await this.#powerOff(vm);
-      discardGuestFiles(this.lab, vm);
-      this.record.vms.splice(this.record.vms.indexOf(vm), 1);
-      this.#dropFaults((fault) => vmOf(fault) === vm.id);
-      this.#changed();
+      await this.#destroy(vm);
     });
   }
 
-  cloneVm(sourceId: string, clone: CloneSpec): Promise<Vm> {
+  /** Deletes any VM, whoever made it, as its owner does by hand. Gone already: succeeds. */
+  destroyVm(id: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const vm = this.record.vms.find((candidate) => candidate.id === id);
+      if (vm) await this.#destroy(vm);
+    });
+  }
+
+  /** `isOn` false: the clone is made, but not powered on. */
+  cloneVm(sourceId: string, clone: CloneSpec, isOn = true): Promise<Vm> {
     return this.#exclusively(async () => {
       const source = this.#vm(sourceId);
       if (source.engine)
@@ -240,7 +250,7 @@ export class Datacenter {
       if (present) {
         if (present.host !== clone.host)
           throw refused(`clone ${clone.name} is on host ${present.host} already`);
-        if (!present.process) await this.#powerOn(present);
+        if (isOn && !present.process) await this.#powerOn(present);
         return viewOf(present);
       }
       this.#host(clone.host);
@@ -265,7 +275,8 @@ export class Datacenter {
           return { id: nic.id, segment: name, addresses: productionAddresses(station) };
         }),
       });
-      await this.#powerOn(vm);
+      if (isOn) await this.#powerOn(vm);
+      else this.#changed();
       return viewOf(vm);
     });
   }
@@ -397,6 +408,14 @@ export class Datacenter {
   async #powerOff(vm: VmRecord): Promise<void> {
     this.#dropFaults((fault) => fault.kind === 'hang' && fault.vm === vm.id);
     await this.#machines.powerOff(vm);
+    this.#changed();
+  }
+
+  async #destroy(vm: VmRecord): Promise<void> {
+    await this.#powerOff(vm);
+    discardGuestFiles(this.lab, vm);
+    this.record.vms.splice(this.record.vms.indexOf(vm), 1);
+    this.#dropFaults((fault) => vmOf(fault) === vm.id);
     this.#changed();
   }
 

@@ -27,6 +27,17 @@ const Link = z.union([
 ]);
 export type Link = z.output<typeof Link>;
 
+/** What a rule does to calls of the simulated vCenter, beside making them wait. */
+export const VCENTER_EFFECTS = [
+  'none',
+  'refuse',
+  'busy',
+  'deny',
+  'lose-reply',
+  'expire-session',
+  'stick',
+] as const;
+
 /** What can be injected and stays until it is healed. VMs and NICs are named by id. */
 export const FaultSpec = z.discriminatedUnion('kind', [
   /** Every process of the VM is stopped: the VM is on and does nothing. */
@@ -50,6 +61,22 @@ export const FaultSpec = z.discriminatedUnion('kind', [
     method: z.enum(PLATFORM_METHODS),
     count: z.int().min(1).max(1_000_000),
     isReplyLost: z.boolean(),
+  }),
+  /**
+   * Calls of the simulated vCenter: of a method (`*` is every one), on one object or on all, so many of a hundred
+   * and for so many calls (null: until it is healed). They wait, and then the effect comes.
+   */
+  z.strictObject({
+    kind: z.literal('vcenter'),
+    call: z.string().regex(/^(\*|\w{1,64})$/),
+    object: z
+      .string()
+      .regex(/^[\w.-]{1,64}$/)
+      .nullable(),
+    percent: z.number().gt(0).max(100),
+    count: z.int().min(1).max(1_000_000).nullable(),
+    delayMs: z.int().min(0).max(600_000),
+    effect: z.enum(VCENTER_EFFECTS),
   }),
 ]);
 export type FaultSpec = z.output<typeof FaultSpec>;
@@ -86,10 +113,14 @@ export function isSameLink(a: Link, b: Link): boolean {
 /** True when injecting `next` replaces `present`: one fault of a kind per VM, link or method. */
 export function isReplacedBy(present: FaultSpec, next: FaultSpec): boolean {
   if (present.kind === 'hang') return next.kind === 'hang' && present.vm === next.vm;
+  if (present.kind === 'vcenter') {
+    const isSameCall = next.kind === 'vcenter' && present.call === next.call;
+    return isSameCall && present.object === next.object && present.effect === next.effect;
+  }
   if (present.kind === 'cut' || present.kind === 'lose') {
     return next.kind === present.kind && isSameLink(present.link, next.link);
   }
-  return next.kind === present.kind && present.method === next.method;
+  return next.kind === present.kind && 'method' in next && present.method === next.method;
 }
 
 /** One line for people. */
@@ -105,9 +136,31 @@ export function describeFault(fault: FaultSpec, nameOf: (vm: string) => string):
       return `${link(fault.link)} loses ${fault.percent}% of its packets`;
     case 'slow':
       return `${fault.method} calls wait ${fault.delayMs} ms`;
+    case 'vcenter':
+      return describeVcenterFault(fault);
     case 'fail':
       return fault.isReplyLost
         ? `the next ${fault.count} ${fault.method} calls are carried out, but their replies get lost`
         : `the next ${fault.count} ${fault.method} calls are refused`;
   }
+}
+
+function describeVcenterFault(fault: Extract<FaultSpec, { kind: 'vcenter' }>): string {
+  const calls = fault.call === '*' ? 'every method' : fault.call;
+  const effects: Record<(typeof VCENTER_EFFECTS)[number], string> = {
+    none: '',
+    refuse: 'are refused',
+    busy: 'fail with ResourceInUse',
+    deny: 'fail with NoPermission',
+    'lose-reply': 'are carried out, but their replies get lost',
+    'expire-session': 'find every session expired',
+    stick: 'begin tasks that do not end',
+  };
+  const parts = [fault.delayMs > 0 ? `wait ${fault.delayMs} ms` : '', effects[fault.effect]].filter(
+    (part) => part !== '',
+  );
+  const share = fault.percent < 100 ? `${fault.percent}% of the calls` : 'calls';
+  const which = `${share} of ${calls}${fault.object ? ` on ${fault.object}` : ''}`;
+  const limit = fault.count === null ? '' : `, ${fault.count} more times`;
+  return `vCenter: ${which} ${parts.join(' and ') || 'pass'}${limit}`;
 }

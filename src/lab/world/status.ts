@@ -1,5 +1,6 @@
 /** What `weft lab status` shows: the inventory together with what only the lab itself knows. */
 
+import type { VcenterAddress } from '../vcenter/index.ts';
 import { GATEWAY } from './blueprint.ts';
 import type { Datacenter } from './datacenter.ts';
 import { clientAddresses } from './fabric.ts';
@@ -13,6 +14,8 @@ export interface LabStatus {
   pid: number;
   /** Where engines find the controller, and where that leads (null before there is a controller). */
   gateway: { address: string; port: number; target: { host: string; port: number } | null };
+  /** The simulated vCenter in front of the lab, or null where there is none. */
+  vcenter: VcenterAddress | null;
   client: { namespace: string; addresses: string[] };
   hosts: {
     id: string;
@@ -34,7 +37,7 @@ export interface LabStatus {
   faults: { id: string; description: string }[];
 }
 
-export function labStatus(datacenter: Datacenter): LabStatus {
+export function labStatus(datacenter: Datacenter, vcenter: VcenterAddress | null): LabStatus {
   const { lab, record } = datacenter;
   const nameOf = (id: string) => record.vms.find((vm) => vm.id === id)?.name ?? id;
   return {
@@ -42,6 +45,7 @@ export function labStatus(datacenter: Datacenter): LabStatus {
     runDir: labPaths(lab).runDir,
     pid: process.pid,
     gateway: { ...GATEWAY, target: record.gateway },
+    vcenter,
     client: { namespace: namespaceOf(lab, 'client'), addresses: clientAddresses() },
     hosts: record.hosts.map((host) => ({
       id: host.id,

@@ -1,0 +1,56 @@
+/** What becomes of a call to the simulated vCenter, as the injected faults say. */
+import type { Fault } from '../world/faults.ts';
+import { VimFault } from './wire/fault.ts';
+
+export interface CallFate {
+  delayMs: number;
+  /** Thrown instead of carrying the call out. */
+  fault: VimFault | null;
+  /** Carried out, but the connection breaks instead of the answer. */
+  isReplyLost: boolean;
+  /** Every session ends before the call is looked at. */
+  isSessionLost: boolean;
+  /** The task that the call begins never ends by itself. */
+  isStuck: boolean;
+}
+
+/** Decides one call and counts it: a rule whose calls are used up leaves the list. */
+export function fateOf(faults: Fault[], method: string, object: string): CallFate {
+  const fate: CallFate = {
+    delayMs: 0,
+    fault: null,
+    isReplyLost: false,
+    isSessionLost: false,
+    isStuck: false,
+  };
+  for (const rule of [...faults]) {
+    if (rule.kind !== 'vcenter') continue;
+    if (rule.call !== '*' && rule.call !== method) continue;
+    if (rule.object !== null && rule.object !== object) continue;
+    if (Math.random() * 100 >= rule.percent) continue;
+    fate.delayMs += rule.delayMs;
+    if (rule.effect === 'busy') {
+      fate.fault ??= new VimFault('ResourceInUse', `${object} is in use, because a fault was injected`, {
+        type: method,
+        name: object,
+      });
+    } else if (rule.effect === 'refuse') {
+      fate.fault ??= new VimFault('SystemError', `${method} was refused, because a fault was injected`, {
+        reason: 'injected',
+      });
+    } else if (rule.effect === 'deny') {
+      fate.fault ??= new VimFault(
+        'NoPermission',
+        `permission for ${method} is withheld, because a fault was injected`,
+        {
+          object: { $ref: 'Folder', id: 'group-d1' },
+          privilegeId: 'System.View',
+        },
+      );
+    } else if (rule.effect === 'lose-reply') fate.isReplyLost = true;
+    else if (rule.effect === 'expire-session') fate.isSessionLost = true;
+    else if (rule.effect === 'stick') fate.isStuck = true;
+    if (rule.count !== null && --rule.count === 0) faults.splice(faults.indexOf(rule), 1);
+  }
+  return fate;
+}

@@ -1,0 +1,58 @@
+/** The simulated vCenter of a lab: `startVcenter` puts it in front of a datacenter. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Datacenter } from '../world/datacenter.ts';
+import { labPaths } from '../world/names.ts';
+import { newCertificate, thumbprint } from './certificate.ts';
+import { serveVcenter } from './server.ts';
+import { newState, readState } from './state.ts';
+import { Vcenter } from './vcenter.ts';
+
+/** What a client needs to know. */
+export interface VcenterAddress {
+  url: string;
+  user: string;
+  password: string;
+  /** Fingerprints of the certificate, upper-case hex with colons. */
+  thumbprintSha1: string;
+  thumbprintSha256: string;
+}
+
+export interface RunningVcenter {
+  readonly address: VcenterAddress;
+  readonly vcenter: Vcenter;
+  close(): Promise<void>;
+}
+
+/** File that a lab's vCenter remembers things in; where it is, the lab has a vCenter. */
+export function vcenterStatePath(lab: string): string {
+  return join(labPaths(lab).runDir, 'vcenter.json');
+}
+
+/** True where the lab has a vCenter, running or not. */
+export function hasVcenter(lab: string): boolean {
+  return existsSync(vcenterStatePath(lab));
+}
+
+/** Starts the vCenter of a lab, on loopback; its certificate, password and port are those of the last time. */
+export async function startVcenter(datacenter: Datacenter): Promise<RunningVcenter> {
+  const path = vcenterStatePath(datacenter.lab);
+  const state = readState(path) ?? newState(newCertificate(`vcenter.${datacenter.lab}.weft`, ['127.0.0.1']));
+  const vcenter = new Vcenter(datacenter, state, path);
+  const server = await serveVcenter(vcenter);
+  await vcenter.start();
+  return {
+    vcenter,
+    address: {
+      url: server.url,
+      user: state.user,
+      password: state.password,
+      thumbprintSha1: thumbprint(state.certificate, 'sha1'),
+      thumbprintSha256: thumbprint(state.certificate, 'sha256'),
+    },
+    async close() {
+      vcenter.stop();
+      await server.close();
+    },
+  };
+}

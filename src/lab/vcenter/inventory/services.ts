@@ -1,0 +1,117 @@
+/** The service instance and the managers around the inventory: one of each. */
+
+import { COUNTERS } from '../load-history.ts';
+import { PRIVILEGES } from '../privileges.ts';
+import { REFS } from '../state.ts';
+import { type Vcenter, VERSION } from '../vcenter.ts';
+import { dateTime, type MoRef, moRef, type Struct } from '../wire/values.ts';
+import { customFieldDefs } from './describe.ts';
+import type { ManagedObject } from './object.ts';
+
+/** Managers by the field of ServiceContent that names them. */
+export const MANAGERS = {
+  propertyCollector: moRef('PropertyCollector', 'propertyCollector'),
+  viewManager: moRef('ViewManager', 'ViewManager'),
+  sessionManager: moRef('SessionManager', 'SessionManager'),
+  authorizationManager: moRef('AuthorizationManager', 'AuthorizationManager'),
+  perfManager: moRef('PerformanceManager', 'PerfMgr'),
+  eventManager: moRef('EventManager', 'EventManager'),
+  taskManager: moRef('TaskManager', 'TaskManager'),
+  extensionManager: moRef('ExtensionManager', 'ExtensionManager'),
+  customFieldsManager: moRef('CustomFieldsManager', 'CustomFieldsManager'),
+  searchIndex: moRef('SearchIndex', 'SearchIndex'),
+  ovfManager: moRef('OvfManager', 'OvfManager'),
+  dvSwitchManager: moRef('DistributedVirtualSwitchManager', 'DVSManager'),
+} as const satisfies Record<string, MoRef>;
+
+/** What a product says of itself. */
+export function about(name: string, productLine: string, apiType: string, instance: string): Struct {
+  return {
+    $type: 'AboutInfo',
+    name,
+    fullName: `${name} ${VERSION.version} build-${VERSION.build} (simulated by Weft)`,
+    vendor: 'VMware, Inc.',
+    version: VERSION.version,
+    patchLevel: '00000',
+    build: VERSION.build,
+    localeVersion: 'INTL',
+    localeBuild: '000',
+    osType: 'linux-x64',
+    productLineId: productLine,
+    apiType,
+    apiVersion: VERSION.api,
+    instanceUuid: instance,
+    licenseProductName: 'VMware VirtualCenter Server',
+    licenseProductVersion: '8.0',
+  };
+}
+
+/** What RetrieveServiceContent answers. */
+export function serviceContent(vcenter: Vcenter): Struct {
+  return {
+    $type: 'ServiceContent',
+    rootFolder: REFS.rootFolder,
+    about: about('VMware vCenter Server', 'vpx', 'VirtualCenter', vcenter.state.instanceUuid),
+    ...MANAGERS,
+  };
+}
+
+export function serviceObjects(vcenter: Vcenter): ManagedObject[] {
+  const manager = (ref: MoRef, properties: ManagedObject['properties'] = {}): ManagedObject => ({
+    ref,
+    properties,
+  });
+  return [
+    manager(moRef('ServiceInstance', 'ServiceInstance'), {
+      content: () => serviceContent(vcenter),
+      serverClock: () => dateTime(Date.now()),
+      capability: () => ({
+        $type: 'Capability',
+        provisioningSupported: true,
+        multiHostSupported: true,
+        userShellAccessSupported: false,
+      }),
+    }),
+    manager(MANAGERS.propertyCollector, { filter: () => [] }),
+    manager(MANAGERS.viewManager, { viewList: () => [] }),
+    manager(MANAGERS.sessionManager, {
+      sessionList: () => vcenter.sessions.views(),
+      message: () => '',
+      messageLocaleList: () => ['en'],
+      supportedLocaleList: () => ['en'],
+      defaultLocale: () => 'en',
+    }),
+    manager(MANAGERS.authorizationManager, {
+      privilegeList: () =>
+        PRIVILEGES.map((id) => ({
+          privId: id,
+          onParent: false,
+          name: id.split('.').at(-1)!,
+          privGroupName: id.split('.').slice(0, -1).join('.'),
+        })),
+      roleList: () => [
+        {
+          roleId: -1,
+          system: true,
+          name: 'Admin',
+          info: { label: 'Administrator', summary: 'Full access' },
+          privilege: [...PRIVILEGES],
+        },
+      ],
+    }),
+    manager(MANAGERS.perfManager, {
+      perfCounter: () => COUNTERS.map((counter) => counter.info),
+      historicalInterval: () => [],
+    }),
+    manager(MANAGERS.eventManager, {
+      latestEvent: () => vcenter.events.latest(),
+      maxCollector: () => 0,
+    }),
+    manager(MANAGERS.taskManager, { recentTask: () => vcenter.tasks.recent(), maxCollector: () => 0 }),
+    manager(MANAGERS.extensionManager, { extensionList: () => vcenter.state.extensions }),
+    manager(MANAGERS.customFieldsManager, { field: () => customFieldDefs(vcenter) }),
+    manager(MANAGERS.searchIndex),
+    manager(MANAGERS.ovfManager, { ovfImportOption: () => [], ovfExportOption: () => [] }),
+    manager(MANAGERS.dvSwitchManager),
+  ];
+}

@@ -1,0 +1,166 @@
+/**
+ * What the simulated vCenter remembers beside the lab's own inventory: port groups, ports, display names,
+ * annotations, tags, custom fields, rules, extensions. Kept in `vcenter.json` of the lab's run directory, so that it
+ * survives the daemon as a vCenter's database survives vpxd; sessions, tasks and leases do not.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { WeftError } from '../../policy/errors.ts';
+import type { MoRef, Struct } from './wire/values.ts';
+
+export const USER = 'administrator@vsphere.local';
+export const PRODUCTION_VLAN = 100;
+export const MANAGEMENT_VLAN = 10;
+
+export interface VcenterState {
+  user: string;
+  password: string;
+  instanceUuid: string;
+  /** Port the server listens on, taken again by the next daemon. */
+  port: number;
+  /** PEM of the server's key and certificate. */
+  key: string;
+  certificate: string;
+  nextId: number;
+  switchUuid: string;
+  switchConfigVersion: number;
+  portgroups: PortgroupRecord[];
+  ports: PortRecord[];
+  vms: Record<string, VmOverlay>;
+  folders: FolderRecord[];
+  cluster: { rules: Struct[]; groups: Struct[]; drsVms: Struct[]; dasVms: Struct[] };
+  customFields: { key: number; name: string; managedType: string | null }[];
+  /** By id of the managed object, then by key of the field. */
+  customValues: Record<string, Record<string, string>>;
+  extensions: Struct[];
+  categories: CategoryRecord[];
+  tags: TagRecord[];
+  attachments: { tag: string; object: { type: string; id: string } }[];
+}
+
+export interface PortgroupRecord {
+  id: string;
+  name: string;
+  description: string;
+  type: string;
+  isUplink: boolean;
+  numPorts: number;
+  isAutoExpand: boolean;
+  configVersion: number;
+  /** VMwareDVSPortSetting with every field. */
+  setting: Struct;
+  /** VMwareDVSPortgroupPolicy with every field. */
+  policy: Struct;
+}
+
+export interface PortRecord {
+  key: string;
+  portgroup: string;
+  name: string;
+  configVersion: number;
+  /** What differs from the port group. */
+  setting: Struct;
+  connectee: { vm: string; nic: string } | null;
+  connectionCookie: number;
+}
+
+export interface VmOverlay {
+  uuid: string;
+  instanceUuid: string;
+  /** Name that people see, where it is not the lab's. */
+  name: string | null;
+  /** Folder that the VM was put into, where it is not the lab's. */
+  folder: string | null;
+  annotation: string;
+  extraConfig: Record<string, string>;
+  changeVersion: number;
+  /** OVF properties as they were imported. */
+  properties: Struct[];
+  product: Struct[];
+  managedBy: Struct | null;
+  /** Its disks are still on their way: gone when the daemon is. */
+  isImporting: boolean;
+  isTemplate: boolean;
+}
+
+export interface FolderRecord {
+  id: string;
+  name: string;
+  /** Folder id; the root of VM folders is `group-v3`. */
+  parent: string;
+}
+
+export interface CategoryRecord {
+  id: string;
+  name: string;
+  description: string;
+  cardinality: string;
+  associableTypes: string[];
+}
+
+export interface TagRecord {
+  id: string;
+  categoryId: string;
+  name: string;
+  description: string;
+}
+
+/** A new vCenter: no port groups yet, a password of its own. */
+export function newState(pair: { key: string; certificate: string }): VcenterState {
+  return {
+    user: USER,
+    password: randomBytes(15).toString('base64url'),
+    instanceUuid: randomUUID(),
+    port: 0,
+    ...pair,
+    nextId: 1001,
+    switchUuid: randomUUID()
+      .replaceAll('-', '')
+      .replaceAll(/(..)(?=.)/g, '$1 ')
+      .replace(/^(.{23}) /, '$1-'),
+    switchConfigVersion: 1,
+    portgroups: [],
+    ports: [],
+    vms: {},
+    folders: [],
+    cluster: { rules: [], groups: [], drsVms: [], dasVms: [] },
+    customFields: [],
+    customValues: {},
+    extensions: [],
+    categories: [],
+    tags: [],
+    attachments: [],
+  };
+}
+
+/** Reads the state, or null where there is none. Throws ERR_LAB when it cannot be understood. */
+export function readState(path: string): VcenterState | null {
+  if (!existsSync(path)) return null;
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as VcenterState;
+  } catch (error) {
+    throw new WeftError('ERR_LAB', `${path} cannot be read; run \`weft lab down\`, then \`weft lab up\``, {
+      cause: error,
+    });
+  }
+}
+
+/** Replaces the state in one step. */
+export function writeState(path: string, state: VcenterState): void {
+  writeFileSync(`${path}.next`, JSON.stringify(state, null, 1), { mode: 0o600 });
+  renameSync(`${path}.next`, path);
+}
+
+/** Fixed references of the inventory. */
+export const REFS = {
+  rootFolder: { $ref: 'Folder', id: 'group-d1' },
+  datacenter: { $ref: 'Datacenter', id: 'datacenter-2' },
+  vmFolder: { $ref: 'Folder', id: 'group-v3' },
+  hostFolder: { $ref: 'Folder', id: 'group-h4' },
+  datastoreFolder: { $ref: 'Folder', id: 'group-s5' },
+  networkFolder: { $ref: 'Folder', id: 'group-n6' },
+  cluster: { $ref: 'ClusterComputeResource', id: 'domain-c7' },
+  resourcePool: { $ref: 'ResourcePool', id: 'resgroup-8' },
+  datastore: { $ref: 'Datastore', id: 'datastore-9' },
+  switch: { $ref: 'VmwareDistributedVirtualSwitch', id: 'dvs-20' },
+} as const satisfies Record<string, MoRef>;

@@ -1,0 +1,175 @@
+/**
+ * The simulated vCenter in front of a lab: the inventory as managed objects, computed from the lab's record and from
+ * what only a vCenter knows (state.ts). Holds sessions, tasks, leases and events. Speaks no HTTP (server.ts).
+ */
+import { createHash } from 'node:crypto';
+import type { Datacenter } from '../world/datacenter.ts';
+import { EventLog } from './events.ts';
+import { fateOf } from './fault-rules.ts';
+import { fabricObjects } from './inventory/fabric.ts';
+import { folderObjects } from './inventory/folders.ts';
+import { hostObjects } from './inventory/hosts.ts';
+import { machineObjects } from './inventory/machines.ts';
+import type { ManagedObject } from './inventory/object.ts';
+import { serviceObjects } from './inventory/services.ts';
+import { LeaseTable } from './leases.ts';
+import { LoadHistory } from './load-history.ts';
+import { adoptMachines, seedPortgroups } from './ports.ts';
+import { SessionTable } from './sessions.ts';
+import { type VcenterState, writeState } from './state.ts';
+import { TaskTable } from './tasks.ts';
+import { VimFault } from './wire/fault.ts';
+import type { MoRef, Struct } from './wire/values.ts';
+
+/** How the simulated vCenter names itself. */
+export const VERSION = { version: '8.0.2', build: '22385739', api: '8.0.2.0' } as const;
+
+export class Vcenter {
+  readonly datacenter: Datacenter;
+  readonly state: VcenterState;
+  readonly sessions: SessionTable;
+  readonly tasks: TaskTable;
+  readonly events = new EventLog();
+  readonly leases: LeaseTable;
+  readonly loads: LoadHistory;
+  /** `https://address:port`, once the server listens. */
+  url = '';
+  readonly #statePath: string;
+  readonly #waiting = new Set<() => void>();
+  readonly #ended = new AbortController();
+  #seenCursor = '';
+  /** VMs whose tags were given by whoever made them, so that the lab's own are not added. */
+  readonly cloned = new Set<string>();
+
+  constructor(datacenter: Datacenter, state: VcenterState, statePath: string) {
+    this.datacenter = datacenter;
+    this.state = state;
+    this.#statePath = statePath;
+    this.sessions = new SessionTable(() => Date.now());
+    this.tasks = new TaskTable(this);
+    this.leases = new LeaseTable(this);
+    this.loads = new LoadHistory(datacenter);
+    seedPortgroups(state);
+  }
+
+  /** Follows the lab from now on. What an earlier daemon left half imported is removed. */
+  async start(): Promise<void> {
+    await this.leases.removeRemains();
+    this.follow();
+    this.loads.start();
+    void this.#followLab();
+  }
+
+  stop(): void {
+    this.#ended.abort();
+    this.loads.stop();
+    this.leases.stop();
+    this.wake();
+  }
+
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** All managed objects of the inventory and the services, by id. Those of a session are in its table. */
+  objects(): Map<string, ManagedObject> {
+    this.follow();
+    const all = [
+      ...serviceObjects(this),
+      ...folderObjects(this),
+      ...hostObjects(this),
+      ...fabricObjects(this),
+      ...machineObjects(this),
+      ...this.tasks.objects(),
+      ...this.leases.objects(),
+    ];
+    return new Map(all.map((object) => [object.ref.id, object]));
+  }
+
+  /** The object. Throws ManagedObjectNotFound. */
+  object(ref: MoRef): ManagedObject {
+    const found = this.objects().get(ref.id);
+    if (found?.ref.$ref === ref.$ref || (found && ref.$ref === 'ManagedEntity')) return found;
+    throw new VimFault(
+      'ManagedObjectNotFound',
+      `The object 'vim.${ref.$ref}:${ref.id}' has already been deleted or has not been completely created`,
+      { obj: ref },
+    );
+  }
+
+  /** A number that was never used in this vCenter. */
+  nextId(): number {
+    return this.state.nextId++;
+  }
+
+  /** Writes the state down and tells everybody who waits. */
+  changed(): void {
+    writeState(this.#statePath, this.state);
+    this.wake();
+  }
+
+  /** Tells everybody who waits that something may be different. */
+  wake(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const go of waiting) go();
+  }
+
+  /** Resolves at the next change. Rejects with the signal's reason. */
+  nextChange(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const go = () => {
+        signal.removeEventListener('abort', stop);
+        resolve();
+      };
+      const stop = () => {
+        this.#waiting.delete(go);
+        reject(signal.reason);
+      };
+      if (signal.aborted) return stop();
+      signal.addEventListener('abort', stop, { once: true });
+      this.#waiting.add(go);
+    });
+  }
+
+  /** Brings ports and overlays up to date with the lab's VMs. */
+  follow(): void {
+    const { cursor } = this.datacenter;
+    if (cursor === this.#seenCursor) return;
+    this.#seenCursor = cursor;
+    if (adoptMachines(this)) writeState(this.#statePath, this.state);
+  }
+
+  /** What the injected faults make of a call. */
+  fate(method: string, object: string) {
+    return fateOf(this.datacenter.record.faults, method, object);
+  }
+
+  /** A UUID that is the same for the same text. */
+  uuidOf(text: string): string {
+    const hex = createHash('sha256').update(`${this.state.instanceUuid} ${text}`).digest('hex');
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+  }
+
+  /** Custom values of an entity, as its properties show them. */
+  customValues(id: string): Struct[] {
+    return Object.entries(this.state.customValues[id] ?? {}).map(([key, value]) => ({
+      $type: 'CustomFieldStringValue',
+      key: Number(key),
+      value,
+    }));
+  }
+
+  async #followLab(): Promise<void> {
+    let cursor = '';
+    while (!this.#ended.signal.aborted) {
+      try {
+        cursor = await this.datacenter.watch(cursor, this.#ended.signal);
+        this.follow();
+        this.wake();
+      } catch {
+        return; // Only the end of this vCenter ends the watch.
+      }
+    }
+  }
+}
