@@ -19,6 +19,7 @@ import { readVmMark, type VmMark, withVmMark } from './marks.ts';
 import { readOne } from './objects.ts';
 import { openOva } from './ova.ts';
 import { type PlacementOptions, placementOn } from './placement.ts';
+import { untilFree } from './retry.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 import { findChild, markVm, powerVm, removeVm } from './vm.ts';
@@ -105,7 +106,8 @@ export async function deployEngine(
       await removeHalf(session, engine.engine, instanceUuid, placement.folder);
       throw error;
     });
-    await markVm(session, vm, withVmMark(NOTES, { ...mark, isComplete: true }), signal);
+    const whole = withVmMark(NOTES, { ...mark, isComplete: true });
+    await untilFree(() => markVm(session, vm, whole, signal), signal);
     progress(0.95, `switching engine ${engine.engine} on`);
     await powerVm(session, vm.value, 'on', signal);
     progress(1, `engine ${engine.engine} is on`);

@@ -24,6 +24,7 @@ import {
 } from './host-networks.ts';
 import { readStandardName, readVmMark } from './marks.ts';
 import { type EthernetCard, nicsOf, plugOf } from './nic.ts';
+import { untilFree } from './retry.ts';
 import { abortable, type VcenterSession } from './session.ts';
 import { ensureStandardSegment, removeStandardSegment } from './standard-switch.ts';
 import { faultName } from './vim/faults.ts';
@@ -88,15 +89,7 @@ export async function attachNic(
   signal: AbortSignal,
 ): Promise<void> {
   const vm: MoRef = { type: 'VirtualMachine', value: nic.vm };
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await attachOnce(session, vm, nic.nic, segment, signal);
-    } catch (error) {
-      // Somebody else changed the port or the VM between reading and writing: read again.
-      if (attempt >= ATTEMPTS || faultName(error) !== 'ConcurrentAccess') throw error;
-      await pause(attempt, signal);
-    }
-  }
+  await untilFree(() => attachOnce(session, vm, nic.nic, segment, signal), signal);
 }
 
 /** A NIC that stands on another network afterwards: everything of the device but its backing stays as it is. */
@@ -134,8 +127,6 @@ export async function switchUuidOf(
   if (!ref) return null;
   return ((await session.properties([ref], ['uuid'], signal)).get(ref.value)?.uuid as string) ?? null;
 }
-
-const ATTEMPTS = 5;
 
 async function attachOnce(
   session: VcenterSession,
@@ -202,21 +193,6 @@ function isShadow(network: HostNetwork, on: HostNetworks): boolean {
   return network.kind === 'standard' && readStandardName(network.name)?.role === 'in';
 }
 
-async function pause(attempt: number, signal: AbortSignal): Promise<void> {
-  const ms = 50 * 2 ** attempt * (0.5 + Math.random());
-  await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        reject(signal.reason as Error);
-      },
-      { once: true },
-    );
-  });
-}
-
 /** Port groups of one vCenter are made one after the other: two choices of a VLAN at once would be the same one. */
 const turns = new WeakMap<VcenterSession, Promise<unknown>>();
 
@@ -228,7 +204,7 @@ async function inTurn(
   const before = turns.get(session) ?? Promise.resolve();
   const mine = before.then(async () => {
     signal.throwIfAborted();
-    await work();
+    await untilFree(work, signal);
   });
   turns.set(
     session,

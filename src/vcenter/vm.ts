@@ -15,12 +15,22 @@ import { replugged } from './network.ts';
 import { type EthernetCard, nicsOf, plugOf } from './nic.ts';
 import { readOne } from './objects.ts';
 import { placementOn, poolOf } from './placement.ts';
+import { untilFree } from './retry.ts';
 import type { VcenterSession } from './session.ts';
 import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
 /** Makes sure that a VM is on or off, or takes it through a hard power cycle. */
 export async function powerVm(
+  session: VcenterSession,
+  vm: string,
+  action: 'on' | 'off' | 'reset',
+  signal: AbortSignal,
+): Promise<void> {
+  await untilFree(() => powerOnce(session, vm, action, signal), signal);
+}
+
+async function powerOnce(
   session: VcenterSession,
   vm: string,
   action: 'on' | 'off' | 'reset',
@@ -44,6 +54,10 @@ export async function powerVm(
 
 /** Powers off and deletes a VM that Weft made. Gone already: succeeds. */
 export async function removeVm(session: VcenterSession, vm: string, signal: AbortSignal): Promise<void> {
+  await untilFree(() => removeOnce(session, vm, signal), signal);
+}
+
+async function removeOnce(session: VcenterSession, vm: string, signal: AbortSignal): Promise<void> {
   const ref = vmRef(vm);
   try {
     const read = await readOne(session, ref, ['name', 'config.annotation', 'runtime.powerState'], signal);
@@ -59,6 +73,15 @@ export async function removeVm(session: VcenterSession, vm: string, signal: Abor
 
 /** Moves a VM to another host. Refused where a NIC would not find its segment there. */
 export async function migrateVm(
+  session: VcenterSession,
+  vm: string,
+  host: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await untilFree(() => migrateOnce(session, vm, host, signal), signal);
+}
+
+async function migrateOnce(
   session: VcenterSession,
   vm: string,
   host: string,
@@ -121,6 +144,17 @@ export async function migrateVm(
  * which vCenter does not clone.
  */
 export async function cloneVm(
+  session: VcenterSession,
+  vm: string,
+  clone: CloneSpec,
+  decorate: (clone: string, signal: AbortSignal) => Promise<void>,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<string> {
+  return untilFree(() => cloneOnce(session, vm, clone, decorate, progress, signal), signal);
+}
+
+async function cloneOnce(
   session: VcenterSession,
   vm: string,
   clone: CloneSpec,
