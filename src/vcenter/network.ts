@@ -75,7 +75,11 @@ export async function removeSegment(
   await inTurn(session, signal, async () => {
     const on = await readHostNetworks(session, host, signal);
     const found = findSegment(on, segment);
-    if (!found) return;
+    if (!found) {
+      // vCenter lists a standard port group some time after its host has it.
+      if (readStandardName(segment)?.role !== 'in') return;
+      return removeStandardSegment(session, on, segment, shadowVlans, signal);
+    }
     if (!isShadow(found, on)) throw refusal(`segment ${segment} of host ${on.name} was not made by Weft`);
     if (isShadowOf(found, host)) await removeDistributedSegment(session, on, found, signal);
     else await removeStandardSegment(session, on, segment, shadowVlans, signal);

@@ -7,6 +7,7 @@ import { buildOva } from '../../src/engine-vm/image/ova.ts';
 import type { EngineSpec } from '../../src/hypervisor/platform.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
 import { deployEngine, type EngineOptions } from '../../src/vcenter/engine.ts';
+import { readHostNetworks } from '../../src/vcenter/host-networks.ts';
 import { readPortGroupMark, readVmMark } from '../../src/vcenter/marks.ts';
 import { attachNic, ensureSegment, removeSegment } from '../../src/vcenter/network.ts';
 import { nicsOf, plugOf } from '../../src/vcenter/nic.ts';
@@ -177,6 +178,36 @@ describe('vCenter operations on vcsim', function () {
       assert.deepEqual(await marked(), []);
       await vcsim.clear();
     }
+  });
+
+  it('shadows a port group of a standard switch by two more, and removes them', async () => {
+    const host = hosts[0]!;
+    const segment = {
+      host: host.id,
+      name: 'VM Network-weft',
+      role: 'shadow' as const,
+      shadows: 'VM Network',
+    };
+    const groupsOf = async () => {
+      const on = await readHostNetworks(session, host.id, never);
+      const read = await session.properties([on.networkSystem], ['networkInfo.portgroup'], never);
+      const found = read.get(on.networkSystem.value)!['networkInfo.portgroup'] as Vim<'HostPortGroup'>[];
+      return new Map(found.map(({ spec }) => [spec.name, spec]));
+    };
+    const before = await groupsOf();
+    await ensureSegment(session, vlans, segment, never);
+    await ensureSegment(session, vlans, segment, never);
+    const after = await groupsOf();
+    assert.equal(after.size, before.size + 2);
+    const [inner, out] = [after.get('VM Network-weft')!, after.get('VM Network-weft-out')!];
+    assert.deepEqual([inner.vlanId, out.vlanId], [vlans.first, before.get('VM Network')!.vlanId]);
+    assert.equal(inner.vswitchName, before.get('VM Network')!.vswitchName);
+    for (const { policy } of [inner, out]) {
+      assert.ok(policy.security?.forgedTransmits && policy.security.allowPromiscuous);
+    }
+    await removeSegment(session, vlans, host.id, segment.name, never);
+    await removeSegment(session, vlans, host.id, segment.name, never);
+    assert.deepEqual([...(await groupsOf()).keys()], [...before.keys()]);
   });
 
   it('imports an engine with its mark, NICs and properties, and adopts it the second time', async () => {
