@@ -1,13 +1,14 @@
 /** The simulated vCenter as others see it: pyvmomi and govc, and requests that no client should send. */
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { injectFault } from '../../../src/lab/control.ts';
 import type { VcenterAddress } from '../../../src/lab/vcenter/index.ts';
+import { labPaths } from '../../../src/lab/world/names.ts';
 import { type LabUnderTest, requireRootOrSkip, startLab } from '../lab-under-test.ts';
 
 const never = new AbortController().signal;
@@ -95,7 +96,8 @@ describe('the simulated vCenter', () => {
     assert.equal(vms.find((vm) => vm.name === 'app6')?.power, 'off');
   });
 
-  it('lets govc find VMs and tags', async function () {
+  it('lets govc find VMs, clone one, and import an OVF package that becomes a running engine', async function () {
+    this.timeout(60_000);
     const govc = process.env.WEFT_GOVC ?? '/usr/local/bin/govc';
     if (!existsSync(govc)) {
       console.log('      govc was not run: set WEFT_GOVC to its path');
@@ -106,14 +108,57 @@ describe('the simulated vCenter', () => {
       GOVC_URL: `${address.url}/sdk`,
       GOVC_USERNAME: address.user,
       GOVC_PASSWORD: address.password,
+      GOVC_DATACENTER: `${lab.lab}-dc`,
       GOVC_INSECURE: '1',
       GOVMOMI_HOME: directory,
     };
     const govcOf = async (...args: string[]) => (await run(govc, args, { env, timeout: 15_000 })).stdout;
-    const found = await govcOf('find', '/', '-type', 'm');
-    assert.match(found, /\/vm\/lab\/shop\/app2/);
-    assert.match(await govcOf('vm.info', '-dc', `${lab.lab}-dc`, 'app2'), /10\.77\.0\.12/);
+    assert.match(await govcOf('find', '/', '-type', 'm'), /\/vm\/lab\/shop\/app2/);
+    assert.match(await govcOf('vm.info', 'app2'), /10\.77\.0\.12/);
     assert.match(await govcOf('tags.ls'), /shop\s+app/);
+
+    await govcOf('vm.clone', '-vm', 'app2', '-host', 'h3', '-on=true', 'copy');
+    const copy = (await lab.status()).vms.find((vm) => vm.name === 'copy');
+    assert.deepEqual([copy?.host, copy?.power, copy?.nics[0]?.segment], ['h3', 'on', 'prod']);
+
+    writeFileSync(join(directory, 'disk.vmdk'), Buffer.concat([Buffer.from('KDMV'), Buffer.alloc(4092)]));
+    const values: Record<string, string> = {
+      diskFile: 'disk.vmdk',
+      diskFileSize: '4096',
+      diskCapacity: '1073741824',
+    };
+    const template = readFileSync(join(import.meta.dirname, '../../../templates/engine.ovf'), 'utf8');
+    const descriptor = template.replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => values[name] ?? '1');
+    writeFileSync(join(directory, 'engine.ovf'), descriptor);
+    const networks = [
+      { Name: 'mgmt', Network: 'mgmt' },
+      { Name: 'out', Network: 'prod' },
+      { Name: 'in', Network: 'prod' },
+    ];
+    const properties = {
+      engine: 'edge-h2',
+      controller: 'https://192.0.2.1:7443',
+      ca: 'PEM',
+      token: 'secret',
+    };
+    const options = {
+      DiskProvisioning: 'thin',
+      Name: 'weft-edge',
+      NetworkMapping: networks,
+      PropertyMapping: Object.entries(properties).map(([key, Value]) => ({ Key: `weft.${key}`, Value })),
+    };
+    writeFileSync(join(directory, 'options.json'), JSON.stringify(options));
+    const files = [join(directory, 'options.json'), join(directory, 'engine.ovf')] as const;
+    await govcOf('import.ovf', '-host', 'h2', '-pool', 'Resources', '-options', ...files);
+    const engineOf = async () => (await lab.status()).vms.find((vm) => vm.engine === 'edge-h2');
+    assert.deepEqual([(await engineOf())?.host, (await engineOf())?.power], ['h2', 'off']);
+    await govcOf('vm.power', '-on', 'weft-edge');
+    const engine = await engineOf();
+    assert.equal(engine?.power, 'on');
+    const told = readFileSync(join(labPaths(lab.lab).vms, engine!.id, 'engine.json'), 'utf8');
+    assert.deepEqual(JSON.parse(told), properties);
+    await govcOf('vm.destroy', 'weft-edge');
+    assert.equal(await engineOf(), undefined);
   });
 
   it('refuses a wrong password, and everything without a session', async () => {

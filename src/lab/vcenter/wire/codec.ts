@@ -206,6 +206,7 @@ export function writeAny(tag: string, value: Value, own: Member): string {
 
 function writeOne(tag: string, value: Value, declared: Member): string {
   if (isStruct(value) && value.$type === RAW) return String(value.text);
+  if (isMoRef(value) && declared.type === 'anyType') return writeAny(tag, value, declared);
   if (isMoRef(value)) return `<${tag} type="${value.$ref}">${escapeXml(value.id)}</${tag}>`;
   if (Array.isArray(value)) throw new TypeError(`${tag} is a list of lists`);
   if (isStruct(value)) return writeStruct(tag, value, declared.type, false);
