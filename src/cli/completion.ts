@@ -111,39 +111,13 @@ async function offers(before: readonly string[], last: string, terminal: Termina
     case 'where':
     case 'link':
     case 'id':
-      return placesInLab(argument.name(), before, terminal);
+      return (await import('./lab-completion.ts')).placesInLab(
+        argument.name(),
+        optionValue('--lab', before) ?? terminal.env.WEFT_LAB,
+        TIMEOUT_MS,
+      );
     default:
       return [];
-  }
-}
-
-/** What a lab verb's argument may name, as the daemon of the lab knows it. */
-async function placesInLab(argument: string, words: readonly string[], { env }: Terminal): Promise<string[]> {
-  const [{ LabSession }, { labPaths, DEFAULT_LAB }, { readLabStatus }] = await Promise.all([
-    import('../lab/session.ts'),
-    import('../lab/world/names.ts'),
-    import('../lab/control.ts'),
-  ]);
-  const lab = optionValue('--lab', words) ?? env.WEFT_LAB ?? DEFAULT_LAB;
-  const session = new LabSession(labPaths(lab).socket);
-  try {
-    const { vms, hosts, faults } = await readLabStatus(session, AbortSignal.timeout(TIMEOUT_MS));
-    const vmNames = vms.map(({ name }) => name);
-    const hostNames = hosts.map(({ id }) => id);
-    switch (argument) {
-      case 'vm':
-        return vmNames;
-      case 'host':
-        return hostNames;
-      case 'where':
-        return ['client', ...hostNames, ...vmNames];
-      case 'link':
-        return [...hostNames, ...vms.flatMap(({ name, nics }) => nics.map((nic) => `${name}/${nic.id}`))];
-      default:
-        return faults.map(({ id }) => id);
-    }
-  } finally {
-    session.close();
   }
 }
 

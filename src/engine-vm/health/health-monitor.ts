@@ -69,13 +69,17 @@ export class HealthMonitor {
   update(pool: GraphPool, members: readonly GraphMember[]): void {
     if (this.isStopped) return;
     const gone = new Map(this.subjects);
+    let isChanged = !this.isStarted;
     for (const entry of pool.members) {
       const member = members[entry.member];
       gone.delete(member.id);
       let subject = this.subjects.get(member.id);
       if (!subject) {
-        subject = { address: undefined, probes: [], verdict: this.takenOver(member.id) };
+        // A member that comes back to the pool later is judged anew: what was known before it left is no verdict.
+        const verdict = this.isStarted ? null : this.takenOver(member.id);
+        subject = { address: undefined, probes: [], verdict };
         this.subjects.set(member.id, subject);
+        isChanged = true;
       }
       this.equip(subject, member.ipv4 ?? member.ipv6, pool);
       this.judge(subject);
@@ -85,7 +89,7 @@ export class HealthMonitor {
       this.subjects.delete(member);
     }
     // The first report says who judges now, even where no verdict changes.
-    if (gone.size > 0 || !this.isStarted) this.reportSoon();
+    if (gone.size > 0 || isChanged) this.reportSoon();
     this.isStarted = true;
   }
 
