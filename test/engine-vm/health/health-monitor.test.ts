@@ -234,6 +234,21 @@ describe('health monitor', () => {
     assert.deepEqual(verdicts(), { c: true, a: false, d: true });
   });
 
+  it('judges a member anew that left the pool and came back, and reports it', async () => {
+    const old = { isUp: true, since: 1, reason: 'was up' };
+    const { clock, health, pool, members, verdicts } = bench(
+      ['a', 'b'],
+      report({ 'lab/a/0': old, 'lab/b/0': old }),
+    );
+    await clock.pass(300);
+    health.update({ ...pool, members: pool.members.slice(0, 1) }, members);
+    await clock.pass(300);
+    assert.deepEqual(verdicts(), { a: true });
+    health.update(pool, members);
+    await clock.pass(1500);
+    assert.deepEqual(verdicts(), { a: true, b: true });
+  });
+
   it('asks and reports nothing more once it is stopped', async () => {
     const { clock, answers, asked, health, reports } = bench(['a', 'b']);
     answers.set('10.0.0.1', 'silent');
