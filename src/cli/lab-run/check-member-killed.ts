@@ -35,8 +35,13 @@ export async function checkMemberKilled(context: CheckContext): Promise<CheckRes
     context.signal,
   );
   const backMs = Date.now() - poweredOnAt;
+  await sleep(1000, context.signal);
   client.stopLoad();
   await sleep(300, context.signal);
+  const early = client.results.filter((result) => result.startedAt >= poweredOnAt && result.error !== null);
+  if (early.length > 0) {
+    problems.push(`${early.length} requests failed while ${victim} was booting: ${early[0]!.error}`);
+  }
   if (!isBack) problems.push(`${victim} was powered on again but served no request within 12 s`);
   return {
     figures: {

@@ -252,7 +252,7 @@ class TierView implements Candidates {
   private whyNot(position: number): string {
     if (this.hasAddress[position] === 0) return `has no IPv${this.family} address`;
     if (!this.context.isMemberUp(this.pool, this.members[position]))
-      return 'its health monitor says it is down';
+      return 'its health monitor says it is down, or has not checked it yet';
     if (this.weights[position] <= 0) return 'weight 0 takes no new flows';
     if (this.isDraining[position] === 1) return 'draining: keeps its flows and sessions, takes no new ones';
     return '';

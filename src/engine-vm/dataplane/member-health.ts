@@ -1,4 +1,7 @@
-/** The latest verdicts on members, by pool; who has none is up. Verdicts outlive graphs, and may come before one. */
+/**
+ * The latest verdicts on members, by pool. Verdicts outlive graphs, and may come before one. Who has none is up, but
+ * where a pool is monitored and others are known to be up, it waits for its first check: it may be booting.
+ */
 import type { ServiceGraph } from '../../policy/graph.ts';
 
 /** Most pools whose verdicts are kept: others' messages must not fill the memory. */
@@ -39,10 +42,13 @@ export class MemberHealth {
 
   private compile(pool: number): void {
     if (this.graph === null) return;
-    const { name, members } = this.graph.pools[pool];
+    const { name, members, healthMonitors } = this.graph.pools[pool];
+    const ids = this.graph.members;
     const verdicts = this.verdicts.get(name);
+    const isAnyUp = members.some(({ member }) => verdicts?.[ids[member].id] === true);
     for (const { member } of members) {
-      const isDown = verdicts?.[this.graph.members[member].id] === false;
+      const verdict = verdicts?.[ids[member].id];
+      const isDown = verdict === false || (verdict === undefined && isAnyUp && healthMonitors.length > 0);
       this.down[pool * this.memberCount + member] = isDown ? 1 : 0;
     }
   }
