@@ -9,12 +9,17 @@
  * engine alone, frames for its neighbour included. A MAC that is known on an isolated port would be worse than
  * unknown: what a neighbour sends to it would be dropped.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Segment } from '../../hypervisor/platform.ts';
 import { ABSENT_ADDRESS } from './blueprint.ts';
 import { VOID } from './fabric.ts';
-import { bridge, ip, tc } from './iproute.ts';
+import { bridge, ip, run, tc } from './iproute.ts';
 import { namespaceOf } from './names.ts';
 import { type NicRecord, portOf, type VmRecord } from './record.ts';
+
+/** How often and at what distance a NIC is looked at until it has a carrier; one whose link is cut gets none. */
+const CARRIER_LOOKS = 40;
+const CARRIER_PAUSE_MS = 10;
 
 /** Lays the cable between the guest's NIC and its host; the port is down and on no segment yet. */
 export async function layCable(lab: string, vm: VmRecord, nic: NicRecord): Promise<void> {
@@ -83,8 +88,10 @@ export async function joinSegment(
  */
 async function announce(lab: string, vm: VmRecord, nic: NicRecord): Promise<void> {
   if (!nic.addresses.some((address) => address.startsWith('10.77.0.'))) return;
+  const guest = namespaceOf(lab, vm.name);
+  await untilCarrier(guest, nic.id);
   await ip(
-    namespaceOf(lab, vm.name),
+    guest,
     [
       // A resolution that is still going on would swallow the new request.
       `neigh del ${ABSENT_ADDRESS} dev ${nic.id}`,
@@ -92,6 +99,15 @@ async function announce(lab: string, vm: VmRecord, nic: NicRecord): Promise<void
     ],
     true,
   );
+}
+
+/** After a cable was plugged in the kernel takes a moment, on a busy machine up to a second, until it sends anything. */
+async function untilCarrier(namespace: string, device: string): Promise<void> {
+  for (let looks = 0; looks < CARRIER_LOOKS; looks++) {
+    const link = await run('ip', ['-n', namespace, '-o', 'link', 'show', 'dev', device], '').catch(() => '');
+    if (link === '' || link.includes(' state UP ')) return;
+    await sleep(CARRIER_PAUSE_MS);
+  }
 }
 
 /** Moves the host's end of a running VM's cables to another host; the ports are down and on no segment then. */
