@@ -1,4 +1,5 @@
 /** A lab of its own for each suite, in a daemon process that a test may kill. */
+
 import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,6 +9,7 @@ import { LabSession } from '../../src/lab/session.ts';
 import { labPaths, namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { isListening } from '../../src/lab/world/process.ts';
 import type { LabStatus } from '../../src/lab/world/status.ts';
+import { requireRoot } from '../root.ts';
 
 const NODE = [process.execPath, '--disable-warning=ExperimentalWarning'];
 const never = new AbortController().signal;
@@ -25,7 +27,7 @@ export interface LabUnderTest {
 
 /** Skips the suite where we are not root; labs need it. */
 export function requireRootOrSkip(context: Mocha.Context): void {
-  if (process.getuid?.() !== 0) context.skip();
+  requireRoot(context, 'tests of the lab');
 }
 
 /** `letter` tells the labs of one test run apart. */

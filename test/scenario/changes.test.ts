@@ -12,7 +12,8 @@ import { cloneVm, migrateVm, powerVm } from '../../src/lab/vm.ts';
 import { labPaths } from '../../src/lab/world/names.ts';
 import { readPidFile } from '../../src/lab/world/process.ts';
 import type { SystemStatus } from '../../src/policy/answers.ts';
-import { canRunLab, type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { requireRoot } from '../root.ts';
+import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts');
 /** One address per engine: between them every member is the nearest idle one for somebody. */
@@ -24,10 +25,7 @@ describe('changes to a running lab', function () {
   let lab: ScenarioLab;
 
   before(async function () {
-    if (!canRunLab) {
-      console.log('      not run: scenarios in the lab need root');
-      this.skip();
-    }
+    requireRoot(this, 'scenarios in the lab');
     lab = await startScenarioLab('c');
   });
   after(async () => lab?.close());

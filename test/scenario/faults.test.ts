@@ -9,7 +9,8 @@ import type { FaultSpec } from '../../src/lab/world/faults.ts';
 import { existingNamespaces, labPaths } from '../../src/lab/world/names.ts';
 import { isAlive, readPidFile } from '../../src/lab/world/process.ts';
 import type { PolicyObject } from '../../src/policy/kind.ts';
-import { canRunLab, type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { requireRoot } from '../root.ts';
+import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 
 /** Addresses that engines announce; the addresses of `basket` belong to members, who lose theirs with their host. */
 const WEB = ['10.77.0.101', '10.77.0.102', '10.77.0.103', 'fd77::101', 'fd77::102', 'fd77::103'];
@@ -22,10 +23,7 @@ describe('faults under traffic', function () {
   let lab: ScenarioLab;
 
   before(async function () {
-    if (!canRunLab) {
-      console.log('      not run: scenarios in the lab need root');
-      this.skip();
-    }
+    requireRoot(this, 'scenarios in the lab');
     lab = await startScenarioLab('f');
   });
   after(async () => lab?.close());

@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readLabStatus } from '../../src/lab/control.ts';
 import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
-import { canRunLab, type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { requireRoot } from '../root.ts';
+import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 
 const PROGRAM = join(import.meta.dirname, 'frame-storm.ts');
 /** Frames into each port; WEFT_FUZZ_SEED repeats a run. */
@@ -19,10 +20,7 @@ describe('hostile frames on live engines', function () {
   let lab: ScenarioLab;
 
   before(async function () {
-    if (!canRunLab) {
-      console.log('      not run: scenarios in the lab need root');
-      this.skip();
-    }
+    requireRoot(this, 'scenarios in the lab');
     lab = await startScenarioLab('h');
   });
   after(async () => lab?.close());

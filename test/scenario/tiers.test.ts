@@ -4,7 +4,8 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
-import { canRunLab, type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { requireRoot } from '../root.ts';
+import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 
 const POLICY = `
 kind: pool
@@ -86,10 +87,7 @@ describe('tiers and members as clients', function () {
   let lab: ScenarioLab;
 
   before(async function () {
-    if (!canRunLab) {
-      console.log('      not run: scenarios in the lab need root');
-      this.skip();
-    }
+    requireRoot(this, 'scenarios in the lab');
     lab = await startScenarioLab('t');
     await lab.controller.apply(parseDocuments(POLICY, 'tiers'));
     await lab.until('the services serve', ({ services }) =>

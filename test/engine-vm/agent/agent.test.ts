@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { HEALTH_LEASE_MS } from '../../../src/engine-vm/health/election.ts';
 import type { ServiceGraph } from '../../../src/policy/graph.ts';
 import type { EngineReport } from '../../../src/state/shared.ts';
+import { requireRoot } from '../../root.ts';
 import { line, Namespaces } from '../kernel/namespaces.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -44,7 +45,7 @@ describe('engine', () => {
   beforeEach(async function () {
     this.timeout(30_000);
     isRoot = process.getuid?.() === 0;
-    if (!isRoot) this.skip();
+    requireRoot(this, 'tests of the agent');
     log = '';
     directory = mkdtempSync(join(tmpdir(), 'weft-engine-'));
     spaces = new Namespaces();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { FromDataplane } from '../../../src/engine-vm/messages.ts';
+import { requireRoot } from '../../root.ts';
 import { line, Namespaces } from '../kernel/namespaces.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -20,7 +21,7 @@ describe('data-plane thread', () => {
   let thread: ChildProcess;
 
   beforeEach(async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    requireRoot(this, 'tests of the data-plane thread');
     spaces = new Namespaces();
     client = spaces.add('client');
     engine = spaces.add('engine');

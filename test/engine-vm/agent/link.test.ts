@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
+import { requireRoot } from '../../root.ts';
 import { line, Namespaces } from '../kernel/namespaces.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -15,7 +16,7 @@ describe('engine links', () => {
   let engine: string;
 
   before(function () {
-    if (process.getuid?.() !== 0) this.skip();
+    requireRoot(this, 'tests of the engine links');
     client = spaces.add('client');
     engine = spaces.add('engine');
     spaces.sysctl(engine, 'net/ipv6/conf/all/disable_ipv6', 1);

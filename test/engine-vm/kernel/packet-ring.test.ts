@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Nic, restoreTag } from '../../../src/engine-vm/kernel/packet-ring.ts';
 import type { PortCounters } from '../../../src/state/shared.ts';
+import { requireRoot } from '../../root.ts';
 import { line, Namespaces } from './namespaces.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -16,7 +17,7 @@ describe('packet ring', () => {
   let server: string;
 
   before(function () {
-    if (process.getuid?.() !== 0) this.skip();
+    requireRoot(this, 'tests of the packet ring');
     client = spaces.add('client');
     engine = spaces.add('engine');
     server = spaces.add('server');
