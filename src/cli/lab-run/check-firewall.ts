@@ -1,7 +1,7 @@
 /** A check of `npm start -- --once`: what the firewall refuses, and how that is seen. */
 import type { SystemStatus } from '../../policy/answers.ts';
 import type { CheckContext, CheckResult } from './check.ts';
-import { sleep } from './waiting.ts';
+import { waitFor } from './waiting.ts';
 
 /** What the firewall denies is silent, what it rejects is reset; both are counted and named by the trace. */
 export async function checkFirewall(context: CheckContext): Promise<CheckResult> {
@@ -13,10 +13,10 @@ export async function checkFirewall(context: CheckContext): Promise<CheckResult>
   const rejected = await context.client.get({ address: '10.77.0.101', port: 80, from: '10.77.0.59' }, 1200);
   if (rejected.error !== 'ECONNREFUSED')
     problems.push(`a rejected client got ${rejected.error ?? `an answer from ${rejected.vm}`}`);
-  await sleep(600, context.signal);
-  const after = drops(await context.status());
+  // Engines report their counters twice a second, gathered four times a second.
   for (const reason of ['firewall-deny', 'firewall-reject']) {
-    if ((after[reason] ?? 0) <= (before[reason] ?? 0)) problems.push(`the drop ${reason} was not counted`);
+    const isCounted = (status: SystemStatus): boolean => (drops(status)[reason] ?? 0) > (before[reason] ?? 0);
+    if (!(await waitFor(context, isCounted, 3000))) problems.push(`the drop ${reason} was not counted`);
   }
   for (const [from, rule] of [
     ['10.77.0.58', 'quarantined'],
