@@ -280,6 +280,8 @@ export function describePlatform(
       const nic = { vm: under.applicationVm, nic: (await vmNamed(under.applicationVm)).nics[0]!.id };
       const [first, second] = under.hosts;
       let engine = '';
+      // Otherwise there were nothing to make, and no reply to lose.
+      await platform.removeSegment(first, shadow().name, never);
       const calls: [keyof Platform, () => Promise<unknown>][] = [
         ['ensureSegment', () => platform.ensureSegment(shadow(), never)],
         ['deployEngine', () => platform.deployEngine(engineSpec('edge-3'), quiet, never)],

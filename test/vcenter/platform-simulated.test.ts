@@ -1,0 +1,71 @@
+/** The vCenter platform fulfils the contract over the wire, on the lab's simulated vCenter and with its real packets. */
+import type { Platform } from '../../src/hypervisor/platform.ts';
+import { healFault, injectFault, killVm } from '../../src/lab/control.ts';
+import type { FaultSpec } from '../../src/lab/world/faults.ts';
+import { openVcenter } from '../../src/vcenter/index.ts';
+import { describePlatform } from '../contract/platform.ts';
+import { requireRootOrSkip, startLab } from '../lab/lab-under-test.ts';
+import { buildBlankOva } from './blank-ova.ts';
+
+const never = new AbortController().signal;
+
+/** The call of each operation that the faults are put on: the one that does it, or, where it is slow, the first. */
+const WIRE: Partial<Record<keyof Platform, string>> = {
+  inventory: 'WaitForUpdatesEx',
+  ensureSegment: 'AddDVPortgroup_Task',
+  removeSegment: 'Destroy_Task',
+  deployEngine: 'ImportVApp',
+  removeVm: 'Destroy_Task',
+  cloneVm: 'CloneVM_Task',
+  power: 'PowerOffVM_Task',
+  migrate: 'RelocateVM_Task',
+  attach: 'ReconfigureDVPort_Task',
+};
+
+describePlatform('the vCenter platform on the simulated vCenter', async (context) => {
+  requireRootOrSkip(context);
+  context.timeout(60_000);
+  const lab = await startLab('c', 'vcenter');
+  const { vms, vcenter } = await lab.status();
+  const { url, user, password, thumbprintSha256: thumbprint } = vcenter!;
+  const ova = await buildBlankOva(never);
+  const open = (address: string) =>
+    openVcenter({
+      address,
+      user,
+      password: () => password,
+      thumbprint,
+      managementNetwork: 'mgmt',
+      uplinkAttribute: 'uplinks',
+      rackCategory: 'rack',
+      engines: ova.options,
+      shadowVlans: { first: 3000, last: 3010 },
+    });
+  const inject = async (
+    fault: Pick<Extract<FaultSpec, { kind: 'vcenter' }>, 'call' | 'count' | 'delayMs' | 'effect'>,
+  ) => injectFault(lab.session, { kind: 'vcenter', object: null, percent: 100, ...fault }, never);
+  return {
+    platform: open(url),
+    hosts: ['host-11', 'host-12'],
+    production: 'prod',
+    management: 'mgmt',
+    applicationVm: vms.find((vm) => vm.name === 'app1')!.id,
+    async failNext(method, how) {
+      const call = WIRE[method];
+      if (call === undefined) throw new Error(`no fault is known for ${method}`);
+      await inject({ call, count: 1, delayMs: 0, effect: how === 'refused' ? 'refuse' : 'lose-reply' });
+    },
+    async slow(_method, delayMs) {
+      await inject({ call: 'RetrievePropertiesEx', count: null, delayMs, effect: 'none' });
+    },
+    async heal() {
+      await healFault(lab.session, null, never);
+    },
+    crash: (vm) => killVm(lab.session, vm, never),
+    unreachable: () => open('https://127.0.0.1:1'),
+    async stop() {
+      ova.remove();
+      await lab.stop();
+    },
+  };
+});
