@@ -30,10 +30,24 @@ export interface Platform {
    * as an ownership mark (`Vm.engine`), so that a lost controller store can be rebuilt from the inventory.
    */
   deployEngine(engine: EngineSpec, progress: Progress, signal: AbortSignal): Promise<Vm>;
-  /** Powers off and deletes a VM. Gone already: succeeds. Refuses VMs that bear no ownership mark of Weft. */
+  /**
+   * Powers off and deletes a VM, whole or not. Gone already: succeeds. Refuses VMs that bear no ownership mark of Weft:
+   * engines and clones have one.
+   */
   removeVm(vm: string, signal: AbortSignal): Promise<void>;
-  /** Clones a VM onto a host under a new name with new MACs and addresses; adopts a clone of that name made before. */
-  cloneVm(vm: string, clone: CloneSpec, progress: Progress, signal: AbortSignal): Promise<Vm>;
+  /**
+   * Makes another instance of an application on a host, with MACs and addresses of its own, and switches it on. `model`
+   * is the id of the VM that it shall be like: its tags, custom attributes, folder and production segments; and its
+   * disks, where `clone.source` does not name others. Null where no instance is left to be the model: then a template or
+   * library item must be named.
+   *
+   * Idempotent by name: a clone of that name that was made before from the same is adopted, or finished; a VM of that
+   * name that bears no such mark is ERR_HYPERVISOR_REFUSED. Whole, and in `Inventory.vms`, is a clone once everything
+   * that was asked for is done; until then it is in `Inventory.unfinished`. Where a step is refused, or the address does
+   * not come in time (ERR_TIMEOUT), the half clone is removed before the call ends. After an abort, a crash, or where
+   * the platform stopped answering, it is left: repeat the call to finish it, or `removeVm` it.
+   */
+  cloneVm(model: string | null, clone: CloneSpec, progress: Progress, signal: AbortSignal): Promise<Vm>;
   /** Already in that state: succeeds. `reset` takes a hung VM through a hard power cycle. */
   power(vm: string, action: 'on' | 'off' | 'reset', signal: AbortSignal): Promise<void>;
   /** Moves a running VM to another host; its NICs keep their MACs and arrive on the segment of the same name. */
@@ -55,6 +69,10 @@ export interface Capabilities {
   /** The vendor's product and version, for people. */
   product: string;
   clone: boolean;
+  /** What `CloneSpec.source` may be; anything else is ERR_HYPERVISOR_UNSUPPORTED. */
+  cloneSources: readonly CloneSource['kind'][];
+  /** Whether guests of clones can be customised. */
+  customisation: boolean;
   migrate: boolean;
   /** Ports of a shadow segment can be kept from each other, so that even neighbours meet the engine. */
   isolation: boolean;
@@ -64,6 +82,19 @@ export interface Inventory {
   cursor: string;
   hosts: Host[];
   vms: Vm[];
+  /**
+   * VMs of ours that are being made, or whose making was cut short; none of them is in `vms`. Whoever makes them goes
+   * on with them; what nobody makes any more is removed by `removeVm`. Left out by platforms that make a VM at once.
+   */
+  unfinished?: UnfinishedVm[];
+}
+
+export interface UnfinishedVm {
+  id: string;
+  name: string;
+  host: string;
+  /** The engine that it was to be; null for a clone. */
+  engine: string | null;
 }
 
 export interface Host {
@@ -125,6 +156,8 @@ export interface EngineSpec {
   segments: { mgmt: string; out: string; in: string };
   /** What the appliance is told at first boot (OVF properties on vSphere). */
   properties: EngineProperties;
+  /** How large its VM is; the cloud's default where nothing is said. Ignored by platforms without sizes. */
+  size?: 'small' | 'medium' | 'large';
 }
 
 export interface EngineProperties {
@@ -140,7 +173,31 @@ export interface EngineProperties {
 export interface CloneSpec {
   name: string;
   host: string;
+  /** What the disks are copied from; `{ kind: 'full' }` where nothing is said. */
+  source?: CloneSource;
+  /** Name of a guest customisation specification that the platform keeps (host name, addresses, scripts). */
+  customisation?: string;
+  /** Where the clone is put, in the words of `Vm.folder`; where its model is, where nothing is said. */
+  folder?: string;
+  /** Name of a datastore that the host reaches; the platform chooses where nothing is said. */
+  datastore?: string;
+  /** Production segment of the first NIC; that of the model where nothing is said. */
+  segment?: string;
+  /** Tags that the clone gets besides those of its model, in the words of `Vm.tags`: `name` or `category=name`. They must exist. */
+  tags?: readonly string[];
+  /** So long is waited for the guest to report an address; where nothing is said, or 0, it is not waited for. */
+  addressTimeoutMs?: number;
 }
+
+export type CloneSource =
+  /** The model as it is now, every disk copied. */
+  | { kind: 'full' }
+  /** A snapshot of the model, by name or the current one: disks are shared up to it, so the clone is there in seconds. */
+  | { kind: 'linked'; snapshot?: string }
+  /** A template, by name or by folder and name in the words of `Vm.folder`. */
+  | { kind: 'template'; template: string }
+  /** A VM template or OVF item of a content library. */
+  | { kind: 'library-item'; library: string; item: string };
 
 export interface VmStats {
   vm: string;

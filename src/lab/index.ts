@@ -10,7 +10,14 @@ import { cloneVm, deployEngine, migrateVm, powerVm, removeVm } from './vm.ts';
 export function openLab(options: { socket: string }): Platform {
   const session = new LabSession(options.socket);
   return {
-    capabilities: { product: 'Weft lab', clone: true, migrate: true, isolation: true },
+    capabilities: {
+      product: 'Weft lab',
+      clone: true,
+      cloneSources: ['full'],
+      customisation: false,
+      migrate: true,
+      isolation: true,
+    },
     inventory: (signal) => readInventory(session, signal),
     watch: (cursor, signal) => watchInventory(session, cursor, signal),
     ensureSegment: (segment, signal) => ensureSegment(session, segment, signal),

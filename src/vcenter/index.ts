@@ -49,7 +49,14 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
   };
 
   return {
-    capabilities: { product: 'VMware vCenter', clone: true, migrate: true, isolation: false },
+    capabilities: {
+      product: 'VMware vCenter',
+      clone: true,
+      cloneSources: ['full'],
+      customisation: false,
+      migrate: true,
+      isolation: false,
+    },
     inventory: list,
     watch: (cursor, signal) => inventory.watch(cursor, signal),
     ensureSegment: (segment, signal) => ensureSegment(session, options.shadowVlans, segment, signal),
@@ -59,6 +66,16 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
       listed(await deployEngine(session, options.engines, engine, progress, signal), signal),
     removeVm: (vm, signal) => removeVm(session, vm, signal),
     cloneVm: async (vm, clone, progress, signal) => {
+      if (
+        vm === null ||
+        (clone.source && clone.source.kind !== 'full') ||
+        clone.customisation !== undefined
+      ) {
+        throw new WeftError(
+          'ERR_HYPERVISOR_UNSUPPORTED',
+          `clone ${clone.name}: only full clones of a VM that is there`,
+        );
+      }
       const withTags = (made: string, ended: AbortSignal) => decorate(vm, made, ended);
       const made = await cloneVm(session, vm, clone, withTags, progress, signal);
       inventory.changedBeside();

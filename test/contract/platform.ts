@@ -3,7 +3,7 @@
  * also with lost replies, refusals and slow calls.
  */
 import assert from 'node:assert/strict';
-import type { EngineSpec, Platform, Vm } from '../../src/hypervisor/platform.ts';
+import type { CloneSpec, EngineSpec, Platform, Vm } from '../../src/hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../../src/policy/errors.ts';
 
 /** A platform to be tested, and what the suite must be able to do to it behind its back. */
@@ -257,6 +257,26 @@ export function describePlatform(
         platform.cloneVm(source.id, { name: source.name, host: under.hosts[0] }, quiet, never),
         'ERR_HYPERVISOR_REFUSED',
       );
+    });
+
+    it('refuses to clone from what it does not know, and makes nothing', async () => {
+      const { cloneSources, customisation } = platform.capabilities;
+      assert.ok(cloneSources.includes('full'));
+      const before = await vms();
+      const clone = { name: 'copy-4', host: under.hosts[0] };
+      const unknown: [string | null, CloneSpec][] = [[null, clone]];
+      for (const source of [
+        { kind: 'linked' },
+        { kind: 'template', template: 'golden' },
+        { kind: 'library-item', library: 'apps', item: 'golden' },
+      ] as const) {
+        if (!cloneSources.includes(source.kind)) unknown.push([under.applicationVm, { ...clone, source }]);
+      }
+      if (!customisation) unknown.push([under.applicationVm, { ...clone, customisation: 'linux' }]);
+      for (const [model, spec] of unknown) {
+        await rejects(platform.cloneVm(model, spec, quiet, never), 'ERR_HYPERVISOR_UNSUPPORTED');
+      }
+      assert.deepEqual(await vms(), before);
     });
 
     it('migrates a running VM with its id, MAC and addresses, and there is nothing to do the second time', async () => {

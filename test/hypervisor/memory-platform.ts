@@ -175,7 +175,14 @@ export class MemoryDatacenter {
 }
 
 class MemoryPlatform implements Platform {
-  readonly capabilities = { product: 'memory', clone: true, migrate: true, isolation: true };
+  readonly capabilities = {
+    product: 'memory',
+    clone: true,
+    cloneSources: ['full', 'linked'] as const,
+    customisation: false,
+    migrate: true,
+    isolation: true,
+  };
   readonly #datacenter: MemoryDatacenter;
   readonly #closing = new AbortController();
 
@@ -277,8 +284,12 @@ class MemoryPlatform implements Platform {
     });
   }
 
-  cloneVm(id: string, clone: CloneSpec, progress: Progress, signal: AbortSignal): Promise<Vm> {
+  cloneVm(id: string | null, clone: CloneSpec, progress: Progress, signal: AbortSignal): Promise<Vm> {
     return this.#mutate('cloneVm', `${id}>${clone.name}`, signal, () => {
+      const kind = clone.source?.kind ?? 'full';
+      if (id === null || (kind !== 'full' && kind !== 'linked') || clone.customisation !== undefined) {
+        throw new WeftError('ERR_HYPERVISOR_UNSUPPORTED', 'clones in memory are copies of a VM as it is');
+      }
       const source = this.#datacenter.vm(id);
       this.#datacenter.host(clone.host);
       const mark = `clone of ${id}`;
