@@ -134,6 +134,7 @@ function mergeWorlds(actual: Actual, extra: ReadonlyMap<string, Inventory>): Act
     nics: new Map([...world.nics, ...added.nics]),
     engineVms: new Map([...added.engineVms, ...world.engineVms]),
     owners: new Map([...added.owners, ...world.owners]),
+    unfinished: [...world.unfinished, ...added.unfinished],
     clouds: new Set([...world.clouds, ...added.clouds]),
   };
 }

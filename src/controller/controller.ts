@@ -114,7 +114,7 @@ class Reconciler implements Controller {
       journal,
       clock,
       log,
-      perform: (step, signal) =>
+      perform: (step, progress, signal) =>
         perform(
           step,
           {
@@ -126,6 +126,7 @@ class Reconciler implements Controller {
             hubAdvertise: options.hubAdvertise,
             reportedRevision: () => this.#reports.highestRevision(),
             onDeployed: (engine, vm) => this.#observer.onDeployed(engine, vm),
+            progress,
             clock,
             log,
           },

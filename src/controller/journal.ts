@@ -18,16 +18,27 @@ export interface Operation {
   message: string;
   /** Clock milliseconds of the last change. */
   at: number;
+  /** How far a long step is, 0 to 1, and what it is at; only while it is under way. */
+  progress?: StepProgress;
+}
+
+export interface StepProgress {
+  fraction: number;
+  what: string;
 }
 
 /** How many finished operations stay readable. */
 const KEPT_DONE = 100;
 const PREFIX = 'operation/';
 const BACK_OFF_MS = { first: 250, most: 30_000 };
+/** Progress is for whoever looks; the medium is spared all but this. */
+const PROGRESS_WRITE_MS = 5000;
 
 export class Journal {
   readonly #store: Store;
   readonly #operations = new Map<string, Operation>();
+  /** When the progress of a step was last written, by its id. */
+  readonly #progressWritten = new Map<string, number>();
 
   private constructor(store: Store) {
     this.#store = store;
@@ -37,15 +48,16 @@ export class Journal {
   static async load(store: Store, now: number): Promise<Journal> {
     const journal = new Journal(store);
     for (const { value } of await store.list<Operation>(PREFIX)) {
+      const { progress, ...rest } = value;
       const operation: Operation =
         value.state === 'started'
           ? {
-              ...value,
+              ...rest,
               state: 'failed',
-              message: 'the controller ended meanwhile; it is planned again',
+              message: `the controller ended meanwhile${progress ? ` (${progressText(progress)})` : ''}; it is planned again`,
               at: now,
             }
-          : { ...value, at: Math.min(value.at, now) };
+          : { ...rest, at: Math.min(value.at, now) };
       journal.#operations.set(operation.id, operation);
     }
     return journal;
@@ -75,6 +87,17 @@ export class Journal {
   async started(step: Step, now: number): Promise<void> {
     const attempts = this.#operations.get(step.id)?.attempts ?? 0;
     await this.#put(step, 'started', attempts, step.reason, now);
+  }
+
+  /** While the step is under way. Kept in memory at once, and written now and then, for who looks after a crash. */
+  async progressed(step: Step, progress: StepProgress, now: number): Promise<void> {
+    const operation = this.#operations.get(step.id);
+    if (operation?.state !== 'started') return;
+    const current: Operation = { ...operation, progress };
+    this.#operations.set(step.id, current);
+    if (now - (this.#progressWritten.get(step.id) ?? operation.at) < PROGRESS_WRITE_MS) return;
+    this.#progressWritten.set(step.id, now);
+    await this.#store.write([{ key: PREFIX + step.id, value: current }]);
   }
 
   async done(step: Step, now: number): Promise<void> {
@@ -114,6 +137,7 @@ export class Journal {
       message,
       at,
     };
+    this.#progressWritten.delete(step.id);
     // Deleted first, so that the map stays in the order of the last change.
     this.#operations.delete(step.id);
     this.#operations.set(step.id, operation);
@@ -125,4 +149,9 @@ export class Journal {
     }
     await this.#store.write(writes);
   }
+}
+
+/** `uploading engine edge-h2: 43%`. */
+export function progressText({ fraction, what }: StepProgress): string {
+  return `${what}: ${Math.floor(Math.min(Math.max(fraction, 0), 1) * 100)}%`;
 }

@@ -1,5 +1,5 @@
 /** perform(step): the only code of the controller that changes the world. Idempotent: repeating it is safe. */
-import type { Platform } from '../hypervisor/platform.ts';
+import type { Platform, Progress } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { SharedHub } from '../state/shared.ts';
 import type { Clock } from './clock.ts';
@@ -29,6 +29,8 @@ export interface PerformContext {
   reportedRevision(): number;
   /** Tells that a VM was made, so that it is given time to boot. */
   onDeployed(engine: string, vm: string): void;
+  /** How far the step is, for the journal and `weft status`. */
+  progress: Progress;
   clock: Clock;
   log: Log;
 }
@@ -126,9 +128,10 @@ async function deployEngine(
       engine: step.engine,
       host: step.host,
       segments: step.segments,
+      ...(step.size === null ? {} : { size: step.size }),
       properties: { engine: step.engine, controller: context.hubAdvertise, ca: enrolment.ca, token },
     },
-    (fraction, what) => context.log.debug({ engine: step.engine, fraction }, what),
+    context.progress,
     signal,
   );
   context.onDeployed(step.engine, vm.id);

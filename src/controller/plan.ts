@@ -18,6 +18,7 @@ export function plan(desired: Desired, actual: Actual): Step[] {
     ...planEngines(desired, actual),
     ...planGraphs(desired, actual),
     ...planRemovals(desired, actual),
+    ...planUnfinished(desired, actual),
     ...planSegmentRemovals(desired, actual),
   ];
   return steps.sort((a, b) => Number(b.isUrgent) - Number(a.isUrgent));
@@ -127,6 +128,7 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
         engine: engine.id,
         host: engine.host,
         segments: { mgmt: engine.mgmt, out: engine.production, in: engine.shadow },
+        size: desired.policies.groups.get(engine.group)?.size ?? null,
       });
     } else steps.push(...planRecovery(engine, rightful.vm, desired, actual));
   }
@@ -286,6 +288,25 @@ function planRemovals(desired: Desired, actual: Actual): Step[] {
   return steps;
 }
 
+/** Half-made engine VMs that nothing asks for any more. Those that are asked for, their deployment makes anew. */
+function planUnfinished(desired: Desired, actual: Actual): Step[] {
+  const steps: Step[] = [];
+  for (const { cloud, vm } of actual.world.unfinished) {
+    if (vm.engine === null) continue;
+    const wanted = desired.engines.get(vm.engine);
+    if (wanted?.cloud === cloud && wanted.host === vm.host) continue;
+    const half = { id: vm.id, host: vm.host, power: 'off', nics: [] } as const;
+    const reason = 'its deployment was cut short, and nothing asks for it any more';
+    steps.push(
+      removeEngine(
+        { engine: vm.engine, cloud, vm: half, reason, waitsForNics: false, isRecovery: false },
+        actual,
+      ),
+    );
+  }
+  return steps;
+}
+
 interface Removal {
   engine: string;
   cloud: string;
@@ -344,13 +365,16 @@ function planSegmentRemovals(desired: Desired, actual: Actual): Step[] {
       const key = `${hostKey(cloud, host.id)}/${segment.name}`;
       if (segment.role !== 'shadow' || !segment.name.endsWith(SHADOW_SUFFIX) || wanted.has(key)) continue;
       const ports = used.get(key) ?? 0;
+      const half = actual.world.unfinished.find((one) => one.cloud === cloud && one.vm.host === host.id);
       steps.push({
         id: stepId('remove-segment', key),
         object: `segment ${segment.name} on host ${host.name}`,
         reason: 'no engine needs it any more',
         undo: 'ensure-segment',
         blockedBy:
-          hostBlock(cloud, host.id, actual) ?? (ports > 0 ? `${ports} ports on it are moved first` : null),
+          hostBlock(cloud, host.id, actual) ??
+          (ports > 0 ? `${ports} ports on it are moved first` : null) ??
+          (half ? `the half-made VM ${half.vm.name} is removed first` : null),
         isUrgent: false,
         cloud,
         lanes: [segmentLane(cloud, host.id, segment.name)],

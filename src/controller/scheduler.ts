@@ -10,7 +10,7 @@ import { isJournalled, type Step } from './step.ts';
 
 export interface SchedulerOptions {
   journal: Journal;
-  perform(step: Step, signal: AbortSignal): Promise<void>;
+  perform(step: Step, progress: (fraction: number, what: string) => void, signal: AbortSignal): Promise<void>;
   /** Whether the inventory of a cloud was listed after the given moment, see `tick`. */
   isListedAfter(cloud: string, tick: number): boolean;
   /** After each step, whatever became of it. */
@@ -135,7 +135,7 @@ export class Scheduler {
     const isKept = isJournalled(step);
     try {
       if (isKept) await this.#journalStart(step);
-      await this.#options.perform(step, signal);
+      await this.#options.perform(step, (fraction, what) => this.#progress(step, fraction, what), signal);
       if (isKept) {
         log.info({ step: step.step, object: step.object }, step.reason);
         await journal.done(step, clock.now());
@@ -147,6 +147,13 @@ export class Scheduler {
         log.warn({ step: step.step, error: String(cause) }, 'the journal could not be written');
       });
     }
+  }
+
+  #progress(step: Step, fraction: number, what: string): void {
+    const { journal, clock, log } = this.#options;
+    journal.progressed(step, { fraction, what }, clock.now()).catch((error: unknown) => {
+      log.warn({ step: step.step, error: String(error) }, 'the journal could not be written');
+    });
   }
 
   async #journalStart(step: Step): Promise<void> {

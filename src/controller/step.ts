@@ -36,6 +36,8 @@ export type Action =
       engine: string;
       host: string;
       segments: { mgmt: string; out: string; in: string };
+      /** Null where the group leaves it to the cloud. */
+      size: 'small' | 'medium' | 'large' | null;
     }
   | { step: 'push-graph'; engine: string; content: GraphContent | null; hash: string }
   | { step: 'record-interception'; nic: string; segment: string }

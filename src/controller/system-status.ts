@@ -4,7 +4,7 @@ import type { EngineStatus, MemberStatus, SystemStatus } from '../policy/answers
 import type { ConnectionReport, EngineReport, HealthReport } from '../state/shared.ts';
 import type { Actual } from './actual.ts';
 import type { Desired, Member } from './desired.ts';
-import type { Operation } from './journal.ts';
+import { type Operation, progressText } from './journal.ts';
 import { compileStatuses, engineState, isIntercepted, memberHealth } from './statuses.ts';
 import type { Step } from './step.ts';
 import { hostKey } from './world.ts';
@@ -84,7 +84,7 @@ function engineStatus(id: string, facts: SystemFacts): EngineStatus {
     host: engine?.hostName ?? '',
     group: engine?.group ?? '',
     state: engine ? engineState(engine, desired, actual) : 'deploying',
-    message: report?.graphError ?? current?.reason ?? state?.reason ?? '',
+    message: report?.graphError ?? (current && underWay(current, facts)) ?? state?.reason ?? '',
     datapath: report?.datapath ?? '',
     graphRevision: report?.graphRevision ?? 0,
     wantedRevision: facts.wantedRevision(id),
@@ -160,7 +160,8 @@ function operations(facts: SystemFacts): SystemStatus['operations'] {
       object: step.object,
       state: 'performing',
       attempts: attempts.get(step.id)?.attempts ?? 0,
-      message: step.reason,
+      message: underWay(step, facts),
+      ...(attempts.get(step.id)?.progress ? { progress: attempts.get(step.id)!.progress!.fraction } : {}),
     })),
     ...failed,
     ...facts.planned
@@ -173,4 +174,10 @@ function operations(facts: SystemFacts): SystemStatus['operations'] {
         message: step.blockedBy ?? '',
       })),
   ];
+}
+
+/** What a step under way is at, as far as it says; else why it is done. */
+function underWay(step: Step, facts: SystemFacts): string {
+  const progress = facts.operations.find((operation) => operation.id === step.id)?.progress;
+  return progress ? progressText(progress) : step.reason;
 }

@@ -1,5 +1,5 @@
 /** The inventories of all clouds, indexed once per round for everything that plans and compiles. */
-import type { Host, Inventory, Nic, Vm } from '../hypervisor/platform.ts';
+import type { Host, Inventory, Nic, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
 
 /** The name of a shadow segment is the production segment's with this at its end. */
 export const SHADOW_SUFFIX = '-weft';
@@ -31,6 +31,8 @@ export interface World {
   engineVms: ReadonlyMap<string, readonly { cloud: string; vm: Vm }[]>;
   /** Who owns an address, engines left out. */
   owners: ReadonlyMap<string, SeatedNic>;
+  /** VMs of ours that are being made or were left half made, engines and clones. */
+  unfinished: readonly { cloud: string; vm: UnfinishedVm }[];
   /** Clouds whose inventory is known. */
   clouds: ReadonlySet<string>;
 }
@@ -41,8 +43,10 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
   const nics = new Map<string, SeatedNic>();
   const engineVms = new Map<string, { cloud: string; vm: Vm }[]>();
   const owners = new Map<string, SeatedNic>();
+  const unfinished: { cloud: string; vm: UnfinishedVm }[] = [];
   for (const [cloud, inventory] of inventories) {
     for (const host of inventory.hosts) hosts.set(hostKey(cloud, host.id), { cloud, host });
+    for (const vm of inventory.unfinished ?? []) unfinished.push({ cloud, vm });
     for (const vm of inventory.vms) {
       if (vm.engine !== null) {
         const list = engineVms.get(vm.engine) ?? [];
@@ -60,7 +64,7 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
     }
   }
   for (const list of engineVms.values()) list.sort((a, b) => (a.vm.id < b.vm.id ? -1 : 1));
-  return { hosts, nics, engineVms, owners, clouds: new Set(inventories.keys()) };
+  return { hosts, nics, engineVms, owners, unfinished, clouds: new Set(inventories.keys()) };
 }
 
 /** The key of a host in `World.hosts`. */

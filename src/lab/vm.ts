@@ -10,7 +10,9 @@ export async function deployEngine(
   signal: AbortSignal,
 ): Promise<Vm> {
   progress(0, `deploying engine ${engine.engine} to host ${engine.host}`);
-  const vm = await session.call<Vm>('POST', '/engines', signal, engine);
+  // Processes have no size.
+  const { size: _size, ...spec } = engine;
+  const vm = await session.call<Vm>('POST', '/engines', signal, spec);
   progress(1, `engine ${engine.engine} is on`);
   return vm;
 }

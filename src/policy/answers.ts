@@ -129,7 +129,17 @@ export interface SystemStatus {
   services: { name: string; state: string; addresses: string[]; message: string }[];
   members: MemberStatus[];
   /** Steps being performed or to be tried again. */
-  operations: { step: string; object: string; state: string; attempts: number; message: string }[];
+  operations: OperationStatus[];
+}
+
+export interface OperationStatus {
+  step: string;
+  object: string;
+  state: string;
+  attempts: number;
+  message: string;
+  /** 0 to 1; only where the step is under way and says how far it is. */
+  progress?: number;
 }
 
 export interface EngineStatus {

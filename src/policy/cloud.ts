@@ -57,7 +57,7 @@ const VcenterCloud = z.strictObject({
   engineSize: z
     .enum(['small', 'medium', 'large'])
     .default('small')
-    .meta({ description: 'The deployment size of engines.' }),
+    .meta({ description: 'The deployment size of engines whose group names none.' }),
   engineFolder: z.string().min(1).max(80).optional().meta({
     description:
       "The VM folder for engines, directly in the datacenter; the datacenter's own where none is named.",

@@ -7,6 +7,10 @@ import { defineKind } from './kind.ts';
 export const EngineGroupSpec = z
   .strictObject({
     cloud: Name.meta({ description: 'The cloud whose hosts carry the engines.' }),
+    size: z.enum(['small', 'medium', 'large']).optional().meta({
+      description:
+        "The deployment size of this group's engines, where the platform has sizes; the cloud's `engineSize` where none is named. Engines that are there keep theirs until they are deployed afresh.",
+    }),
     failMode: z.enum(['open', 'closed']).default('open').meta({
       description:
         'What happens to the traffic of a host whose engine is silent: `open` puts its ports back on the production segment, `closed` holds the traffic until an engine is back.',

@@ -29,7 +29,7 @@ export interface EngineOptions extends PlacementOptions {
   ova: string;
   /** PEM of CAs, one of which must have signed it; null takes unsigned ones. */
   signedBy: readonly string[] | null;
-  /** The deployment option of the descriptor. */
+  /** The deployment option of the descriptor, where the engine names none. */
   size: 'small' | 'medium' | 'large';
   now: () => number;
 }
@@ -68,7 +68,7 @@ export async function deployEngine(
         datastore: placement.datastore,
         cisp: {
           locale: '',
-          deploymentOption: options.size,
+          deploymentOption: engine.size ?? options.size,
           entityName: engine.engine,
           hostSystem: host,
           networkMapping,

@@ -1,6 +1,6 @@
 /** The platform's inventory, made from the mirror of vCenter's objects: names, paths, segments and roles. */
 import { isDeepStrictEqual } from 'node:util';
-import type { Host, Nic, Segment, Vm } from '../hypervisor/platform.ts';
+import type { Host, Nic, Segment, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
 import {
   type Card,
   type GuestNic,
@@ -38,6 +38,8 @@ export class InventoryListing {
   #hosts: Host[] = [];
   #vms = new Map<string, Vm>();
   #sorted: Vm[] | null = null;
+  /** By id: what our mark says is not whole. */
+  #unfinished = new Map<string, UnfinishedVm>();
   #portgroups = new Map<string, MirroredObject>();
   #attributes = new Map<number, string>();
 
@@ -53,6 +55,11 @@ export class InventoryListing {
   get vms(): Vm[] {
     this.#sorted ??= [...this.#vms.values()].sort((a, b) => byId(a.id, b.id));
     return this.#sorted;
+  }
+
+  /** VMs of ours that are being imported or cloned, or were left half made. */
+  get unfinished(): UnfinishedVm[] {
+    return [...this.#unfinished.values()].sort((a, b) => byId(a.id, b.id));
   }
 
   /** Follows the mirror where `touched` says that it changed (null: anywhere). Answers whether the listing did. */
@@ -78,6 +85,7 @@ export class InventoryListing {
     let changed = !isDeepStrictEqual(hosts, this.#hosts);
     this.#hosts = hosts;
     const ids = new Set(this.#vms.keys());
+    for (const id of this.#unfinished.keys()) ids.add(id);
     for (const { ref } of mirror.all()) if (ref.type === 'VirtualMachine') ids.add(ref.value);
     for (const id of ids) changed = this.#followVm(id, mirror, tags, ports) || changed;
     return changed;
@@ -86,8 +94,12 @@ export class InventoryListing {
   #followVm(id: string, mirror: ObjectMirror, tags: TagTable, ports: PortTable): boolean {
     const object = mirror.get(id);
     const before = this.#vms.get(id);
+    const half = object && unfinishedVm(object);
+    const isHalfSame = isDeepStrictEqual(this.#unfinished.get(id), half);
+    if (half) this.#unfinished.set(id, half);
+    else this.#unfinished.delete(id);
     const after = object && this.#vm(object, mirror, tags, ports);
-    if (isDeepStrictEqual(before, after)) return false;
+    if (isDeepStrictEqual(before, after)) return !isHalfSame;
     this.#sorted = null;
     if (after) this.#vms.set(id, after);
     else this.#vms.delete(id);
@@ -211,6 +223,18 @@ export class InventoryListing {
     }
     return values;
   }
+}
+
+/** A VM whose mark says that it is not whole. */
+function unfinishedVm({ ref, properties }: MirroredObject): UnfinishedVm | undefined {
+  const mark = properties['config.annotation'] as VmMark | null | undefined;
+  if (mark?.isComplete !== false) return undefined;
+  return {
+    id: ref.value,
+    name: unescapeName(textOf(properties.name) || ref.value),
+    host: (properties['runtime.host'] as MoRef | undefined)?.value ?? '',
+    engine: mark.engine,
+  };
 }
 
 function attributeNames(mirror: ObjectMirror): Map<number, string> {

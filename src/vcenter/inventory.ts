@@ -73,7 +73,8 @@ export class VcenterInventory {
   /** As of a moment after the call. Throws, and shows nothing, when vCenter did not answer or answered with no hosts. */
   async list(signal: AbortSignal): Promise<Inventory> {
     await abortable(this.#sync(), signal);
-    return { cursor: this.#cursor, hosts: this.#listing.hosts, vms: this.#listing.vms };
+    const { hosts, vms, unfinished } = this.#listing;
+    return { cursor: this.#cursor, hosts, vms, unfinished };
   }
 
   /** Resolves when the inventory differs from what it was at the cursor; rejects where it cannot be followed. */

@@ -1,7 +1,8 @@
 /** The controller brings a datacenter to what policy says, and back. */
 import assert from 'node:assert/strict';
 import type { Placement } from '../../src/controller/actual.ts';
-import { datacenterOf } from '../hypervisor/memory-platform.ts';
+import { Journal } from '../../src/controller/journal.ts';
+import { datacenterOf, MemoryPlatform } from '../hypervisor/memory-platform.ts';
 import { applyShop, Harness } from './harness.ts';
 
 describe('reconciling', () => {
@@ -269,6 +270,78 @@ describe('reconciling', () => {
     await serving();
     assert.deepEqual(harness.datacenter.state.vms.filter((vm) => vm.engine !== null).length, 1);
     await harness.run(8000);
+    assert.deepEqual((await harness.status()).operations, []);
+  });
+
+  it('tells how far a long step is, and after a crash how far it was', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1'] }));
+    await harness.start();
+    harness.datacenter.slow('deployEngine', 60_000);
+    await applyShop(harness);
+    const deploying = async () =>
+      (await harness.status()).operations.find((one) => one.step === 'deploy-engine');
+    await harness.until('it is deployed', async () => (await deploying())?.state === 'performing');
+    const operation = (await deploying())!;
+    assert.deepEqual([operation.progress, operation.message], [0.435, 'uploading engine edge-h1: 43%']);
+    const [engine] = (await harness.status()).engines;
+    assert.equal(engine?.message, operation.message);
+    harness.datacenter.heal();
+    await serving();
+    assert.deepEqual((await harness.status()).operations, []);
+
+    const id = 'operation/deploy-engine:edge-h1';
+    const progress = { fraction: 0.435, what: 'uploading engine edge-h1' };
+    await harness.stop();
+    await harness.store.write([
+      { key: id, value: { ...(await harness.stored<object>(id)), state: 'started', progress } },
+    ]);
+    const journal = await Journal.load(harness.store, 0);
+    const cut = journal.list().find((one) => one.id === 'deploy-engine:edge-h1');
+    assert.match(cut?.message ?? '', /the controller ended meanwhile \(uploading engine edge-h1: 43%\)/);
+    assert.equal(cut?.progress, undefined);
+  });
+
+  it('deploys engines in the size of their group, and leaves it to the cloud where it names none', async () => {
+    const sizes: unknown[] = [];
+    const deploy = MemoryPlatform.prototype.deployEngine;
+    MemoryPlatform.prototype.deployEngine = function (engine, ...rest) {
+      sizes.push(engine.size);
+      return deploy.call(this, engine, ...rest);
+    };
+    try {
+      await begin({ h1: ['app1'], h2: [] });
+      await serving();
+      const group = await harness.stored<object>('policy/engine-group/edge');
+      await harness.apply('engine-group', 'edge', { ...group, size: 'large' });
+      harness.datacenter.change((state) => {
+        state.vms = state.vms.filter((vm) => vm.name !== 'edge-h1');
+      });
+      await harness.until('it is deployed again', () => sizes.length === 2);
+      await serving();
+      assert.deepEqual(sizes, [undefined, 'large']);
+    } finally {
+      MemoryPlatform.prototype.deployEngine = deploy;
+    }
+  });
+
+  it('removes an engine that was left half made where nothing asks for it, and makes the wanted one anew', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1'], h2: [] }));
+    harness.datacenter.state.unfinished = [
+      { id: 'half-1', name: 'edge-h1', host: 'h1', engine: 'edge-h1' },
+      { id: 'half-2', name: 'edge-h2', host: 'h2', engine: 'edge-h2' },
+      { id: 'half-3', name: 'shop-7', host: 'h2', engine: null },
+    ];
+    await harness.start();
+    await applyShop(harness);
+    await serving();
+    await harness.run(8000);
+    // Clones are for whoever scales the pool out.
+    assert.deepEqual(
+      harness.datacenter.state.unfinished.map((vm) => vm.id),
+      ['half-3'],
+    );
+    const removed = harness.calls().filter((call) => call.startsWith('removeVm'));
+    assert.deepEqual(removed, ['removeVm half-2']);
     assert.deepEqual((await harness.status()).operations, []);
   });
 

@@ -13,6 +13,7 @@ import type {
   Platform,
   Progress,
   SegmentSpec,
+  UnfinishedVm,
   Vm,
   VmStats,
 } from '../../src/hypervisor/platform.ts';
@@ -24,6 +25,8 @@ export interface DatacenterState {
   vms: Vm[];
   /** What engines were told at their first boot, by VM id. */
   properties: Record<string, EngineSpec['properties']>;
+  /** What a deployment that was cut short left. */
+  unfinished?: UnfinishedVm[] | undefined;
 }
 
 export type Mutation =
@@ -174,7 +177,7 @@ export class MemoryDatacenter {
   }
 }
 
-class MemoryPlatform implements Platform {
+export class MemoryPlatform implements Platform {
   readonly capabilities = {
     product: 'memory',
     clone: true,
@@ -194,7 +197,12 @@ class MemoryPlatform implements Platform {
     const lost = await this.#datacenter.enter('inventory', '', this.#any(signal));
     if (lost) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the reply to inventory was lost');
     const { state, cursor, disguise } = this.#datacenter;
-    const inventory = structuredClone({ cursor, hosts: state.hosts, vms: state.vms });
+    const inventory = structuredClone({
+      cursor,
+      hosts: state.hosts,
+      vms: state.vms,
+      unfinished: state.unfinished ?? [],
+    });
     return disguise ? disguise(inventory) : inventory;
   }
 
@@ -241,9 +249,11 @@ class MemoryPlatform implements Platform {
   }
 
   deployEngine(engine: EngineSpec, progress: Progress, signal: AbortSignal): Promise<Vm> {
+    progress(0.435, `uploading engine ${engine.engine}`);
     return this.#mutate('deployEngine', engine.engine, signal, () => {
       const { state } = this.#datacenter;
       const host = this.#datacenter.host(engine.host);
+      state.unfinished = state.unfinished?.filter((vm) => vm.engine !== engine.engine);
       const found = state.vms.find((vm) => vm.engine === engine.engine);
       if (found && found.host !== engine.host) refuse(`engine ${engine.engine} stands on host ${found.host}`);
       for (const name of Object.values(engine.segments)) {
@@ -280,6 +290,7 @@ class MemoryPlatform implements Platform {
       const vm = state.vms.find((candidate) => candidate.id === id);
       if (vm && vm.engine === null) refuse(`VM ${vm.name} is not one of ours`);
       state.vms = state.vms.filter((candidate) => candidate.id !== id);
+      state.unfinished = state.unfinished?.filter((candidate) => candidate.id !== id);
       delete state.properties[id];
     });
   }
