@@ -17,7 +17,7 @@ export interface SchedulerOptions {
   onSettled(step: Step): void;
   clock: Clock;
   log: Log;
-  /** Steps that are not urgent, at once, per cloud. Default 16. */
+  /** Steps that are not urgent, at once, per cloud. Default 16; ports are counted apart, up to 16 times as many. */
   concurrency?: number;
 }
 
@@ -85,9 +85,9 @@ export class Scheduler {
     if (step.isUrgent || step.cloud === null) return true;
     let count = 0;
     for (const { step: other } of this.#running.values()) {
-      if (other.cloud === step.cloud && !other.isUrgent) count++;
+      if (other.cloud === step.cloud && !other.isUrgent && isOfPort(other) === isOfPort(step)) count++;
     }
-    return count < (this.#options.concurrency ?? 16);
+    return count < (this.#options.concurrency ?? 16) * (isOfPort(step) ? PORTS_PER_STEP : 1);
   }
 
   /** Whether something it touches is being changed, or was changed since the inventory that it was planned from. */
@@ -165,6 +165,13 @@ export class Scheduler {
       this.#options.log.warn({ step: step.step, error: String(error) }, 'the journal could not be written');
     }
   }
+}
+
+/** Platforms change many ports by one task: what is asked for together goes together. */
+const PORTS_PER_STEP = 16;
+
+function isOfPort(step: Step): boolean {
+  return step.step === 'intercept-nic' || step.step === 'release-nic';
 }
 
 /** Ports are released on what is known of them, even while the engine behind them is being worked on. */

@@ -6,6 +6,7 @@
  * group's policy allowed before and which shadow VLAN it was given; then the policy; then one `in` port group per host.
  * They go in the opposite order, so a crash between any two steps is mended by repeating.
  */
+import { WeftError } from '../policy/errors.ts';
 import { type DistributedNetwork, type HostNetworks, isShadowOf, refusal } from './host-networks.ts';
 import { type PortGroupMark, portGroupDescription, readPortGroupMark } from './marks.ts';
 import type { VlanRange } from './network.ts';
@@ -71,6 +72,13 @@ export async function ensureDistributedSegment(
   }
 }
 
+/** The switch of a distributed port group. Throws ERR_HYPERVISOR_REFUSED where it does not say. */
+export function switchOf(network: DistributedNetwork): MoRef {
+  const ref = network.config.distributedVirtualSwitch;
+  if (!ref) throw refusal(`port group ${network.name} does not say which switch it belongs to`);
+  return ref;
+}
+
 /** Removes the shadow segment of one host; with the last one, what all hosts shared. */
 export async function removeDistributedSegment(
   session: VcenterSession,
@@ -80,10 +88,10 @@ export async function removeDistributedSegment(
 ): Promise<void> {
   const dvs = switchOf(shadow);
   const { mark } = shadow;
-  await requireNoPorts(session, dvs, on, shadow, signal);
   const groups = await readPortGroups(session, dvs, signal);
   const ours = groups.filter((one) => one.mark?.production === mark.production);
   const isLast = !ours.some((one) => one.mark?.role === 'in' && one.ref.value !== shadow.ref.value);
+  await requireNoPorts(session, dvs, on, shadow, isLast, signal);
   if (isLast) {
     const out = ours.find((one) => one.mark?.role === 'out');
     if (groups.some((one) => one.ref.value === mark.production)) {
@@ -95,56 +103,77 @@ export async function removeDistributedSegment(
   await destroy(session, shadow.ref, signal);
 }
 
-/** Where a member's port is. */
-export interface PortPosition {
+/** A port to be put on the shadow VLAN, or, with null, back on what its port group says. */
+export interface PortOverride {
+  production: DistributedNetwork;
   vm: MoRef;
   vmName: string;
-  host: MoRef;
   /** Null where the NIC has none, as before a first power-on. */
   port: string | null;
+  vlan: number | null;
 }
 
 /**
- * Puts a port on the shadow VLAN, or, with null, back on what its port group says. Nothing is done where it is so
- * already. Throws ERR_HYPERVISOR_REFUSED for a port that somebody else gave settings of its own.
+ * Changes ports of one switch, all by one task. Answers, in the order asked, what kept each from being changed: null
+ * where it is as wanted now, ERR_HYPERVISOR_REFUSED for a port that somebody else gave settings of its own. Throws
+ * where the task failed: vCenter may have changed some of them.
  */
-export async function setPortOverride(
+export async function setPortOverrides(
   session: VcenterSession,
-  production: DistributedNetwork,
-  position: PortPosition,
-  vlan: number | null,
+  overrides: readonly PortOverride[],
   signal: AbortSignal,
-): Promise<void> {
-  const dvs = switchOf(production);
-  const { port: key } = position;
-  const criteria = { connected: true, portgroupKey: [production.ref.value], inside: true };
+): Promise<(WeftError | null)[]> {
+  const [first] = overrides;
+  if (!first) return [];
+  const dvs = switchOf(first.production);
+  const portKey = overrides.flatMap(({ port }) => port ?? []);
+  const portgroupKey = [...new Set(overrides.map(({ production }) => production.ref.value))];
+  const criteria = { connected: true, portgroupKey, inside: true, portKey };
   const ports =
-    key === null
-      ? []
-      : await session.call(dvs, 'FetchDVPorts', { criteria: { ...criteria, portKey: [key] } }, signal);
-  const port = ports?.find((one) => one.key === key);
+    portKey.length === 0 ? [] : ((await session.call(dvs, 'FetchDVPorts', { criteria }, signal)) ?? []);
+  const byKey = new Map(ports.map((port) => [port.key, port]));
+  const specs: Vim<'DVPortConfigSpec'>[] = [];
+  const problems = overrides.map((override): WeftError | null => {
+    const port = byKey.get(override.port ?? '');
+    const setting = settingFor(override, port);
+    if (setting === null || setting instanceof WeftError || !port) {
+      return setting instanceof WeftError ? setting : null;
+    }
+    specs.push({ operation: 'edit', key: port.key, configVersion: port.config.configVersion, setting });
+    return null;
+  });
+  if (specs.length > 0) await session.task(dvs, 'ReconfigureDVPort_Task', { port: specs }, signal);
+  return problems;
+}
+
+/** What the port is to be given; null where it has it already. */
+function settingFor(
+  { production, vm, vmName, port: key, vlan }: PortOverride,
+  port: Vim<'DistributedVirtualPort'> | undefined,
+): Vim<'DVPortSetting'> | WeftError | null {
   if (!port) {
-    if (vlan === null) return;
-    throw refusal(`${position.vmName} is not connected to a port of ${production.name}`);
+    return vlan === null ? null : refusal(`${vmName} is not connected to a port of ${production.name}`);
   }
   const { connectedEntity } = port.connectee ?? {};
-  if (connectedEntity && connectedEntity.value !== position.vm.value) {
-    throw refusal(`port ${key} of ${production.name} went to another VM meanwhile: try again`);
+  if (connectedEntity && connectedEntity.value !== vm.value) {
+    return refusal(`port ${key} of ${production.name} went to another VM meanwhile: try again`);
   }
   const before = overrideOf(port);
-  if (before === vlan) return;
-  const own = vlanOf(settingOf(production.config.defaultPortConfig)?.vlan) ?? 0;
-  const setting: Vim<'DVPortSetting'> =
-    vlan === null
-      ? { $type: 'VMwareDVSPortSetting', ...vlanSetting(own, true), uplinkTeamingPolicy: { inherited: true } }
-      : { $type: 'VMwareDVSPortSetting', ...vlanSetting(vlan, false), ...noUplinks(false) };
-  if (vlan !== null && before !== null) {
-    throw refusal(
-      `the port of ${position.vmName} on ${production.name} has VLAN ${before} by an override of its own: reset it, and Weft will bend its path`,
+  if (before === vlan) return null;
+  if (vlan === null) {
+    const own = vlanOf(settingOf(production.config.defaultPortConfig)?.vlan) ?? 0;
+    return {
+      $type: 'VMwareDVSPortSetting',
+      ...vlanSetting(own, true),
+      uplinkTeamingPolicy: { inherited: true },
+    };
+  }
+  if (before !== null) {
+    return refusal(
+      `the port of ${vmName} on ${production.name} has VLAN ${before} by an override of its own: reset it, and Weft will bend its path`,
     );
   }
-  const spec = { operation: 'edit', key: port.key, configVersion: port.config.configVersion, setting };
-  await session.task(dvs, 'ReconfigureDVPort_Task', { port: [spec] }, signal);
+  return { $type: 'VMwareDVSPortSetting', ...vlanSetting(vlan, false), ...noUplinks(false) };
 }
 
 /** The VLAN by which a port's setting departs from its port group; null where it inherits, -1 for a trunk or PVLAN. */
@@ -192,12 +221,6 @@ function settingOf(setting: Vim<'DVPortSetting'> | undefined) {
 
 function vlanOf(vlan: Vim<'VmwareDistributedVirtualSwitchVlanSpec'> | undefined): number | undefined {
   return vlan?.$type === 'VmwareDistributedVirtualSwitchVlanIdSpec' ? vlan.vlanId : undefined;
-}
-
-function switchOf(network: DistributedNetwork): MoRef {
-  const ref = network.config.distributedVirtualSwitch;
-  if (!ref) throw refusal(`port group ${network.name} does not say which switch it belongs to`);
-  return ref;
 }
 
 async function readPortGroups(
@@ -363,12 +386,16 @@ async function setOverridesAllowed(
   }
 }
 
-/** Neither an engine on the shadow segment nor a member of this host whose port has its VLAN. */
+/**
+ * Neither an engine on the shadow segment nor a member of this host whose port has its VLAN. With the last one no member
+ * of any host either: it may have been moved to a host that has none, and nobody would find its port any more.
+ */
 async function requireNoPorts(
   session: VcenterSession,
   dvs: MoRef,
   on: HostNetworks,
   shadow: DistributedNetwork & { mark: PortGroupMark },
+  isLast: boolean,
   signal: AbortSignal,
 ): Promise<void> {
   const portgroupKey = [shadow.ref.value, shadow.mark.production];
@@ -383,7 +410,7 @@ async function requireNoPorts(
     (port) =>
       port.connectee !== undefined &&
       (port.portgroupKey === shadow.ref.value ||
-        (overrideOf(port) === shadow.mark.vlan && port.proxyHost?.value === on.host.value)),
+        (overrideOf(port) === shadow.mark.vlan && (isLast || port.proxyHost?.value === on.host.value))),
   );
   if (users.length === 0) return;
   const vms = [...new Set(users.map((port) => port.connectee?.connectedEntity?.value ?? port.key))];

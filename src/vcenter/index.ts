@@ -1,10 +1,11 @@
 /** vCenter as a platform: `openVcenter` is what a cloud of platform `vcenter` is driven by. */
 import type { Inventory, Platform, Vm } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
+import { NicMover } from './attach.ts';
 import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
-import { attachNic, ensureSegment, removeSegment, type VlanRange } from './network.ts';
+import { ensureSegment, removeSegment, type VlanRange } from './network.ts';
 import { type VcenterOptions, VcenterSession } from './session.ts';
 import { VcenterStats } from './stats.ts';
 import { TagReader } from './tags.ts';
@@ -23,6 +24,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
   const inventory = new VcenterInventory(session, options);
   const stats = new VcenterStats(session);
   const tags = new TagReader(session);
+  const mover = new NicMover(session);
 
   const list = async (signal: AbortSignal): Promise<Inventory> => {
     signal.throwIfAborted();
@@ -86,7 +88,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     stats: (vms, signal) => stats.read(vms, signal),
     attach: async (nic, segment, signal) => {
       try {
-        await attachNic(session, nic, segment, signal);
+        await mover.attach(nic, segment, signal);
       } finally {
         // Also where the reply was lost: the port may have been set.
         inventory.changedBeside();

@@ -25,7 +25,10 @@ export async function readPorts(
     const criteria = { connected: true, portgroupKey: [ref.value], inside: true };
     for (const port of await session.call(dvs, 'FetchDVPorts', { criteria }, signal)) {
       const vlan = overrideOf(port);
-      const shadow = ours.find((mark) => mark.vlan === vlan && mark.host === port.proxyHost?.value);
+      const named = ours.filter((mark) => mark.vlan === vlan);
+      // An override moves with its VM, also to a host that has no shadow: it is listed there all the same, for its
+      // path has to be put back.
+      const shadow = named.find((mark) => mark.host === port.proxyHost?.value) ?? named[0];
       if (shadow) table.set(`${port.dvsUuid}/${port.key}`, shadow.segment);
     }
   }
