@@ -1,6 +1,8 @@
 /** `weft get [KIND [NAME]]`: objects as they are wanted and as they are. */
 import type { Command } from 'commander';
 import type { PolicyObject } from '../policy/kind.ts';
+import { drawPool } from './pool-table.ts';
+import { stateCell } from './state-cell.ts';
 import { type Cell, type Column, table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import { addVerb, connect, print, type VerbOptions } from './verb.ts';
@@ -15,7 +17,12 @@ export function register(program: Command, terminal: Terminal): void {
     const client = await connect(options, terminal);
     if (kind !== undefined && name !== undefined) {
       const object = await client.get(kind, name);
-      return print(terminal, options, object, (one) => drawObjects(terminal, [one], false));
+      return print(terminal, options, object, (one) =>
+        [
+          drawObjects(terminal, [one], false),
+          ...(kind === 'pool' ? drawPool(terminal, one.status) : []),
+        ].join('\n\n'),
+      );
     }
     const kinds = kind === undefined ? await client.kinds() : [kind];
     const objects = (await Promise.all(kinds.map((one) => client.list(one)))).flat();
@@ -49,13 +56,6 @@ function drawObjects(terminal: Terminal, objects: readonly PolicyObject[], withK
     ];
   });
   return table(terminal, columns, rows);
-}
-
-/** A state in the colour that says whether somebody should look. */
-export function stateCell(state: string): Cell {
-  if (['serving', 'connected', 'ready', 'up'].includes(state)) return { text: state, colour: 'green' };
-  if (['unreachable', 'silent', 'down', 'degraded'].includes(state)) return { text: state, colour: 'red' };
-  return { text: state === '' ? '-' : state, colour: state === '' ? 'dim' : 'yellow' };
 }
 
 /** The top-level attributes in a few words; lists as their length. */

@@ -1,7 +1,8 @@
 /** `weft status`: clouds, hosts, engines, services, members and what is being done, at a glance. */
 import type { Command } from 'commander';
 import type { SystemStatus } from '../policy/answers.ts';
-import { stateCell } from './get.ts';
+import { LOAD_COLUMNS, loadCells } from './pool-table.ts';
+import { stateCell } from './state-cell.ts';
 import { type Cell, type Column, paint, table } from './table.ts';
 import { plain, type Terminal } from './terminal.ts';
 import { addVerb, connect, print, type VerbOptions } from './verb.ts';
@@ -107,7 +108,7 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         { title: 'POOL' },
         { title: 'HEALTH' },
         { title: 'IN LINE' },
-        { title: 'C', isRight: true },
+        ...LOAD_COLUMNS.slice(0, 2),
         { title: 'L BY ENGINE (HOPS)', wraps: true },
         { title: 'REASON', wraps: true },
       ],
@@ -117,9 +118,9 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         member.pool,
         stateCell(member.health),
         member.isIntercepted ? 'yes' : 'no',
-        String(member.connections),
+        ...loadCells(member).slice(0, 2),
         Object.entries(member.views)
-          .map(([engine, view]) => `${engine} ${view.load} (${view.hops})`)
+          .map(([engine, view]) => `${engine} ${view.load ?? '?'} (${view.hops})`)
           .join(', '),
         member.reason,
       ]),

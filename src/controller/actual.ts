@@ -1,5 +1,7 @@
 /** What is, as the planner sees it: inventories, placements, interceptions, and what engines say of themselves. */
 import type { ServiceGraph } from '../policy/graph.ts';
+import type { ConnectionReport } from '../state/shared.ts';
+import type { VmLoad } from './load-reader.ts';
 import { hostKey, type World } from './world.ts';
 
 /** A graph without its revision: what is compared to know whether anything changed. */
@@ -67,6 +69,10 @@ export interface Actual {
   pushed: ReadonlyMap<string, string>;
   /** Failures in a row per step id. */
   failures: ReadonlyMap<string, number>;
+  /** Open connections as engines count them, by engine id; an engine that is not heard is not in it. */
+  connections: ReadonlyMap<string, ConnectionReport>;
+  /** Load of VMs, by `<cloud>/<vm id>`; a VM of which nothing recent is known is not in it. */
+  loads: ReadonlyMap<string, VmLoad>;
   /** False for the first seconds of the controller's life, while engines find their way back to the hub. */
   isSettled: boolean;
   timing: Timing;

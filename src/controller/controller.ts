@@ -8,7 +8,7 @@ import type { Backend } from '../api/backend.ts';
 import type { Platform } from '../hypervisor/platform.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
-import type { ConnectionReport, HealthReport, SharedHub } from '../state/shared.ts';
+import type { HealthReport, SharedHub } from '../state/shared.ts';
 import type { Entry, Store } from '../state/store.ts';
 import { type Actual, TIMING, type Timing } from './actual.ts';
 import { createBackend, type View } from './backend.ts';
@@ -19,7 +19,9 @@ import { EngineReports } from './engine-reports.ts';
 import { GraphBook } from './graph-book.ts';
 import { Journal } from './journal.ts';
 import { Ledger } from './ledger.ts';
+import { LoadReader, READ_EVERY_MS } from './load-reader.ts';
 import type { Log } from './log.ts';
+import { type PoolFigures, poolFigures } from './member-figures.ts';
 import { Observer } from './observer.ts';
 import { type Enrolment, perform } from './perform.ts';
 import { plan } from './plan.ts';
@@ -72,6 +74,7 @@ class Reconciler implements Controller {
   readonly #journal: Journal;
   readonly #graphs = new GraphBook();
   readonly #reports: EngineReports;
+  readonly #loads: LoadReader;
   readonly #observer: Observer;
   readonly #scheduler: Scheduler;
   readonly #statusWriter: StatusWriter;
@@ -88,6 +91,9 @@ class Reconciler implements Controller {
   #steps: readonly Step[] = [];
   #desired: Desired | null = null;
   #actual: Actual | null = null;
+  /** What statuses say of load. */
+  #figures: PoolFigures = new Map();
+  #figuresAt = Number.NEGATIVE_INFINITY;
   #isWoken = false;
   #cancelTick: (() => void) | null = null;
   #retryAt: number | null = null;
@@ -102,11 +108,18 @@ class Reconciler implements Controller {
     const { hub, log } = options;
     const timing = { ...TIMING, ...options.timing };
     this.#reports = new EngineReports(hub, clock, () => this.#wake());
+    this.#loads = new LoadReader({
+      platform: (cloud) => this.#answering(cloud),
+      onRead: () => this.#wake(),
+      clock,
+      log,
+    });
     this.#observer = new Observer({
       ledger,
       journal,
       graphs: this.#graphs,
       reports: this.#reports,
+      loads: () => this.#loads.all(),
       timing,
       startedAt: this.#startedAt,
     });
@@ -163,6 +176,7 @@ class Reconciler implements Controller {
     this.#closing.abort(new WeftError('ERR_UNREACHABLE', 'the controller is stopping'));
     this.#cancelTick?.();
     this.#reports.close();
+    await this.#loads.close();
     await this.#scheduler.close();
     await Promise.all([...this.#sessions.values()].map((session) => session.close()));
     await Promise.all(this.#background);
@@ -201,10 +215,15 @@ class Reconciler implements Controller {
       const desired = desire(this.#policies, actual.world, actual.placements);
       this.#actual = actual;
       this.#desired = desired;
+      this.#loads.want(vmsOfPools(desired));
+      if (now - this.#figuresAt >= READ_EVERY_MS) {
+        this.#figures = poolFigures(desired, actual);
+        this.#figuresAt = now;
+      }
       this.#steps = plan(desired, actual);
       this.#retryAt = this.#scheduler.start(this.#steps);
       this.#prune(actual);
-      this.#statusWriter.put(compileStatuses(desired, actual, (pool) => this.#health(pool)));
+      this.#statusWriter.put(compileStatuses(desired, actual, (pool) => this.#health(pool), this.#figures));
       this.#lastError = null;
     } catch (error) {
       // A defect in one round must not end the loop; the next change starts another.
@@ -291,6 +310,12 @@ class Reconciler implements Controller {
     this.#run(session.close());
   }
 
+  /** The platform of a cloud whose listing works, else null. */
+  #answering(cloud: string): Platform | null {
+    const session = this.#sessions.get(cloud);
+    return session && session.failure === null ? session.platform : null;
+  }
+
   #platform(cloud: string): Platform {
     const session = this.#sessions.get(cloud);
     if (!session) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', `cloud ${cloud} has no session`);
@@ -356,14 +381,9 @@ class Reconciler implements Controller {
   }
 
   #status(): ReturnType<typeof compileSystemStatus> {
-    const { desired, actual } = this.#view();
-    const connections = new Map<string, ConnectionReport>();
-    for (const { key, value } of this.#options.hub.list('connections/')) {
-      const report = value as Partial<ConnectionReport> | undefined;
-      if (report?.local && report.sent) {
-        connections.set(key, { local: report.local, sent: report.sent, received: report.received ?? {} });
-      }
-    }
+    const { desired, actual: observed } = this.#view();
+    // Rounds follow what plans depend on; who asks wants the counts of now.
+    const actual = { ...observed, connections: this.#reports.connections(), loads: this.#loads.all() };
     const [current] = this.#scheduler.running();
     return compileSystemStatus({
       controller: {
@@ -382,7 +402,6 @@ class Reconciler implements Controller {
       report: (engine) => this.#reports.get(engine)?.report ?? null,
       wantedRevision: (engine) => this.#graphs.latest(engine)?.revision ?? 0,
       health: (pool) => this.#health(pool),
-      connections,
     });
   }
 
@@ -400,6 +419,17 @@ class Reconciler implements Controller {
       .finally(() => this.#background.delete(kept));
     this.#background.add(kept);
   }
+}
+
+/** Of which VMs users are shown the load, by cloud: those that serve a pool. */
+function vmsOfPools(desired: Desired): Map<string, Set<string>> {
+  const vms = new Map<string, Set<string>>();
+  for (const { cloud, vm } of desired.members.values()) {
+    const ids = vms.get(cloud);
+    if (ids) ids.add(vm.id);
+    else vms.set(cloud, new Set([vm.id]));
+  }
+  return vms;
 }
 
 const WARN_BEFORE_MS = 90 * 24 * 3600_000;

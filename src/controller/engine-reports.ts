@@ -1,5 +1,5 @@
 /** What engines say through the hub: link, latest report, and when it arrived. */
-import type { EngineReport, SharedHub } from '../state/shared.ts';
+import type { ConnectionReport, EngineReport, SharedHub } from '../state/shared.ts';
 import type { Clock } from './clock.ts';
 
 export interface Reported {
@@ -56,6 +56,18 @@ export class EngineReports {
       if (isReport(value)) highest = Math.max(highest, value.graphRevision);
     }
     return highest;
+  }
+
+  /** What engines count, by engine id. */
+  connections(): Map<string, ConnectionReport> {
+    const counts = new Map<string, ConnectionReport>();
+    for (const { key, value } of this.#hub.list('connections/')) {
+      const report = value as Partial<ConnectionReport> | undefined;
+      if (!report?.local || !report.sent) continue;
+      const { local, sent, received = {} } = report;
+      counts.set(key.slice('connections/'.length), { local, sent, received });
+    }
+    return counts;
   }
 
   close(): void {

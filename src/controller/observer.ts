@@ -6,6 +6,7 @@ import type { GraphBook } from './graph-book.ts';
 import type { Journal } from './journal.ts';
 import type { Ledger } from './ledger.ts';
 import { type Judgement, Liveness, type Signs } from './liveness.ts';
+import type { VmLoad } from './load-reader.ts';
 import type { Policies } from './policies.ts';
 import { indexWorld, type World } from './world.ts';
 
@@ -14,6 +15,7 @@ export interface ObserverOptions {
   journal: Journal;
   graphs: GraphBook;
   reports: EngineReports;
+  loads(): ReadonlyMap<string, VmLoad>;
   timing: Timing;
   startedAt: number;
 }
@@ -56,7 +58,7 @@ export class Observer {
 
   /** Everything that plans are made from. */
   observe(sessions: ReadonlyMap<string, CloudSession>, policies: Policies, now: number): Actual {
-    const { ledger, journal, graphs, timing } = this.#options;
+    const { ledger, journal, graphs, reports, timing } = this.#options;
     const inventories = new Map(
       [...sessions].flatMap(([name, { inventory }]) => (inventory ? [[name, inventory] as const] : [])),
     );
@@ -82,6 +84,8 @@ export class Observer {
       preImages: ledger.preImages,
       pushed: graphs.hashes(),
       failures: journal.failures(),
+      connections: reports.connections(),
+      loads: this.#options.loads(),
       isSettled: this.#liveness.isSettled(now),
       timing,
     };

@@ -6,16 +6,18 @@ import type { VirtualServiceStatus } from '../policy/virtual-service.ts';
 import type { HealthReport } from '../state/shared.ts';
 import { type Actual, isForwarding } from './actual.ts';
 import type { Desired, Member, WantedEngine } from './desired.ts';
+import { NO_FIGURES, type PoolFigures } from './member-figures.ts';
 import { hostKey } from './world.ts';
 
 export type EngineState = 'deploying' | 'enrolling' | 'ready' | 'silent' | 'bypassed' | 'held';
 export type Health = { health: 'up' | 'down' | 'unknown'; reason: string };
 
-/** By store key. */
+/** By store key. `figures` may be some seconds old: statuses are durable, and not for what changes all the time. */
 export function compileStatuses(
   desired: Desired,
   actual: Actual,
   health: (pool: string) => HealthReport | null,
+  figures: PoolFigures = new Map(),
 ): Map<string, unknown> {
   const statuses = new Map<string, unknown>();
   const say = (kind: string, name: string): string =>
@@ -41,7 +43,14 @@ export function compileStatuses(
     const members = ids.flatMap((id): PoolStatus['members'] => {
       const member = desired.members.get(id);
       return member
-        ? [{ vm: member.vm.name, host: member.host.name, ...memberHealth(name, member, desired, report) }]
+        ? [
+            {
+              vm: member.vm.name,
+              host: member.host.name,
+              ...memberHealth(name, member, desired, report),
+              ...(figures.get(name)?.get(id) ?? NO_FIGURES),
+            },
+          ]
         : [];
     });
     const message =

@@ -1,10 +1,11 @@
 /** The whole system at a glance, from what the controller observed last. Pure. */
 import { hopsBetween } from '../hypervisor/topology.ts';
 import type { EngineStatus, MemberStatus, SystemStatus } from '../policy/answers.ts';
-import type { ConnectionReport, EngineReport, HealthReport } from '../state/shared.ts';
+import type { EngineReport, HealthReport } from '../state/shared.ts';
 import type { Actual } from './actual.ts';
 import type { Desired, Member } from './desired.ts';
 import { type Operation, progressText } from './journal.ts';
+import { memberFigures, poolCarriers } from './member-figures.ts';
 import { compileStatuses, engineState, isIntercepted, memberHealth } from './statuses.ts';
 import type { Step } from './step.ts';
 import { hostKey } from './world.ts';
@@ -20,7 +21,6 @@ export interface SystemFacts {
   report(engine: string): EngineReport | null;
   wantedRevision(engine: string): number;
   health(pool: string): HealthReport | null;
-  connections: ReadonlyMap<string, ConnectionReport>;
 }
 
 export function compileSystemStatus(facts: SystemFacts): SystemStatus {
@@ -58,13 +58,6 @@ export function compileSystemStatus(facts: SystemFacts): SystemStatus {
     members: memberStatuses(facts),
     operations: operations(facts),
   };
-}
-
-/** C: what the member's own engine counts, and what others sent to it where none stands beside it. */
-export function connectionsOf(member: string, reports: ReadonlyMap<string, ConnectionReport>): number {
-  let count = 0;
-  for (const report of reports.values()) count += (report.local[member] ?? 0) + (report.sent[member] ?? 0);
-  return count;
 }
 
 function engineStatus(id: string, facts: SystemFacts): EngineStatus {
@@ -106,11 +99,13 @@ function memberStatuses(facts: SystemFacts): MemberStatus[] {
     for (const id of ids) {
       const member = desired.members.get(id);
       if (!member) continue;
-      const connections = connectionsOf(id, facts.connections);
+      const engines = carriers.get(pool) ?? new Set<string>();
+      const figures = memberFigures(member, engines, desired, actual);
+      const { connections } = figures;
       const views: MemberStatus['views'] = {};
-      for (const engine of carriers.get(pool) ?? []) {
+      for (const engine of engines) {
         const hops = hopsFrom(engine, member, desired, actual);
-        views[engine] = { hops, load: connections * (1 + hops) };
+        views[engine] = { hops, load: connections === null ? null : connections * (1 + hops) };
       }
       members.push({
         member: id,
@@ -119,24 +114,12 @@ function memberStatuses(facts: SystemFacts): MemberStatus[] {
         pool,
         ...memberHealth(pool, member, desired, report),
         isIntercepted: isIntercepted(member, desired, actual),
-        connections,
+        ...figures,
         views,
       });
     }
   }
   return members;
-}
-
-function poolCarriers(desired: Desired): Map<string, Set<string>> {
-  const carriers = new Map<string, Set<string>>();
-  for (const engine of desired.engines.values()) {
-    for (const service of engine.services) {
-      for (const tier of desired.policies.services.get(service)?.tiers ?? []) {
-        carriers.set(tier.pool, (carriers.get(tier.pool) ?? new Set()).add(engine.id));
-      }
-    }
-  }
-  return carriers;
 }
 
 function hopsFrom(engineId: string, member: Member, desired: Desired, actual: Actual): number {

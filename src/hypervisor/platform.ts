@@ -201,9 +201,12 @@ export type CloneSource =
 
 export interface VmStats {
   vm: string;
-  /** Share of one core, 0 and up. */
-  cpu: number;
-  memoryBytes: number;
+  /** Virtual CPUs of the VM; null where the platform does not say. */
+  cores: number | null;
+  /** Share of one core, 0 and up; null where nothing has been measured yet. */
+  cpu: number | null;
+  memoryBytes: number | null;
+  /** Since some moment of the platform's choosing: only differences say something. */
   receivedBytes: number;
   sentBytes: number;
 }

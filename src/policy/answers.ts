@@ -168,8 +168,13 @@ export interface MemberStatus {
   reason: string;
   /** Whether its traffic passes an engine now. */
   isIntercepted: boolean;
-  /** C as the hub knows it. */
-  connections: number;
+  /** C, over all engines; null where nobody can say now. */
+  connections: number | null;
+  /** Load as the platform measures it; null where nothing recent is known. CPU is a share of all the VM has. */
+  cpuPercent: number | null;
+  memoryBytes: number | null;
+  receivedBytesPerSecond: number | null;
+  sentBytesPerSecond: number | null;
   /** Per engine id: H and L. */
-  views: Record<string, { hops: number; load: number }>;
+  views: Record<string, { hops: number; load: number | null }>;
 }

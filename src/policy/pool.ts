@@ -105,7 +105,18 @@ export const PoolSpec = z
 export type PoolSpec = z.output<typeof PoolSpec>;
 
 export interface PoolStatus {
-  members: { vm: string; host: string; health: 'up' | 'down' | 'unknown'; reason: string }[];
+  members: {
+    vm: string;
+    host: string;
+    health: 'up' | 'down' | 'unknown';
+    reason: string;
+    /** The load, some seconds old; null where nobody can say. CPU is a share of all the VM has. */
+    connections: number | null;
+    cpuPercent: number | null;
+    memoryBytes: number | null;
+    receivedBytesPerSecond: number | null;
+    sentBytesPerSecond: number | null;
+  }[];
   monitor: string | null;
   message: string;
 }

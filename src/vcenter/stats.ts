@@ -50,7 +50,7 @@ export class VcenterStats {
     }));
     const answers = await this.#session.call(perfManager, 'QueryPerf', { querySpec }, signal);
     const byVm = new Map((answers ?? []).map((answer) => [answer.entity.value, answer]));
-    return machines.map(({ ref, coreMhz, quick }) => {
+    return machines.map(({ ref, cores, coreMhz, quick }) => {
       const samples = samplesOf(byVm.get(ref.value), counters);
       const totals = this.#totals.get(ref.value) ?? { received: 0, sent: 0, seenUntil: 0 };
       for (const sample of samples) {
@@ -61,10 +61,13 @@ export class VcenterStats {
       }
       this.#totals.set(ref.value, totals);
       const last = samples.at(-1);
+      const cpuMhz = last?.cpuMhz ?? quick.cpuMhz;
+      const memoryKilobytes = last?.memoryKilobytes ?? kilobytes(quick.memoryMegabytes);
       return {
         vm: ref.value,
-        cpu: (last?.cpuMhz ?? quick.cpuMhz) / coreMhz,
-        memoryBytes: (last?.memoryKilobytes ?? quick.memoryMegabytes * 1024) * 1024,
+        cores,
+        cpu: cpuMhz === null ? null : cpuMhz / coreMhz,
+        memoryBytes: memoryKilobytes === null ? null : memoryKilobytes * 1024,
         receivedBytes: Math.round(totals.received),
         sentBytes: Math.round(totals.sent),
       };
@@ -74,7 +77,7 @@ export class VcenterStats {
   /** Those that are on, with what stands for statistics until the first sample is there. */
   async #running(ids: readonly string[], signal: AbortSignal): Promise<Running[]> {
     const refs = ids.map((value) => ({ type: 'VirtualMachine', value }));
-    const paths = ['runtime.powerState', 'runtime.host', ...QUICK];
+    const paths = ['runtime.powerState', 'runtime.host', CORES, ...QUICK];
     const read = await readThere(this.#session, refs, paths, signal);
     const on = [...read].filter(([, one]) => one['runtime.powerState'] === 'poweredOn');
     const hosts = new Map(
@@ -85,11 +88,12 @@ export class VcenterStats {
     const speeds = await this.#session.properties([...hosts.values()], ['summary.hardware.cpuMhz'], signal);
     return on.map(([value, one]) => ({
       ref: { type: 'VirtualMachine', value },
+      cores: numberOf(one[CORES]),
       coreMhz:
         Number(
           speeds.get((one['runtime.host'] as MoRef | undefined)?.value ?? '')?.['summary.hardware.cpuMhz'],
         ) || DEFAULT_MHZ,
-      quick: { cpuMhz: Number(one[QUICK[0]] ?? 0), memoryMegabytes: Number(one[QUICK[1]] ?? 0) },
+      quick: { cpuMhz: numberOf(one[QUICK[0]]), memoryMegabytes: numberOf(one[QUICK[1]]) },
     }));
   }
 
@@ -120,9 +124,10 @@ interface Totals {
 
 interface Running {
   ref: MoRef;
+  cores: number | null;
   /** Of one core of its host. */
   coreMhz: number;
-  quick: { cpuMhz: number; memoryMegabytes: number };
+  quick: { cpuMhz: number | null; memoryMegabytes: number | null };
 }
 
 interface Sample {
@@ -140,6 +145,7 @@ const RECEIVED = 'net.received.average';
 const SENT = 'net.transmitted.average';
 const COUNTERS = [CPU, MEMORY, RECEIVED, SENT];
 const QUICK = ['summary.quickStats.overallCpuUsage', 'summary.quickStats.hostMemoryUsage'] as const;
+const CORES = 'summary.config.numCpu';
 const INTERVAL_SECONDS = 20;
 /** An hour, as long as hosts keep them. */
 const MAX_SAMPLES = 180;
@@ -147,6 +153,14 @@ const MAX_SAMPLES = 180;
 const BATCH = 50;
 const MAX_VMS = 20_000;
 const DEFAULT_MHZ = 2000;
+
+function numberOf(value: unknown): number | null {
+  return value === undefined ? null : Number(value);
+}
+
+function kilobytes(megabytes: number | null): number | null {
+  return megabytes === null ? null : megabytes * 1024;
+}
 
 /** Oldest first; vCenter does not promise an order. */
 function samplesOf(answer: Vim<'PerfEntityMetricBase'> | undefined, counters: Map<string, number>): Sample[] {

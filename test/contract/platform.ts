@@ -221,8 +221,10 @@ export function describePlatform(
         stats.map((one) => one.vm),
         [under.applicationVm],
       );
-      const { cpu, memoryBytes, receivedBytes, sentBytes } = stats[0]!;
-      assert.ok(cpu >= 0 && memoryBytes > 0 && receivedBytes >= 0 && sentBytes >= 0);
+      const { cores, cpu, memoryBytes, receivedBytes, sentBytes } = stats[0]!;
+      assert.ok(cores !== null && cores >= 1);
+      assert.ok(cpu !== null && cpu >= 0 && memoryBytes !== null && memoryBytes > 0);
+      assert.ok(receivedBytes >= 0 && sentBytes >= 0);
       assert.deepEqual(await platform.stats([], never), []);
     });
 

@@ -47,6 +47,8 @@ export class MemoryDatacenter {
   /** Shown instead of the true listing. */
   disguise: ((inventory: Inventory) => Inventory) | null = null;
   isReachable = true;
+  /** Share of one core by VM name, where it is not 0.1. */
+  readonly cpu = new Map<string, number>();
   readonly calls: { method: Mutation; subject: string }[] = [];
   readonly #file: string | null;
   readonly #failures = new Map<string, 'refused' | 'reply-lost'>();
@@ -75,7 +77,7 @@ export class MemoryDatacenter {
   }
 
   /** Every call of the method whose subject contains the text is refused until `heal`. */
-  refuse(method: Mutation, subject = ''): void {
+  refuse(method: Mutation | 'stats', subject = ''): void {
     this.#lasting.set(method, subject);
   }
 
@@ -343,10 +345,17 @@ export class MemoryPlatform implements Platform {
   }
 
   async stats(vms: readonly string[], signal: AbortSignal): Promise<VmStats[]> {
-    signal.throwIfAborted();
+    await this.#datacenter.enter('stats', vms.join(), this.#any(signal));
     return this.#datacenter.state.vms
       .filter((vm) => vms.includes(vm.id) && vm.power === 'on')
-      .map((vm) => ({ vm: vm.id, cpu: 0.1, memoryBytes: 1 << 20, receivedBytes: 0, sentBytes: 0 }));
+      .map((vm) => ({
+        vm: vm.id,
+        cores: 1,
+        cpu: this.#datacenter.cpu.get(vm.name) ?? 0.1,
+        memoryBytes: 1 << 20,
+        receivedBytes: 0,
+        sentBytes: 0,
+      }));
   }
 
   attach(ref: NicRef, segment: string, signal: AbortSignal): Promise<void> {

@@ -157,9 +157,11 @@ describe('tiers and members as clients', function () {
     assert.deepEqual(await inside('client', UDP, '10.77.0.143', 7, 12), { '10.77.0.143 7': 12 });
     assert.deepEqual(await inside('client', UDP, 'fd77::143', 7, 12), { 'fd77::143 7': 12 });
     const status = await lab.until('every member has a share', ({ members }) =>
-      members.filter(({ pool }) => pool === 'shop').every(({ connections }) => connections >= 4),
+      members.filter(({ pool }) => pool === 'shop').every(({ connections }) => (connections ?? 0) >= 4),
     );
-    const counts = status.members.filter(({ pool }) => pool === 'shop').map((member) => member.connections);
+    const counts = status.members
+      .filter(({ pool }) => pool === 'shop')
+      .map((member) => member.connections ?? Number.NaN);
     assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, counts.join(' '));
   });
 

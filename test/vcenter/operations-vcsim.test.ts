@@ -371,8 +371,10 @@ describe('vCenter operations on vcsim', function () {
       measured.map(({ vm }) => vm),
       [first.id],
     );
-    const { cpu, memoryBytes, receivedBytes, sentBytes } = measured[0]!;
-    assert.ok(cpu >= 0 && memoryBytes > 0 && receivedBytes >= 0 && sentBytes >= 0);
+    const { cores, cpu, memoryBytes, receivedBytes, sentBytes } = measured[0]!;
+    assert.ok(cores !== null && cores >= 1);
+    assert.ok(cpu !== null && cpu >= 0 && memoryBytes !== null && memoryBytes > 0);
+    assert.ok(receivedBytes >= 0 && sentBytes >= 0);
     const [later] = await stats.read([first.id], never);
     assert.ok(later!.receivedBytes >= receivedBytes && later!.sentBytes >= sentBytes);
     assert.deepEqual(await stats.read([], never), []);

@@ -55,7 +55,9 @@ async function settledCounts(context: CheckContext, sum: number): Promise<number
   await waitFor(
     context,
     (status) => {
-      counts = status.members.filter((member) => member.pool === 'shop').map((member) => member.connections);
+      counts = status.members
+        .filter((member) => member.pool === 'shop')
+        .map((member) => member.connections ?? Number.NaN);
       return counts.reduce((total, connections) => total + connections, 0) === sum;
     },
     3000,

@@ -99,10 +99,10 @@ export function drawScreen(input: ScreenInput): string[] {
               ? paint.red('down')
               : paint.yellow('unknown'),
           member.isIntercepted ? 'yes' : paint.yellow('no'),
-          String(member.connections),
+          String(member.connections ?? '?'),
           ...engineIds.map((id) => {
             const view = member.views[id];
-            return view ? `${view.hops}, ${view.load}` : '-';
+            return view ? `${view.hops}, ${view.load ?? '?'}` : '-';
           }),
           bar(traffic.shares.get(member.vm) ?? 0),
         ]),

@@ -80,8 +80,8 @@ export class LoadHistory {
       const samples = this.#samples.get(one.vm) ?? [];
       samples.push({
         timeMs: now,
-        cpu: one.cpu,
-        memoryBytes: one.memoryBytes,
+        cpu: one.cpu ?? 0,
+        memoryBytes: one.memoryBytes ?? 0,
         receivedBytesPerSecond: rate(one.receivedBytes, before?.received),
         sentBytesPerSecond: rate(one.sentBytes, before?.sent),
       });

@@ -42,6 +42,8 @@ export class LoadMeter {
       const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${ref.pid}/status`, 'latin1'))?.[1];
       return {
         vm,
+        // A guest is one process with one thread that does the work.
+        cores: 1,
         cpu: this.#cpu(vm, ref, stat.cpuTicks, stat.startTime),
         memoryBytes: Number(kilobytes ?? 0) * 1024,
         ...readTraffic(ref.pid),
