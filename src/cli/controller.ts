@@ -139,6 +139,7 @@ async function runController(options: ControllerArguments): Promise<void> {
               size: spec.engineSize,
               folder: spec.engineFolder ?? null,
               datastore: spec.datastore ?? null,
+              isPinned: spec.pinEngines,
               now: Date.now,
             },
             log,

@@ -62,6 +62,10 @@ const VcenterCloud = z.strictObject({
     description:
       "The VM folder for engines, directly in the datacenter; the datacenter's own where none is named.",
   }),
+  pinEngines: z.boolean().default(true).meta({
+    description:
+      'Whether rules of the cluster keep each engine on its host and engines of one segment apart, with DRS off and the highest restart priority for their VMs (needs Host.Inventory.EditCluster).',
+  }),
   datastore: z.string().min(1).max(80).optional().meta({
     description: 'The datastore for engines; the one with the most free space where none is named.',
   }),

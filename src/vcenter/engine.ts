@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { EngineSpec, Progress } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
+import { pinEngine } from './cluster-rules.ts';
 import {
   findOut,
   findSegment,
@@ -20,18 +21,21 @@ import { readOne } from './objects.ts';
 import { openOva } from './ova.ts';
 import { type PlacementOptions, placementOn } from './placement.ts';
 import { untilFree } from './retry.ts';
-import type { VcenterSession } from './session.ts';
+import type { Log, VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
-import { findChild, markVm, powerVm, removeVm } from './vm.ts';
+import { findChild, markVm, powerVm, removeVm, vmRef } from './vm.ts';
 
 export interface EngineOptions extends PlacementOptions {
   /** Path of the appliance's OVA. */
   ova: string;
   /** PEM of CAs, one of which must have signed it; null takes unsigned ones. */
   signedBy: readonly string[] | null;
+  /** Whether rules of the cluster keep engines on their hosts; they do where nothing is said. */
+  isPinned?: boolean;
   /** The deployment option of the descriptor, where the engine names none. */
   size: 'small' | 'medium' | 'large';
   now: () => number;
+  log?: Log | undefined;
 }
 
 /** Answers the VM's id. Throws ERR_NOT_FOUND for segments that the host has not, before anything is made. */
@@ -48,6 +52,7 @@ export async function deployEngine(
   const placement = await placementOn(session, host, options, signal);
   const adopted = await adopt(session, engine, instanceUuid, placement.folder, signal);
   if (adopted) {
+    await pin(session, options, engine, vmRef(adopted), signal);
     await powerVm(session, adopted, 'on', signal);
     progress(1, `engine ${engine.engine} is on`);
     return adopted;
@@ -106,6 +111,9 @@ export async function deployEngine(
       await removeHalf(session, engine.engine, instanceUuid, placement.folder);
       throw error;
     });
+    progress(0.92, `keeping engine ${engine.engine} on its host`);
+    // Before it is switched on: DRS chooses a host for whatever starts and has no rule.
+    await pin(session, options, engine, vm, signal);
     const whole = withVmMark(NOTES, { ...mark, isComplete: true });
     await untilFree(() => markVm(session, vm, whole, signal), signal);
     progress(0.95, `switching engine ${engine.engine} on`);
@@ -119,6 +127,25 @@ export async function deployEngine(
 
 const NOTES = 'A service engine of Weft. It is made and removed by its controller; do not edit this note.';
 const CLEAN_UP_MS = 30_000;
+
+/** By rules of the cluster, where there is one and the cloud does not say otherwise. */
+async function pin(
+  session: VcenterSession,
+  options: EngineOptions,
+  engine: EngineSpec,
+  vm: MoRef,
+  signal: AbortSignal,
+): Promise<void> {
+  if (options.isPinned === false) return;
+  const host: MoRef = { type: 'HostSystem', value: engine.host };
+  const why = await pinEngine(
+    session,
+    { engine: engine.engine, vm, host, segment: engine.segments.out },
+    signal,
+  );
+  if (why !== null)
+    options.log?.warn({ engine: engine.engine }, `nothing keeps the engine on its host: ${why}`);
+}
 
 /** The VM that is the engine already. Half of one is removed; one that stands elsewhere is refused. */
 async function adopt(

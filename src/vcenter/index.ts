@@ -65,7 +65,10 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     removeSegment: (host, segment, signal) =>
       removeSegment(session, options.shadowVlans, host, segment, signal),
     deployEngine: async (engine, progress, signal) =>
-      listed(await deployEngine(session, options.engines, engine, progress, signal), signal),
+      listed(
+        await deployEngine(session, { log: options.log, ...options.engines }, engine, progress, signal),
+        signal,
+      ),
     removeVm: (vm, signal) => removeVm(session, vm, signal),
     cloneVm: async (vm, clone, progress, signal) => {
       if (

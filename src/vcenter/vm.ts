@@ -1,6 +1,7 @@
 /** VMs: power, clones, migration, removal. Engines are deployed by engine.ts. */
 import type { CloneSpec, Progress } from '../hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
+import { unpinEngine } from './cluster-rules.ts';
 import { overrideOf } from './distributed-switch.ts';
 import {
   findSegment,
@@ -13,7 +14,7 @@ import {
 import { readStandardName, readVmMark, type VmMark, withVmMark } from './marks.ts';
 import { replugged } from './network.ts';
 import { type EthernetCard, nicsOf, plugOf } from './nic.ts';
-import { readOne } from './objects.ts';
+import { readOne, readThere } from './objects.ts';
 import { placementOn, poolOf } from './placement.ts';
 import { untilFree } from './retry.ts';
 import type { VcenterSession } from './session.ts';
@@ -60,14 +61,31 @@ export async function removeVm(session: VcenterSession, vm: string, signal: Abor
 async function removeOnce(session: VcenterSession, vm: string, signal: AbortSignal): Promise<void> {
   const ref = vmRef(vm);
   try {
-    const read = await readOne(session, ref, ['name', 'config.annotation', 'runtime.powerState'], signal);
-    if (!readVmMark(read['config.annotation'] as string | undefined)) {
-      throw refusal(`VM ${read.name} bears no mark of Weft in its notes, so it is not removed`);
-    }
+    const paths = ['name', 'config.annotation', 'runtime.powerState', 'runtime.host', 'recentTask'];
+    const read = await readOne(session, ref, paths, signal);
+    const mark = readVmMark(read['config.annotation'] as string | undefined);
+    if (!mark) throw refusal(`VM ${read.name} bears no mark of Weft in its notes, so it is not removed`);
+    if (!mark.isComplete) await cancelTasks(session, (read.recentTask ?? []) as MoRef[], signal);
+    const host = read['runtime.host'] as MoRef | undefined;
+    if (mark.engine !== null && host)
+      await unpinEngine(session, { engine: mark.engine, vm: ref, host }, signal);
     if (read['runtime.powerState'] === 'poweredOn') await powerVm(session, vm, 'off', signal);
     await session.task(ref, 'Destroy_Task', {}, signal);
   } catch (error) {
     if (!isWeftError(error, 'ERR_NOT_FOUND')) throw error;
+  }
+}
+
+/** Ends the import or clone that an earlier life of ours began, and that holds its VM as long as it runs. */
+async function cancelTasks(
+  session: VcenterSession,
+  tasks: readonly MoRef[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const [value, info] of await readThere(session, tasks, ['info.state', 'info.cancelable'], signal)) {
+    if (info['info.state'] !== 'running' || info['info.cancelable'] !== true) continue;
+    // Ended meanwhile is as good; where it cannot be ended, removing the VM tells.
+    await session.call({ type: 'Task', value }, 'CancelTask', {}, signal).catch(() => undefined);
   }
 }
 

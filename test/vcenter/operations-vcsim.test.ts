@@ -263,6 +263,52 @@ describe('vCenter operations on vcsim', function () {
     );
   });
 
+  it('pins engines to their hosts and apart, and takes the rules away with them', async () => {
+    const cluster = async () => {
+      const [[, { configurationEx }]] = (await list('ClusterComputeResource', ['configurationEx'])) as [
+        [string, { configurationEx: Vim<'ClusterConfigInfoEx'> }],
+      ];
+      return configurationEx;
+    };
+    const ours = async () => {
+      const { rule, group, drsVmConfig, dasVmConfig } = await cluster();
+      return {
+        rules: rule?.map(({ name }) => name).sort() ?? [],
+        groups: group?.map(({ name }) => name).sort() ?? [],
+        drs: drsVmConfig?.map(({ key, enabled }) => [key.value, enabled]) ?? [],
+        das: dasVmConfig?.map(({ key, dasSettings }) => [key.value, dasSettings?.restartPriority]) ?? [],
+      };
+    };
+    const [[first]] = (await list('VirtualMachine', ['name'])).filter(
+      ([, { name }]) => name === 'edge-1',
+    ) as [[string, unknown]];
+    await ensureSegment(session, vlans, shadow(1), never);
+    const spec = engineSpec('edge-9', 1);
+    const second = await deployEngine(session, options, spec, quiet, never);
+    assert.deepEqual(await ours(), {
+      rules: [`weft-apart-${groups[0]!.name}`, 'weft-pin-edge-1', 'weft-pin-edge-9'],
+      groups: ['weft-host-edge-1', 'weft-host-edge-9', 'weft-vm-edge-1', 'weft-vm-edge-9'],
+      drs: [first, second].map((vm) => [vm, false]),
+      das: [first, second].map((vm) => [vm, 'highest']),
+    });
+    const apart = (await cluster()).rule!.find(({ name }) => name === `weft-apart-${groups[0]!.name}`);
+    assert.deepEqual(
+      (apart as Vim<'ClusterAntiAffinityRuleSpec'>).vm.map(({ value }) => value),
+      [first, second],
+    );
+    await removeVm(session, second, never);
+    assert.deepEqual(await ours(), {
+      rules: ['weft-pin-edge-1'],
+      groups: ['weft-host-edge-1', 'weft-vm-edge-1'],
+      drs: [[first, false]],
+      das: [[first, 'highest']],
+    });
+    const free = await deployEngine(session, { ...options, isPinned: false }, spec, quiet, never);
+    assert.deepEqual((await ours()).rules, ['weft-pin-edge-1']);
+    await removeVm(session, free, never);
+    await removeSegment(session, vlans, shadow(1).host, shadow(1).name, never);
+  });
+
   it('makes nothing where a segment is missing', async () => {
     const spec = engineSpec('edge-2');
     spec.segments.in = 'nothing';

@@ -16,7 +16,7 @@ import {
 } from './state.ts';
 import type { Vcenter } from './vcenter.ts';
 import { invalidArgument, VimFault } from './wire/fault.ts';
-import type { Struct } from './wire/values.ts';
+import { isMoRef, type Struct, type Value } from './wire/values.ts';
 
 const NIC_KEY = 4000;
 
@@ -59,6 +59,7 @@ export function adoptMachines(vcenter: Vcenter): boolean {
     delete state.customValues[id];
     state.attachments = state.attachments.filter((one) => one.object.id !== id);
   }
+  forgetInCluster(state, new Set(vms.map((vm) => vm.id)));
   state.ports = state.ports.filter(
     (port) =>
       port.connectee === null ||
@@ -211,4 +212,16 @@ function portgroupOfSegment(state: VcenterState, segment: string): PortgroupReco
     return typeof vlan.vlanId === 'number' && segmentName(vlan.vlanId) === segment;
   };
   return state.portgroups.find((one) => !one.isUplink && isOfSegment(one)) ?? state.portgroups[1]!;
+}
+
+/** A VM that is gone leaves the groups, rules and overrides of the cluster. The lists themselves stay, as empty as they are then. */
+function forgetInCluster(state: VcenterState, vms: ReadonlySet<string>): void {
+  const isThere = (ref: Value | undefined): boolean => isMoRef(ref) && vms.has(ref.id);
+  const withoutGone = (one: Struct): Struct =>
+    Array.isArray(one.vm) ? { ...one, vm: one.vm.filter(isThere) } : one;
+  const { cluster } = state;
+  cluster.groups = cluster.groups.map(withoutGone);
+  cluster.rules = cluster.rules.map(withoutGone);
+  cluster.drsVms = cluster.drsVms.filter((one) => isThere(one.key));
+  cluster.dasVms = cluster.dasVms.filter((one) => isThere(one.key));
 }

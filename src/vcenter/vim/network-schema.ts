@@ -701,11 +701,19 @@ export const NETWORK_TYPES = {
   ClusterConfigInfoEx: {
     base: 'ComputeResourceConfigInfo',
     fields: {
+      dasConfig: 'ClusterDasConfigInfo',
       dasVmConfig: 'ClusterDasVmConfigInfo[]?',
+      drsConfig: 'ClusterDrsConfigInfo',
       drsVmConfig: 'ClusterDrsVmConfigInfo[]?',
       rule: 'ClusterRuleInfo[]?',
       group: 'ClusterGroupInfo[]?',
     },
+  },
+  ClusterDasConfigInfo: {
+    fields: { enabled: 'boolean?', vmMonitoring: 'string?', hostMonitoring: 'string?' },
+  },
+  ClusterDrsConfigInfo: {
+    fields: { enabled: 'boolean?', enableVmBehaviorOverrides: 'boolean?', defaultVmBehavior: 'string?' },
   },
   HostVMotionCompatibility: { fields: { host: 'MoRef', compatibility: 'string[]?' } },
 } as const;
