@@ -40,7 +40,12 @@ export function drawLabStatus(status: LabStatus): string {
     '',
   ];
   for (const host of status.hosts) {
-    lines.push(`host ${host.id} (${[...host.uplinkPath].reverse().join(' < ')})`);
+    const state =
+      host.maintenance && (host.maintenance.state === 'in' ? 'in maintenance' : 'entering maintenance');
+    const waits = host.maintenance?.waitsFor.map(({ vm, reason }) => `${vm} (${reason})`).join(', ');
+    lines.push(
+      `host ${host.id} (${[...host.uplinkPath].reverse().join(' < ')})${state ? `, ${state}` : ''}${waits ? `, waits for ${waits}` : ''}`,
+    );
     for (const segment of host.segments) {
       const role = segment.shadows ? `shadows ${segment.shadows}` : segment.role;
       lines.push(`  ${segment.name.padEnd(16)}${role.padEnd(18)}${segment.ports.join(', ') || '-'}`);

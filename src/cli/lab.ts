@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { WeftError } from '../policy/errors.ts';
 import { registerLabFault } from './lab-fault.ts';
+import { registerLabMaintenance } from './lab-maintenance.ts';
 import { cloudOption, examples, labOption, labSuffix } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { registerLabStatus } from './lab-status.ts';
@@ -89,6 +90,7 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
 
   registerLabStatus(lab, terminal);
   registerLabVms(lab);
+  registerLabMaintenance(lab);
   registerLabFault(lab, terminal);
   if (existsSync(LAB_RUN)) {
     const { registerLabRun } = (await import(LAB_RUN)) as { registerLabRun: (lab: Command) => void };

@@ -102,6 +102,11 @@ export interface Host {
   name: string;
   isConnected: boolean;
   isInMaintenance: boolean;
+  /**
+   * The host is on its way into maintenance: it takes no VM any more, its VMs are being moved to others, and it waits
+   * for those that cannot be.
+   */
+  isEvacuating: boolean;
   /** The switches above the host, the outermost first, for example `['spine', 'tor-a']`; hops are counted from it. */
   uplinkPath: string[];
   segments: Segment[];

@@ -37,6 +37,16 @@ export function healFault(session: LabSession, id: string | null, signal: AbortS
   );
 }
 
+/** Begins to take a host into maintenance, or takes it back into service; `readLabStatus` shows how far that is. */
+export async function setMaintenance(
+  session: LabSession,
+  host: string,
+  action: 'enter' | 'exit',
+  signal: AbortSignal,
+): Promise<void> {
+  await session.call('POST', `/hosts/${encodeURIComponent(host)}/maintenance`, signal, { action });
+}
+
 /** SIGKILL to everything in the VM, by id. */
 export async function killVm(session: LabSession, vm: string, signal: AbortSignal): Promise<void> {
   await session.call('POST', `/vms/${encodeURIComponent(vm)}/kill`, signal, {});

@@ -34,6 +34,8 @@ export type TagTable = ReadonlyMap<string, readonly AttachedTag[]>;
 export type PortTable = ReadonlyMap<string, string>;
 
 export class InventoryListing {
+  /** Hosts on their way into maintenance, as of the next `follow`. */
+  evacuating: ReadonlySet<string> = new Set();
   readonly #options: ListingOptions;
   #hosts: Host[] = [];
   #vms = new Map<string, Vm>();
@@ -112,6 +114,7 @@ export class InventoryListing {
       name: textOf(properties.name) || ref.value,
       isConnected: properties['runtime.connectionState'] === 'connected',
       isInMaintenance: properties['runtime.inMaintenanceMode'] === true,
+      isEvacuating: this.evacuating.has(ref.value) && properties['runtime.inMaintenanceMode'] !== true,
       uplinkPath: this.#uplinkPath(ref, properties, mirror, tags),
       segments: this.#segments(ref.value, listOf<MoRef>(properties.network), mirror),
     };

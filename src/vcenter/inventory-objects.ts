@@ -16,6 +16,7 @@ export const WATCHED: Record<string, readonly string[]> = {
     'parent',
     'runtime.connectionState',
     'runtime.inMaintenanceMode',
+    'recentTask',
     'network',
     'customValue',
   ],

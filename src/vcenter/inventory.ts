@@ -5,8 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Inventory } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
+import { Evacuations } from './evacuations.ts';
 import { InventoryListing, type ListingOptions, type PortTable, type TagTable } from './inventory-listing.ts';
-import { type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
+import { listOf, type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
 import { readPorts } from './ports.ts';
 import { abortable, type Log, type VcenterSession } from './session.ts';
 import { TagReader } from './tags.ts';
@@ -52,6 +53,7 @@ export class VcenterInventory {
   #mirror: ObjectMirror | null = null;
   #tags: TagTable = new Map();
   #ports: PortTable = new Map();
+  readonly #evacuations = new Evacuations();
   /** When tags and ports are due again, by performance.now(). */
   #sideDue = 0;
   #areTagsKnown = false;
@@ -187,6 +189,8 @@ export class VcenterInventory {
         // The rest of a truncated set belongs to it: they are shown together.
         isTruncated = update.truncated ?? false;
       }
+      // A host that is being emptied is heard of at once: its VMs leave in seconds.
+      if (touched.some((ref) => this.#hasTasks(ref))) await this.#readEvacuations();
       this.#followMirror(touched);
     } catch (error) {
       // The reply may be the one that held changes: only a listing of the whole tells what they were.
@@ -280,6 +284,16 @@ export class VcenterInventory {
     }
   }
 
+  #hasTasks(ref: MoRef): boolean {
+    const tasks = ref.type === 'HostSystem' ? this.#mirror?.get(ref.value)?.properties.recentTask : null;
+    return listOf(tasks).length > 0;
+  }
+
+  async #readEvacuations(): Promise<void> {
+    const { signal } = this.#closed;
+    this.#listing.evacuating = await this.#evacuations.read(this.#session, this.#mirror!, signal);
+  }
+
   #discard({ collector, view }: Feed): void {
     const { signal } = this.#closed;
     this.#session.call(collector, 'DestroyPropertyCollector', {}, signal).catch(() => undefined);
@@ -326,6 +340,7 @@ export class VcenterInventory {
     try {
       this.#tags = (await this.#readTags(signal)) ?? this.#tags;
       this.#ports = await readPorts(this.#session, this.#mirror!, signal);
+      await this.#readEvacuations();
       restMs = Math.max(SIDE_READ_MS, (performance.now() - started) * SIDE_READ_REST);
     } finally {
       if (this.#sideDue !== 0) this.#sideDue = performance.now() + restMs;

@@ -424,6 +424,7 @@ export function datacenterOf(placement: Record<string, string[]>): DatacenterSta
       name: id,
       isConnected: true,
       isInMaintenance: false,
+      isEvacuating: false,
       uplinkPath: ['spine', index < 2 ? 'tor-a' : 'tor-b'],
       segments: [
         { name: 'prod', role: 'production' },

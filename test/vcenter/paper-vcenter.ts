@@ -11,8 +11,9 @@ import { serveVcenter } from '../../src/lab/vcenter/server.ts';
 import { newState } from '../../src/lab/vcenter/state.ts';
 import { Vcenter } from '../../src/lab/vcenter/vcenter.ts';
 import type { Datacenter } from '../../src/lab/world/datacenter.ts';
+import { Maintenance } from '../../src/lab/world/maintenance.ts';
 import { newRecord, newVm } from '../../src/lab/world/new-record.ts';
-import type { LabRecord } from '../../src/lab/world/record.ts';
+import type { HostRecord, LabRecord } from '../../src/lab/world/record.ts';
 
 export interface PaperVcenter {
   record: LabRecord;
@@ -67,6 +68,7 @@ export async function startPaperVcenter(extra = 0): Promise<PaperVcenter> {
 class PaperDatacenter {
   readonly lab = 'paper';
   readonly record: LabRecord;
+  readonly maintenance = new Maintenance(this as unknown as Datacenter);
   #version = 1;
   readonly #watchers = new Set<() => void>();
 
@@ -113,6 +115,16 @@ class PaperDatacenter {
     const nic = this.record.vms.find((one) => one.id === vm)!.nics.find((one) => one.id === id)!;
     nic.segment = segment;
     nic.isEnginePort = isEnginePort ?? nic.isEnginePort;
+    this.changed();
+  }
+
+  host(id: string): HostRecord {
+    return this.record.hosts.find((one) => one.id === id)!;
+  }
+
+  async setMaintenance(id: string, state: 'entering' | 'in' | null): Promise<void> {
+    if (state === null) delete this.host(id).maintenance;
+    else this.host(id).maintenance = state;
     this.changed();
   }
 

@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { collectorMethods } from './method/collect.ts';
 import { fabricMethods } from './method/fabric.ts';
+import { hostMethods } from './method/hosts.ts';
 import { importMethods } from './method/import.ts';
 import { machineMethods } from './method/machines.ts';
 import type { Methods } from './method/method.ts';
@@ -27,6 +28,7 @@ const METHODS: Methods = {
   ...collectorMethods,
   ...machineMethods,
   ...fabricMethods,
+  ...hostMethods,
   ...importMethods,
 };
 /** What anybody may ask. */

@@ -39,7 +39,7 @@ export interface TaskOrder {
   locks: readonly string[];
   /** A fault wants the task never to end by itself. */
   isStuck: boolean;
-  work: (progress: (percent: number) => void) => Promise<Value | undefined>;
+  work: (progress: (percent: number) => void, cancelled: AbortSignal) => Promise<Value | undefined>;
 }
 
 export class TaskTable {
@@ -131,7 +131,7 @@ export class TaskTable {
       const result = await order.work((percent) => {
         task.progress = Math.min(99, Math.round(percent));
         this.#vcenter.wake();
-      });
+      }, task.stop.signal);
       if (result !== undefined) task.result = result;
       task.state = 'success';
     } catch (error) {

@@ -14,6 +14,7 @@ import type { ManagedObject } from './inventory/object.ts';
 import { serviceObjects } from './inventory/services.ts';
 import { LeaseTable } from './leases.ts';
 import { LoadHistory } from './load-history.ts';
+import { followEvacuations } from './method/hosts.ts';
 import { adoptMachines, seedPortgroups } from './ports.ts';
 import { SessionTable } from './sessions.ts';
 import { type VcenterState, writeState } from './state.ts';
@@ -50,6 +51,7 @@ export class Vcenter {
     this.leases = new LeaseTable(this);
     this.loads = new LoadHistory(datacenter);
     seedPortgroups(state);
+    followEvacuations(this);
   }
 
   /** Follows the lab from now on. What an earlier daemon left half imported is removed. */

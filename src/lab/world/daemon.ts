@@ -9,6 +9,7 @@
  *   POST   /vms/:vm/power   { action }     POST   /vms/:vm/migrate              { host }
  *   GET    /stats?vms=a,b
  * and, for the lab itself and not subject to faults:
+ *   POST /hosts/:host/maintenance { action }, which begins it and does not wait
  *   GET /status · PUT /gateway { host, port } · POST /faults · DELETE /faults[/:id] · POST /vms/:vm/kill
  */
 import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -40,6 +41,7 @@ const CloneBody = z.strictObject({ name: Text, host: Text });
 const PowerBody = z.strictObject({ action: z.enum(['on', 'off', 'reset']) });
 const MigrateBody = z.strictObject({ host: Text });
 const AttachBody = z.strictObject({ segment: Text });
+const MaintenanceBody = z.strictObject({ action: z.enum(['enter', 'exit']) });
 const GatewayBody = z.strictObject({ host: Text, port: z.int().min(1).max(65535) }).nullable();
 
 export interface DaemonOptions extends DatacenterOptions {
@@ -72,6 +74,7 @@ export async function serveLab(options: DaemonOptions): Promise<LabDaemon> {
   await gateway.start();
   const wantsVcenter = options.cloud === 'vcenter' || hasVcenter(options.lab);
   const vcenter = wantsVcenter ? await startVcenter(datacenter) : null;
+  datacenter.maintenance.resume();
   const ended = new AbortController();
   const server = routes(datacenter, gateway, vcenter?.address ?? null, ended.signal);
   await server.listen({ path: paths.socket });
@@ -200,6 +203,14 @@ function routes(
   server.put('/gateway', async (request) => {
     datacenter.setGateway(read(GatewayBody, request));
     gateway.reset();
+    return {};
+  });
+  server.post('/hosts/:host/maintenance', async (request) => {
+    const { maintenance } = datacenter;
+    const host = datacenter.host(at(request, 'host')).id;
+    if (read(MaintenanceBody, request).action === 'exit') await maintenance.exit(host);
+    // It may take as long as whoever made an engine leaves it on.
+    else void maintenance.enter(host).catch(() => undefined);
     return {};
   });
   server.post('/vms/:vm/kill', async (request) => {

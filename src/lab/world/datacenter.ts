@@ -26,6 +26,7 @@ import { type Fault, type FaultSpec, isReplacedBy } from './faults.ts';
 import { discardGuestFiles, writeGuestFiles } from './guest.ts';
 import { ip } from './iproute.ts';
 import { Machines } from './machines.ts';
+import { Maintenance } from './maintenance.ts';
 import { existingNamespaces, labPaths, namespaceOf } from './names.ts';
 import { type NewVm, newRecord, newVm, viewOf } from './new-record.ts';
 import { type ProcessRef, pidsIn, signalPid } from './process.ts';
@@ -50,6 +51,7 @@ export interface DatacenterOptions {
 export class Datacenter {
   readonly lab: string;
   readonly record: LabRecord;
+  readonly maintenance: Maintenance;
   /** Cursors of an earlier daemon are not ours, so they resolve at once. */
   readonly #epoch = `${process.pid.toString(36)}.${Date.now().toString(36)}`;
   #version = 1;
@@ -71,6 +73,7 @@ export class Datacenter {
   private constructor(options: DatacenterOptions, record: LabRecord) {
     this.lab = options.lab;
     this.record = record;
+    this.maintenance = new Maintenance(this);
     this.#machines = new Machines(record, options.engineProgram, (vm, ref) => void this.#crashed(vm, ref));
   }
 
@@ -87,7 +90,8 @@ export class Datacenter {
         id: host.id,
         name: host.id,
         isConnected: true,
-        isInMaintenance: false,
+        isInMaintenance: host.maintenance === 'in',
+        isEvacuating: host.maintenance === 'entering',
         uplinkPath: [...host.uplinkPath],
         segments: host.segments.map(({ name, role }) => ({ name, role })),
       })),
@@ -114,6 +118,21 @@ export class Datacenter {
 
   stats(vms: readonly string[]): VmStats[] {
     return this.#machines.stats(vms);
+  }
+
+  /** A host of the lab. Throws ERR_NOT_FOUND. */
+  host(id: string): HostRecord {
+    return this.#host(id);
+  }
+
+  /** Notes on which way a host is; maintenance.ts walks it. */
+  setMaintenance(id: string, state: 'entering' | 'in' | null): Promise<void> {
+    return this.#exclusively(async () => {
+      const host = this.#host(id);
+      if (state === null) delete host.maintenance;
+      else host.maintenance = state;
+      this.#changed();
+    });
   }
 
   // Segments.
@@ -199,7 +218,7 @@ export class Datacenter {
         if (isOn && !present.process) await this.#powerOn(present);
         return viewOf(present);
       }
-      this.#host(spec.host);
+      this.#requireInService(spec.host);
       this.#requireFreeName(spec.engine);
       for (const segment of Object.values(spec.segments)) this.#segment(spec.host, segment);
       const station = this.#freeStation(ENGINE_STATIONS, managementAddress, 'management');
@@ -253,7 +272,7 @@ export class Datacenter {
         if (isOn && !present.process) await this.#powerOn(present);
         return viewOf(present);
       }
-      this.#host(clone.host);
+      this.#requireInService(clone.host);
       this.#requireFreeName(clone.name);
       const vm = this.#add({
         name: clone.name,
@@ -294,6 +313,7 @@ export class Datacenter {
       const vm = this.#vm(id);
       this.#host(toHost);
       if (vm.host === toHost) return;
+      this.#requireInService(toHost);
       const missing = vm.nics.find((nic) => !this.#findSegment(toHost, nic.segment));
       if (missing) {
         throw refused(
@@ -362,6 +382,7 @@ export class Datacenter {
   /** Stops looking after the VMs; they go on. */
   close(): void {
     this.#isClosed = true;
+    this.maintenance.stop();
     this.#machines.stop();
     for (const wake of [...this.#watchers]) wake();
   }
@@ -401,6 +422,7 @@ export class Datacenter {
   }
 
   async #powerOn(vm: VmRecord): Promise<void> {
+    this.#requireInService(vm.host);
     await this.#machines.powerOn(vm);
     this.#changed();
   }
@@ -460,6 +482,15 @@ export class Datacenter {
     const host = this.record.hosts.find((candidate) => candidate.id === id);
     if (!host) throw notFound(`lab ${this.lab} has no host ${id}`);
     return host;
+  }
+
+  /** Throws ERR_HYPERVISOR_REFUSED for a host that takes no VMs now, ERR_NOT_FOUND for one that is none. */
+  #requireInService(id: string): void {
+    const { maintenance } = this.#host(id);
+    if (maintenance === undefined) return;
+    throw refused(
+      `host ${id} is ${maintenance === 'in' ? 'in' : 'entering'} maintenance and takes no VM; \`weft lab maintenance exit ${id}\` ends that`,
+    );
   }
 
   #findSegment(host: string, name: string): HostRecord['segments'][number] | undefined {

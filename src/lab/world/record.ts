@@ -23,6 +23,8 @@ export interface LabRecord {
 export interface HostRecord {
   id: string;
   uplinkPath: string[];
+  /** Left out while it is in service. */
+  maintenance?: 'entering' | 'in';
   segments: (Segment & { shadows: string | null })[];
 }
 

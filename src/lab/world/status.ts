@@ -21,6 +21,8 @@ export interface LabStatus {
     id: string;
     namespace: string;
     uplinkPath: string[];
+    /** Null while it is in service; `waitsFor` says what keeps it from being in maintenance. */
+    maintenance: { state: 'entering' | 'in'; waitsFor: { vm: string; reason: string }[] } | null;
     segments: { name: string; role: string; shadows: string | null; ports: string[] }[];
   }[];
   vms: {
@@ -51,6 +53,9 @@ export function labStatus(datacenter: Datacenter, vcenter: VcenterAddress | null
       id: host.id,
       namespace: namespaceOf(lab, host.id),
       uplinkPath: host.uplinkPath,
+      maintenance: host.maintenance
+        ? { state: host.maintenance, waitsFor: [...datacenter.maintenance.obstacles(host.id)] }
+        : null,
       segments: host.segments.map((segment) => ({
         ...segment,
         ports: record.vms

@@ -165,7 +165,7 @@ function hostObject(vcenter: Vcenter, host: HostRecord, networks: () => MoRef[])
     connectionState: 'connected',
     powerState: 'poweredOn',
     standbyMode: 'none',
-    inMaintenanceMode: false,
+    inMaintenanceMode: host.maintenance === 'in',
     bootTime: dateTime(STARTED),
   });
   const hardwareSummary = (): Struct => ({

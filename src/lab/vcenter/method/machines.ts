@@ -162,7 +162,7 @@ export async function lab<T>(work: Promise<T>): Promise<T> {
 }
 
 /** Moves a VM to another host; its VLANs are there before it is. */
-async function relocate(vcenter: Vcenter, vm: VmRecord, to: MoRef): Promise<void> {
+export async function relocate(vcenter: Vcenter, vm: VmRecord, to: MoRef): Promise<void> {
   const host = hostOf(vcenter, to);
   if (!host) throw new VimFault('ManagedObjectNotFound', `there is no host ${to.id}`, { obj: to });
   for (const nic of vm.nics) {

@@ -27,7 +27,7 @@ export type Methods = Record<string, Method>;
 /** Begins a task on the call's own object, or on another one. */
 export function startTask(
   call: Call,
-  work: (progress: (percent: number) => void) => Promise<Value | undefined>,
+  work: (progress: (percent: number) => void, cancelled: AbortSignal) => Promise<Value | undefined>,
   entity: MoRef = call.self,
 ): MoRef {
   return call.vcenter.tasks.start({

@@ -90,11 +90,17 @@ EventFilterSpec < DynamicData: entity? EventFilterSpecByEntity, time? EventFilte
 EventFilterSpecByEntity < DynamicData: entity &ManagedEntity, recursion EventFilterSpecRecursionOption
 EventFilterSpecByTime < DynamicData: beginTime? dateTime, endTime? dateTime
 EventFilterSpecByUsername < DynamicData: systemUser boolean, userList? string[]
+HostEvent < Event
+EnteringMaintenanceModeEvent < HostEvent
+EnteredMaintenanceModeEvent < HostEvent
+ExitMaintenanceModeEvent < HostEvent
+CanceledHostOperationEvent < HostEvent
 VmEvent < Event: template boolean
 VmPoweredOnEvent < VmEvent
 VmPoweredOffEvent < VmEvent
 VmMigratedEvent < VmEvent: sourceHost HostEventArgument, sourceDatacenter? DatacenterEventArgument,
   sourceDatastore? DatastoreEventArgument
+DrsVmMigratedEvent < VmMigratedEvent
 VmRemovedEvent < VmEvent
 VmCreatedEvent < VmEvent
 VmReconfiguredEvent < VmEvent: configSpec VirtualMachineConfigSpec, configChanges? ChangesInfoEventArgument

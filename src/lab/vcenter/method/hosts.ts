@@ -1,0 +1,83 @@
+/** Methods of hosts: into maintenance and out of it. What runs there is moved away as DRS does it. */
+import { hostOf, hostRef } from '../inventory/hosts.ts';
+import { machineName } from '../inventory/machines.ts';
+import type { Vcenter } from '../vcenter.ts';
+import { asVimFault, VimFault } from '../wire/fault.ts';
+import { type MoRef, moRef, type Struct } from '../wire/values.ts';
+import { relocate } from './machines.ts';
+import { type Methods, startTask } from './method.ts';
+
+export const hostMethods: Methods = {
+  EnterMaintenanceMode_Task: (call) => {
+    const { vcenter, self, args, session } = call;
+    const { id } = hostOfLab(vcenter, self);
+    const seconds = Number(args.timeout);
+    return startTask(call, async (progress, cancelled) => {
+      note(
+        vcenter,
+        'EnteringMaintenanceModeEvent',
+        session.user,
+        self,
+        'has started to enter maintenance mode',
+      );
+      progress(2);
+      const timeout = AbortSignal.timeout(seconds > 0 ? seconds * 1000 : 2 ** 31 - 1);
+      try {
+        await vcenter.datacenter.maintenance.enter(id, AbortSignal.any([cancelled, timeout]));
+      } catch (error) {
+        note(vcenter, 'CanceledHostOperationEvent', session.user, self, 'does not enter maintenance mode');
+        if (cancelled.aborted) throw cancelled.reason;
+        if (timeout.aborted) throw new VimFault('Timedout', 'Operation timed out.');
+        throw asVimFault(error);
+      }
+      note(vcenter, 'EnteredMaintenanceModeEvent', session.user, self, 'has entered maintenance mode');
+      return undefined;
+    });
+  },
+
+  ExitMaintenanceMode_Task: (call) => {
+    const { vcenter, self, session } = call;
+    const host = hostOfLab(vcenter, self);
+    return startTask(call, async () => {
+      if (host.maintenance !== 'in') {
+        throw new VimFault(
+          'InvalidState',
+          'The operation is not allowed in the current state: the host is in service.',
+        );
+      }
+      await vcenter.datacenter.maintenance.exit(host.id);
+      note(vcenter, 'ExitMaintenanceModeEvent', session.user, self, 'has exited maintenance mode');
+      return undefined;
+    });
+  },
+};
+
+/** VMs that are moved away keep the VLANs of their ports, so these are made where they go. */
+export function followEvacuations(vcenter: Vcenter): void {
+  vcenter.datacenter.maintenance.moveVm = async (vm, host) => {
+    const source = hostRef(vcenter, vm.host);
+    const name = machineName(vcenter, vm);
+    await relocate(vcenter, vm, hostRef(vcenter, host));
+    const about: Struct = {
+      vm: { $type: 'VmEventArgument', name, vm: moRef('VirtualMachine', vm.id) },
+      host: { $type: 'HostEventArgument', name: host, host: hostRef(vcenter, host) },
+      sourceHost: { $type: 'HostEventArgument', name: source.id, host: source },
+      template: false,
+    };
+    vcenter.events.note('DrsVmMigratedEvent', 'DRS', `DRS migrated ${name} to ${host}`, about);
+    vcenter.changed();
+  };
+}
+
+function hostOfLab(vcenter: Vcenter, ref: MoRef) {
+  const host = hostOf(vcenter, ref);
+  if (host) return host;
+  throw new VimFault('ManagedObjectNotFound', `there is no host ${ref.id}`, { obj: ref });
+}
+
+function note(vcenter: Vcenter, type: string, user: string, host: MoRef, what: string): void {
+  const name = hostOf(vcenter, host)?.id ?? host.id;
+  vcenter.events.note(type, user, `Host ${name} ${what}`, {
+    host: { $type: 'HostEventArgument', name, host },
+  });
+}
