@@ -20,9 +20,10 @@ export function labSuffix(lab: string): string {
   return lab === DEFAULT_LAB ? '' : ` --lab ${lab}`;
 }
 
-/** `--cloud`: whether a simulated vCenter stands in front of the lab. */
+/** `--cloud`: whether the controller drives the lab through a simulated vCenter. */
 export function cloudOption(): Option {
-  return new Option('--cloud <kind>', 'what drives the lab: its own socket alone, or a simulated vCenter too')
-    .choices(['lab', 'vcenter'])
-    .default('lab');
+  return new Option(
+    '--cloud <kind>',
+    'how the controller drives the lab: by its own socket, or as a simulated vCenter (else as it was, at first `lab`)',
+  ).choices(['lab', 'vcenter']);
 }

@@ -4,25 +4,24 @@ import { DEFAULT_LAB, labPaths } from '../lab/world/names.ts';
 import type { SystemStatus } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import { type PolicyDocument, parseDocuments } from '../policy/parse.ts';
+import { readLabCloud } from './lab-cloud.ts';
 
-/** Reads policy documents for a lab. Throws what parsing throws, and ERR_BODY_INVALID for a file that cannot be read. */
-export function readLabPolicies(files: readonly string[], lab: string): PolicyDocument[] {
-  return meantForLab(
-    files.flatMap((file) => parseDocuments(readText(file), file)),
-    lab,
-  );
+/** Reads policy documents. Throws what parsing throws, and ERR_BODY_INVALID for a file that cannot be read. */
+export function readLabPolicies(files: readonly string[]): PolicyDocument[] {
+  return files.flatMap((file) => parseDocuments(readText(file), file));
 }
 
 /**
- * A cloud that names the socket of the lab `lab` is given that of this lab, so that one file serves every lab, and
- * the controller of one never drives another.
+ * A cloud that names the socket of the lab `lab` is given that of this lab, or the vCenter by which this lab is
+ * driven, so that one file serves every lab, and the controller of one never drives another.
  */
 export function meantForLab(documents: readonly PolicyDocument[], lab: string): PolicyDocument[] {
   const common = labPaths(DEFAULT_LAB).socket;
+  const vcenter = readLabCloud(lab);
   return documents.map((document) => {
     const spec = (document.spec ?? {}) as { platform?: unknown; address?: unknown };
     const isCommon = document.kind === 'cloud' && spec.platform === 'lab' && spec.address === common;
-    return isCommon ? { ...document, spec: { ...spec, address: labPaths(lab).socket } } : document;
+    return isCommon ? { ...document, spec: vcenter ?? { ...spec, address: labPaths(lab).socket } } : document;
   });
 }
 

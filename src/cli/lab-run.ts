@@ -13,7 +13,7 @@ import { WeftError } from '../policy/errors.ts';
 import { parseDocuments } from '../policy/parse.ts';
 import { ControllerClient } from './controller-client.ts';
 import { takeDown } from './lab-down.ts';
-import { labOption } from './lab-option.ts';
+import { cloudOption, examples, labOption } from './lab-option.ts';
 import type { CheckContext } from './lab-run/check.ts';
 import { LabClient } from './lab-run/client.ts';
 import { showLive } from './lab-run/live.ts';
@@ -30,14 +30,27 @@ export function registerLabRun(lab: Command): void {
     .description('bring the lab up, send real traffic, show it live, and take everything down on Ctrl-C')
     .addOption(labOption())
     .option('--once', 'no screen: a bounded load, faults and checks, a summary, exit code 0 or 1')
-    .addHelpText('after', '\nExamples:\n  npm start\n  npm start -- --once\n  weft lab run --once --lab two')
-    .action(async (options: { lab: string; once?: boolean }) => {
-      process.exitCode = await runLab(options.lab, options.once === true);
+    .addOption(cloudOption())
+    .addHelpText(
+      'after',
+      examples(
+        'npm start',
+        'npm start -- --once',
+        'npm start -- --cloud vcenter',
+        'weft lab run --once --cloud vcenter --lab two',
+      ),
+    )
+    .action(async (options: { lab: string; once?: boolean; cloud?: 'lab' | 'vcenter' }) => {
+      process.exitCode = await runLab(options.lab, options.cloud, options.once === true);
     });
 }
 
 /** Answers the exit code. */
-async function runLab(lab: string, isUnattended: boolean): Promise<number> {
+async function runLab(
+  lab: string,
+  cloud: 'lab' | 'vcenter' | undefined,
+  isUnattended: boolean,
+): Promise<number> {
   const interrupted = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void =>
     interrupted.abort(new WeftError('ERR_LAB', `interrupted by ${signal}; the lab is down`));
@@ -52,7 +65,14 @@ async function runLab(lab: string, isUnattended: boolean): Promise<number> {
   let running: RunningLab | null = null;
   let summary: Awaited<ReturnType<typeof runChecks>> | null = null;
   try {
-    running = await bringUp({ lab, policyFiles: [LAB_YAML], withController: true, onProgress: say, signal });
+    running = await bringUp({
+      lab,
+      policyFiles: [LAB_YAML],
+      withController: true,
+      ...(cloud === undefined ? {} : { cloud }),
+      onProgress: say,
+      signal,
+    });
     client = await LabClient.start(lab, signal);
     const controller = controllerOf(running);
     const status = (): Promise<SystemStatus> => controller.status();

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readLabStatus, setGateway } from '../lab/control.ts';
 import { LabSession } from '../lab/session.ts';
+import type { VcenterAddress } from '../lab/vcenter/index.ts';
 import { APPLICATION_PORT, GATEWAY } from '../lab/world/blueprint.ts';
 import { existingNamespaces, labPaths, requireLabName } from '../lab/world/names.ts';
 import {
@@ -22,9 +23,10 @@ import type { LabStatus } from '../lab/world/status.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import type { PolicyDocument } from '../policy/parse.ts';
 import { ControllerClient } from './controller-client.ts';
+import { prepareVcenterCloud } from './lab-cloud.ts';
 import { takeDown } from './lab-down.ts';
 import { labSuffix } from './lab-option.ts';
-import { missingFor, progressOf, readLabPolicies } from './lab-policy.ts';
+import { meantForLab, missingFor, progressOf, readLabPolicies } from './lab-policy.ts';
 import { requireRoot } from './lab-root.ts';
 
 const MAIN = join(import.meta.dirname, '../main.ts');
@@ -41,7 +43,7 @@ export interface BringUpOptions {
   /** YAML files that are applied in this order; none: the lab comes up without policy. */
   policyFiles: readonly string[];
   withController: boolean;
-  /** `vcenter`: a simulated vCenter stands in front of the lab. */
+  /** `vcenter`: the controller drives the lab through a simulated vCenter. Left out: as it is, a new lab `lab`. */
   cloud?: 'lab' | 'vcenter';
   /** One line per stage. */
   onProgress: (line: string) => void;
@@ -75,16 +77,20 @@ export async function bringUp(options: BringUpOptions): Promise<RunningLab> {
   requireRoot('weft lab up');
   const { lab, onProgress, signal } = options;
   requireLabName(lab);
-  const documents = readLabPolicies(options.policyFiles, lab);
+  const documents = readLabPolicies(options.policyFiles);
   const paths = labPaths(lab);
   const session = new LabSession(paths.socket);
   try {
-    await startDaemon(lab, session, options);
+    const vcenter = await startDaemon(lab, session, options);
+    if (vcenter) {
+      await prepareVcenterCloud(lab, vcenter, signal);
+      onProgress('the appliance and the credentials of the cloud are ready');
+    }
     let controller: ControllerAddress | null = null;
     if (options.withController) {
       controller = await startController(lab, onProgress, signal);
       await setGateway(session, controller.hub, signal);
-      if (documents.length > 0) await applyAndWait(controller, documents, options);
+      if (documents.length > 0) await applyAndWait(controller, meantForLab(documents, lab), options);
     }
     return { lab, runDir: paths.runDir, socket: paths.socket, controller };
   } catch (error) {
@@ -98,8 +104,14 @@ export async function bringUp(options: BringUpOptions): Promise<RunningLab> {
   }
 }
 
-/** Starts the daemon unless it runs, and waits until every VM is on and the applications listen. */
-async function startDaemon(lab: string, session: LabSession, options: BringUpOptions): Promise<void> {
+/**
+ * Starts the daemon unless it runs, and waits until every VM is on and the applications listen. Answers its vCenter.
+ */
+async function startDaemon(
+  lab: string,
+  session: LabSession,
+  options: BringUpOptions,
+): Promise<VcenterAddress | null> {
   const { onProgress, signal } = options;
   const paths = labPaths(lab);
   const running = readPidFile(paths.daemonPid);
@@ -108,10 +120,14 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
     if (!options.withController || (controller && isAlive(controller))) {
       throw new WeftError('ERR_LAB', `lab ${lab} is up already; \`weft lab down${labSuffix(lab)}\` ends it`);
     }
-    return;
+    const { vcenter } = await readLabStatus(session, signal);
+    requireSameCloud(lab, options, vcenter !== null);
+    return vcenter;
   }
   if (existsSync(paths.runDir) || existingNamespaces(lab).length > 0) {
     if (hasRunningVms(lab)) {
+      const { hasVcenter } = await import('../lab/vcenter/index.ts');
+      requireSameCloud(lab, options, hasVcenter(lab));
       onProgress(`lab ${lab} is there without its daemon: taking it over`);
     } else {
       onProgress(`removing what is left of an earlier lab ${lab}`);
@@ -156,6 +172,17 @@ async function startDaemon(lab: string, session: LabSession, options: BringUpOpt
     );
     onProgress(`its thumbprint is ${vcenter.thumbprintSha256} (SHA-256)`);
   }
+  return vcenter;
+}
+
+/** A lab that is there already keeps its way of being driven: what its controller has made is known by other names. */
+function requireSameCloud(lab: string, { cloud }: BringUpOptions, hasOne: boolean): void {
+  if (cloud === undefined || (cloud === 'vcenter') === hasOne) return;
+  throw new WeftError(
+    'ERR_LAB',
+    `lab ${lab} is there ${hasOne ? 'with' : 'without'} a vCenter: ` +
+      `\`weft lab up${labSuffix(lab)} --cloud ${hasOne ? 'vcenter' : 'lab'}\` completes it, \`weft lab down${labSuffix(lab)}\` ends it`,
+  );
 }
 
 /** Throws ERR_LAB where a lab would soon fail for want of space: its store, logs and engines' disks are all there. */

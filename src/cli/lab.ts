@@ -31,7 +31,10 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .option('--no-controller', 'start no controller')
     .addOption(cloudOption())
     .option('--timeout <seconds>', 'how long the services may take until they serve', seconds, 60)
-    .addHelpText('after', examples('weft lab up', 'weft lab up --lab demo -f shop.yaml'))
+    .addHelpText(
+      'after',
+      examples('weft lab up', 'weft lab up --cloud vcenter', 'weft lab up --lab demo -f shop.yaml'),
+    )
     .action(async (options: UpOptions) => {
       const { bringUp } = await import('./lab-up.ts');
       const interrupted = new AbortController();
@@ -44,7 +47,7 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
           lab: options.lab,
           policyFiles: options.policy && options.controller ? (options.file ?? [LAB_YAML]) : [],
           withController: options.controller,
-          cloud: options.cloud,
+          ...(options.cloud === undefined ? {} : { cloud: options.cloud }),
           onProgress: (line) => console.log(line),
           signal: interrupted.signal,
           servingTimeoutMs: options.timeout * 1000,
@@ -76,10 +79,10 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .description('the daemon of a lab, which `lab up` starts')
     .addOption(labOption())
     .addOption(cloudOption())
-    .action(async (options: { lab: string; cloud: 'lab' | 'vcenter' }) => {
+    .action(async (options: { lab: string; cloud?: 'lab' | 'vcenter' }) => {
       requireRoot('weft lab serve');
       const { serveLab } = await import('../lab/world/daemon.ts');
-      const daemon = await serveLab({ lab: options.lab, cloud: options.cloud });
+      const daemon = await serveLab({ lab: options.lab, cloud: options.cloud ?? 'lab' });
       await new Promise<void>((resolve) => {
         process.once('SIGTERM', () => resolve());
         process.once('SIGINT', () => resolve());
@@ -103,7 +106,7 @@ interface UpOptions {
   file?: string[];
   policy: boolean;
   controller: boolean;
-  cloud: 'lab' | 'vcenter';
+  cloud?: 'lab' | 'vcenter';
   timeout: number;
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { takeDown } from '../../src/cli/lab-down.ts';
-import { missingFor, readLabPolicies } from '../../src/cli/lab-policy.ts';
+import { meantForLab, missingFor, readLabPolicies } from '../../src/cli/lab-policy.ts';
 import { bringUp } from '../../src/cli/lab-up.ts';
 import { run } from '../../src/cli/program.ts';
 import { openLab } from '../../src/lab/index.ts';
@@ -76,8 +76,11 @@ describe('lab up', () => {
   it('gives the cloud of the sample policy the socket of its own lab', () => {
     const file = new URL('../../templates/lab.yaml', import.meta.url).pathname;
     const addressIn = (name: string) =>
-      (readLabPolicies([file], name).find((one) => one.kind === 'cloud')!.spec as { address: string })
-        .address;
+      (
+        meantForLab(readLabPolicies([file]), name).find((one) => one.kind === 'cloud')!.spec as {
+          address: string;
+        }
+      ).address;
     assert.equal(addressIn('lab'), '/run/weft/lab/lab.sock');
     assert.equal(addressIn('two'), '/run/weft/two/lab.sock');
   });

@@ -16,13 +16,12 @@ import {
 } from './state.ts';
 import type { Vcenter } from './vcenter.ts';
 import { invalidArgument, VimFault } from './wire/fault.ts';
-import { isMoRef, type Struct, type Value } from './wire/values.ts';
+import { isMoRef, moRef, type Struct, type Value } from './wire/values.ts';
 
 const NIC_KEY = 4000;
 
 /** Makes the port groups of a new lab: the uplinks, production and management. */
 export function seedPortgroups(state: VcenterState): void {
-  if (state.portgroups.length > 0) return;
   const vlanId = (id: number): Struct => ({ $type: 'VmwareDistributedVirtualSwitchVlanIdSpec', vlanId: id });
   const trunk: Struct = {
     $type: 'VmwareDistributedVirtualSwitchTrunkVlanSpec',
@@ -81,7 +80,8 @@ export function adoptMachines(vcenter: Vcenter): boolean {
         isImporting: false,
         isTemplate: false,
       };
-      if (!vcenter.cloned.has(vm.name)) for (const tag of vm.tags) attachTag(state, tag, vm.id);
+      if (!vcenter.cloned.has(vm.name))
+        for (const tag of vm.tags) attachTag(state, tag, moRef('VirtualMachine', vm.id));
     }
     for (const nic of vm.nics) {
       if (!portOfNic(state, vm, nic)) connect(vcenter, vm, nic, portgroupOfSegment(state, nic.segment).id);

@@ -8,7 +8,7 @@ import { EventLog } from './events.ts';
 import { fateOf } from './fault-rules.ts';
 import { fabricObjects } from './inventory/fabric.ts';
 import { folderObjects } from './inventory/folders.ts';
-import { hostObjects } from './inventory/hosts.ts';
+import { hostObjects, hostRef } from './inventory/hosts.ts';
 import { machineObjects } from './inventory/machines.ts';
 import type { ManagedObject } from './inventory/object.ts';
 import { serviceObjects } from './inventory/services.ts';
@@ -16,6 +16,7 @@ import { LeaseTable } from './leases.ts';
 import { LoadHistory } from './load-history.ts';
 import { followEvacuations } from './method/hosts.ts';
 import { adoptMachines, seedPortgroups } from './ports.ts';
+import { attachTag } from './rest/tag-store.ts';
 import { SessionTable } from './sessions.ts';
 import { type VcenterState, writeState } from './state.ts';
 import { TaskTable } from './tasks.ts';
@@ -50,7 +51,7 @@ export class Vcenter {
     this.tasks = new TaskTable(this);
     this.leases = new LeaseTable(this);
     this.loads = new LoadHistory(datacenter);
-    seedPortgroups(state);
+    if (state.portgroups.length === 0) this.#seed();
     followEvacuations(this);
   }
 
@@ -160,6 +161,14 @@ export class Vcenter {
       key: Number(key),
       value,
     }));
+  }
+
+  /** What a new vCenter has: port groups, and the racks of its hosts. */
+  #seed(): void {
+    seedPortgroups(this.state);
+    for (const { id, uplinkPath } of this.datacenter.record.hosts) {
+      attachTag(this.state, `rack=${uplinkPath.at(-1)}`, hostRef(this, id));
+    }
   }
 
   async #followLab(): Promise<void> {

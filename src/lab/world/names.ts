@@ -28,6 +28,8 @@ export interface LabPaths {
   controllerState: string;
   /** What the controller tells its clients: `{ url, token, hub: { host, port } }`. */
   clientFile: string;
+  /** Spec of the lab's cloud, where the controller drives it through the simulated vCenter. */
+  cloudFile: string;
   /** One directory per VM: its log, and an engine's configuration and disk. */
   vms: string;
 }
@@ -58,6 +60,7 @@ export function labPaths(lab: string): LabPaths {
     controllerLog: join(runDir, 'controller.log'),
     controllerState: join(runDir, 'controller'),
     clientFile: join(runDir, 'client.json'),
+    cloudFile: join(runDir, 'cloud.json'),
     vms: join(runDir, 'vms'),
   };
 }

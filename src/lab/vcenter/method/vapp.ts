@@ -32,7 +32,12 @@ export function engineProperties(properties: readonly Struct[]): EnginePropertie
   };
   const [engine, controller, ca, token] = ['engine', 'controller', 'ca', 'token'].map(textOf);
   if (engine === undefined) return null;
-  return { engine, controller: controller ?? '', ca: ca ?? '', token: token ?? '' };
+  return { engine, controller: controller ?? '', ca: readCa(ca ?? ''), token: token ?? '' };
+}
+
+/** The appliance has it in one line of base64, because property values have no line breaks; a PEM is one already. */
+function readCa(text: string): string {
+  return text.includes('-----BEGIN') ? text : Buffer.from(text, 'base64').toString('utf8');
 }
 
 /** Changes the OVF properties of a VM; an engine reads them when it boots next. */

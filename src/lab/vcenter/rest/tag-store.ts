@@ -1,9 +1,10 @@
 /** Tags and categories: what a lab's `app=shop` is in vCenter, a tag `shop` of category `app`. */
 import { randomUUID } from 'node:crypto';
 import type { VcenterState } from '../state.ts';
+import type { MoRef } from '../wire/values.ts';
 
-/** Attaches a tag of the lab to a VM; category and tag are made where they are not there yet. */
-export function attachTag(state: VcenterState, text: string, vm: string): void {
+/** Attaches a tag of the lab, `category=tag`, to an object; both are made where they are not there yet. */
+export function attachTag(state: VcenterState, text: string, { $ref: type, id }: MoRef): void {
   const [category, tag] = text.includes('=')
     ? [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)]
     : ['lab', text];
@@ -24,9 +25,8 @@ export function attachTag(state: VcenterState, text: string, vm: string): void {
     tagRecord = { id: newTagId('Tag'), categoryId, name: tag, description: '' };
     state.tags.push(tagRecord);
   }
-  const object = { type: 'VirtualMachine', id: vm };
-  if (!state.attachments.some((one) => one.tag === tagRecord.id && one.object.id === vm)) {
-    state.attachments.push({ tag: tagRecord.id, object });
+  if (!state.attachments.some((one) => one.tag === tagRecord.id && one.object.id === id)) {
+    state.attachments.push({ tag: tagRecord.id, object: { type, id } });
   }
 }
 
