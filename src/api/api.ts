@@ -6,6 +6,7 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { parseJson } from '../policy/json-text.ts';
 import { MAX_TEXT_BYTES } from '../policy/parse.ts';
+import { takeBackup } from '../state/backup.ts';
 import type { Store } from '../state/store.ts';
 import type { Backend } from './backend.ts';
 import { addFailureHandlers, answerFailure } from './failure.ts';
@@ -71,6 +72,10 @@ export function createApi({
 
   app.get('/healthz', async () => ({ ok: true }));
   app.get('/api/openapi.json', async () => openApiDocument());
+  app.get('/api/v1/backup', async (request) => {
+    request.log.info({ address: request.ip }, 'a backup of the store was taken');
+    return takeBackup(store, new Date());
+  });
   const objects = new PolicyStore(store);
   addQuestionRoutes(app, objects, backend);
   addWatch(app, store);

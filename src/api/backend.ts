@@ -2,7 +2,7 @@
  * What the REST API asks of the rest of the controller. The API never imports controller or engine code: the
  * program that starts both (cli/controller.ts) hands it an implementation of this.
  */
-import type { Explanation, StepSummary, SystemStatus, Trace } from '../policy/answers.ts';
+import type { Adoption, Explanation, StepSummary, SystemStatus, Trace } from '../policy/answers.ts';
 
 /** A change that a user considers: an object as it would be, or its deletion. */
 export type ProposedChange =
@@ -17,6 +17,10 @@ export interface Backend {
   /** The way of a packet from an address to a service. */
   trace(request: TraceRequest, signal: AbortSignal): Promise<Trace>;
   status(): Promise<SystemStatus>;
+  /** What an earlier controller left in a cloud, and what adopting it would do. */
+  adoption(cloud: string, signal: AbortSignal): Promise<Adoption>;
+  /** Adopts it, where it is still what bears the fingerprint; else ERR_REVISION_CONFLICT. */
+  adopt(cloud: string, fingerprint: string, signal: AbortSignal): Promise<Adoption>;
 }
 
 export interface TraceRequest {

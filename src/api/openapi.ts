@@ -123,6 +123,37 @@ export function openApiDocument(): Json {
         responses: { 200: ok('Status', { type: 'object' }), ...failures() },
       },
     },
+    '/api/v1/adoption/{cloud}': {
+      parameters: [path('cloud', 'The cloud')],
+      get: {
+        summary: 'What an earlier controller left in a cloud, and what adopting it would do',
+        responses: {
+          200: ok('What was found; nothing is touched', { type: 'object' }),
+          ...failures('ERR_NOT_FOUND', 'ERR_HYPERVISOR_UNREACHABLE', 'ERR_TIMEOUT'),
+        },
+      },
+      post: {
+        summary: 'Adopt it, where it is still what was shown',
+        requestBody: { required: true, ...json(object({ fingerprint: { type: 'string' } })) },
+        responses: {
+          200: ok('What was adopted', { type: 'object' }),
+          ...failures(
+            'ERR_BODY_INVALID',
+            'ERR_NOT_FOUND',
+            'ERR_REVISION_CONFLICT',
+            'ERR_HYPERVISOR_UNREACHABLE',
+            'ERR_TIMEOUT',
+            'ERR_STORE_WRITE',
+          ),
+        },
+      },
+    },
+    '/api/v1/backup': {
+      get: {
+        summary: 'Everything that the store holds, with the private key of the certificate authority',
+        responses: { 200: ok('The backup, for `weft restore`', { type: 'object' }), ...failures() },
+      },
+    },
     '/api/v1/spec': {
       get: {
         summary: 'The kinds there are',

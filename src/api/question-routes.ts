@@ -1,4 +1,4 @@
-/** What can be asked: plan, explain, trace, status, and the attributes of each kind. Nothing here changes anything. */
+/** What can be asked: plan, explain, trace, status, and the attributes of each kind. Nothing here changes anything but an adoption. */
 import { isIP } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -63,6 +63,24 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
     }
     await objects.get(kindNamed('virtual-service'), body.data.service);
     return backend.trace(body.data, deadline(request, reply));
+  });
+
+  app.get('/api/v1/adoption/:cloud', async (request, reply) =>
+    backend.adoption(parameter(request, 'cloud'), deadline(request, reply)),
+  );
+
+  app.post('/api/v1/adoption/:cloud', async (request, reply) => {
+    const cloud = parameter(request, 'cloud');
+    const fingerprint = fieldOf(request.body, 'fingerprint');
+    if (typeof fingerprint !== 'string') {
+      throw new WeftError(
+        'ERR_BODY_INVALID',
+        'send the fingerprint of what was shown: GET /api/v1/adoption/{cloud}',
+      );
+    }
+    const adoption = await backend.adopt(cloud, fingerprint, deadline(request, reply));
+    request.log.info({ cloud, address: request.ip }, 'what an earlier controller left in a cloud is adopted');
+    return adoption;
   });
 
   app.get('/api/v1/status', async () => backend.status());

@@ -1,6 +1,13 @@
 /** The REST API as functions: what every verb that asks or changes something calls. */
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
-import type { ApplyResult, Explanation, StepSummary, SystemStatus, Trace } from '../policy/answers.ts';
+import type {
+  Adoption,
+  ApplyResult,
+  Explanation,
+  StepSummary,
+  SystemStatus,
+  Trace,
+} from '../policy/answers.ts';
 import { ERROR_CODES, type ErrorCode, type Problem, WeftError } from '../policy/errors.ts';
 import type { PolicyObject } from '../policy/kind.ts';
 import type { Connection } from './connection.ts';
@@ -81,6 +88,21 @@ export class ControllerClient {
 
   trace(request: TraceRequest): Promise<Trace> {
     return this.#call('post', '/api/v1/trace', request);
+  }
+
+  /** What an earlier controller left in a cloud, and what adopting it would do. */
+  adoption(cloud: string): Promise<Adoption> {
+    return this.#call('get', `/api/v1/adoption/${segment(cloud)}`);
+  }
+
+  /** Adopts it, where it is still what bears the fingerprint. */
+  adopt(cloud: string, fingerprint: string): Promise<Adoption> {
+    return this.#call('post', `/api/v1/adoption/${segment(cloud)}`, { fingerprint });
+  }
+
+  /** The whole store, private key included. */
+  backup(): Promise<unknown> {
+    return this.#call('get', '/api/v1/backup');
   }
 
   status(): Promise<SystemStatus> {

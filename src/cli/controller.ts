@@ -20,6 +20,7 @@ interface ControllerArguments {
   hubAdvertise?: string;
   clientFile?: string;
   lab?: string;
+  backup?: string;
   logLevel: string;
 }
 
@@ -56,6 +57,10 @@ export function registerController(program: Command): void {
       '--lab <name>',
       'the lab whose directories are used where --state and --client-file are not given',
     )
+    .option(
+      '--backup <file>',
+      'keep a backup of the store in this file, best on another disk (mode 0600: it holds keys)',
+    )
     .addOption(
       new Option('--log-level <level>', 'least severity that is logged, as JSON on standard error')
         .choices(['debug', 'info', 'warn', 'error'])
@@ -89,6 +94,7 @@ async function runController(options: ControllerArguments): Promise<void> {
     { openLab },
     { openVcenter },
     { readCredentials },
+    { keepBackup },
   ] = await Promise.all([
     import('pino'),
     import('../state/embedded-store.ts'),
@@ -99,6 +105,7 @@ async function runController(options: ControllerArguments): Promise<void> {
     import('../lab/index.ts'),
     import('../vcenter/index.ts'),
     import('../vcenter/credentials.ts'),
+    import('./backup-keeper.ts'),
   ]);
   const log: Logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
   await mkdir(state, { recursive: true, mode: 0o700 });
@@ -159,6 +166,10 @@ async function runController(options: ControllerArguments): Promise<void> {
     if (clientFile !== null) {
       await writeDurably(clientFile, `${JSON.stringify({ url, token, hub: hub.address() })}\n`);
       opened.push(() => removeClientFile(clientFile, url));
+    }
+    if (options.backup !== undefined) {
+      const keeper = keepBackup(store, options.backup, log);
+      opened.push(() => keeper.close());
     }
     log.info({ url, hub: hub.address(), hubAdvertise, state }, 'controller is up');
     const signal = await untilSignalled();

@@ -45,7 +45,8 @@ async function changesOf(options: Options, terminal: Terminal, client: Controlle
   return names.map((name) => ({ ...name, delete: true as const }));
 }
 
-function drawSteps(terminal: Terminal, steps: readonly StepSummary[]): string {
+/** Steps as a table. */
+export function drawSteps(terminal: Terminal, steps: readonly StepSummary[]): string {
   if (steps.length === 0) return 'nothing to do';
   return table(
     terminal,

@@ -81,7 +81,8 @@ async function yamlText(answer: unknown): Promise<string> {
     .join('---\n');
 }
 
-function outputFormat(options: VerbOptions, { env }: Terminal): OutputFormat {
+/** The format that was asked for. */
+export function outputFormat(options: VerbOptions, { env }: Terminal): OutputFormat {
   const format = options.output ?? env.WEFT_OUTPUT ?? 'table';
   if (format === 'table' || format === 'json' || format === 'yaml') return format;
   throw new WeftError('ERR_USAGE', `WEFT_OUTPUT must be table, json or yaml, not ${JSON.stringify(format)}`);

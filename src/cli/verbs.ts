@@ -65,6 +65,21 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./cloud.ts')).registerCloud,
   },
   {
+    name: 'adopt',
+    summary: 'take over what an earlier controller left in a cloud: shows it first, then asks',
+    load: async () => (await import('./adopt.ts')).register,
+  },
+  {
+    name: 'backup',
+    summary: "write everything that the controller's store holds to a file",
+    load: async () => (await import('./backup.ts')).registerBackup,
+  },
+  {
+    name: 'restore',
+    summary: "put a backup in the place of a controller's store",
+    load: async () => (await import('./backup.ts')).registerRestore,
+  },
+  {
     name: 'controller',
     summary: 'run a controller',
     load: async () => (await import('./controller.ts')).registerController,

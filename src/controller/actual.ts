@@ -59,6 +59,8 @@ export interface Actual {
   world: World;
   /** Clouds that do not answer now, with the reason: nothing is done there. */
   unreachable: ReadonlyMap<string, string>;
+  /** Clouds in which an earlier controller left something that nobody has adopted, with that sentence: nothing is done there. */
+  held: ReadonlyMap<string, string>;
   engines: ReadonlyMap<string, EngineActual>;
   placements: ReadonlyMap<string, Placement>;
   /** Base64 key per engine group. */

@@ -9,6 +9,7 @@ import type { Actual } from './actual.ts';
 import { type Desired, desire } from './desired.ts';
 import { plan } from './plan.ts';
 import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import { describeAdoption } from './remains.ts';
 import { type Step, summarize } from './step.ts';
 import { type Ask, traceFlow } from './trace.ts';
 import { indexWorld } from './world.ts';
@@ -29,6 +30,8 @@ export interface BackendOptions {
   ready(signal: AbortSignal): Promise<void>;
   ask: Ask;
   status(): SystemStatus;
+  /** Makes what stands in a held cloud this controller's. */
+  adopt(cloud: string): Promise<void>;
   isConnected(engine: string): boolean;
 }
 
@@ -79,6 +82,24 @@ export function createBackend(options: BackendOptions): Backend {
 
     async status() {
       return options.status();
+    },
+
+    async adoption(cloud, signal) {
+      await options.ready(signal);
+      return describeAdoption(cloud, options.view());
+    },
+
+    async adopt(cloud, fingerprint, signal) {
+      await options.ready(signal);
+      const found = describeAdoption(cloud, options.view());
+      if (found.fingerprint !== fingerprint) {
+        throw new WeftError(
+          'ERR_REVISION_CONFLICT',
+          `what stands in cloud ${cloud}, or the policy for it, has changed since it was shown: look at \`weft adopt ${cloud}\` again`,
+        );
+      }
+      if (found.isHeld) await options.adopt(cloud);
+      return found;
     },
   };
 }

@@ -156,6 +156,7 @@ class Reconciler implements Controller {
       ready: (signal) => this.#ready(signal),
       ask: (engine, method, params) => hub.request(engine, method, params, 3000),
       status: () => this.#status(),
+      adopt: (cloud) => this.#adopt(cloud),
       isConnected: (engine) => this.#reports.connected.has(engine),
     });
   }
@@ -214,6 +215,7 @@ class Reconciler implements Controller {
       const actual = this.#observer.observe(this.#sessions, this.#policies, now);
       const desired = desire(this.#policies, actual.world, actual.placements);
       this.#actual = actual;
+      this.#adoptEmpty(actual);
       this.#desired = desired;
       this.#loads.want(vmsOfPools(desired));
       if (now - this.#figuresAt >= READ_EVERY_MS) {
@@ -233,6 +235,24 @@ class Reconciler implements Controller {
         'round failed',
       );
     }
+  }
+
+  /** A cloud in which nothing of an earlier controller stands is ours from the first listing on. */
+  #adoptEmpty(actual: Actual): void {
+    for (const [name, { spec }] of this.#sessions) {
+      if (!actual.world.clouds.has(name) || actual.held.has(name)) continue;
+      if (this.#ledger.isAdopted(name, spec.address)) continue;
+      this.#once(`adoption ${name}`, () => this.#ledger.adopt(name, spec.address));
+    }
+  }
+
+  /** What stands in a held cloud is this controller's from now on; the next round begins with it. */
+  async #adopt(cloud: string): Promise<void> {
+    const spec = this.#policies.clouds.get(cloud);
+    if (!spec) throw new WeftError('ERR_NOT_FOUND', `there is no cloud ${cloud}`);
+    await this.#ledger.adopt(cloud, spec.address);
+    this.#options.log.info({ cloud }, 'what an earlier controller left was adopted');
+    this.#wake();
   }
 
   #onSettled(step: Step): void {

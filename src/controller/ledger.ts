@@ -4,7 +4,8 @@
  *
  * Keys: `placement/<engine>`, `placement/group/<group>` (key of its control frames), `placement/cloud/<cloud>` (how
  * a cloud is reached as long as anything of ours is there), `interception/<cloud>/<vm>/<nic>`, `revision/graph` (the
- * counter) and `revision/graph/<engine>` (the latest of that engine, with the hash of its content).
+ * counter) and `revision/graph/<engine>` (the latest of that engine, with the hash of its content), and
+ * `adoption/<cloud>` (its address: what an earlier controller left there was nothing, or is ours by an operator's word).
  */
 import { randomBytes } from 'node:crypto';
 import { CloudSpec } from '../policy/cloud.ts';
@@ -23,6 +24,7 @@ export class Ledger {
   readonly #clouds = new Map<string, CloudSpec>();
   readonly #preImages = new Map<string, PreImage>();
   readonly #graphs = new Map<string, GraphRevision>();
+  readonly #adopted = new Map<string, string>();
   #counter = 0;
 
   private constructor(store: Store) {
@@ -47,6 +49,9 @@ export class Ledger {
     for (const { key, value } of await store.list('revision/graph')) {
       if (key === 'revision/graph') ledger.#counter = value as number;
       else ledger.#graphs.set(key.slice('revision/graph/'.length), value as GraphRevision);
+    }
+    for (const { key, value } of await store.list('adoption/')) {
+      ledger.#adopted.set(key.slice('adoption/'.length), (value as { address: string }).address);
     }
     return ledger;
   }
@@ -121,8 +126,31 @@ export class Ledger {
   }
 
   async forgetCloud(name: string): Promise<void> {
-    await this.#store.write([{ key: `placement/cloud/${name}`, delete: true }]);
+    await this.#store.write([
+      { key: `placement/cloud/${name}`, delete: true },
+      { key: `adoption/${name}`, delete: true },
+    ]);
     this.#clouds.delete(name);
+    this.#adopted.delete(name);
+  }
+
+  /** Whether what stands in the cloud at that address is known to be ours, as far as this store goes. */
+  isOurs(cloud: string, address: string): boolean {
+    if (this.#adopted.get(cloud) === address) return true;
+    for (const placement of this.#placements.values()) if (placement.cloud === cloud) return true;
+    for (const nic of this.#preImages.keys()) if (nic.startsWith(`${cloud}/`)) return true;
+    return false;
+  }
+
+  /** Whether the cloud at that address was adopted, or found empty. */
+  isAdopted(cloud: string, address: string): boolean {
+    return this.#adopted.get(cloud) === address;
+  }
+
+  /** From now on everything of Weft's in the cloud is this controller's. */
+  async adopt(cloud: string, address: string): Promise<void> {
+    await this.#store.write([{ key: `adoption/${cloud}`, value: { address } }]);
+    this.#adopted.set(cloud, address);
   }
 
   /** Durably remembers what undoes an interception; before it is made. */

@@ -8,6 +8,7 @@ import type { Ledger } from './ledger.ts';
 import { type Judgement, Liveness, type Signs } from './liveness.ts';
 import type { VmLoad } from './load-reader.ts';
 import type { Policies } from './policies.ts';
+import { holdReason } from './remains.ts';
 import { indexWorld, type World } from './world.ts';
 
 export interface ObserverOptions {
@@ -78,6 +79,7 @@ export class Observer {
       now,
       world: this.#world,
       unreachable,
+      held: this.#held(sessions),
       engines,
       placements: ledger.placements,
       groupKeys: ledger.groupKeys,
@@ -89,6 +91,16 @@ export class Observer {
       isSettled: this.#liveness.isSettled(now),
       timing,
     };
+  }
+
+  #held(sessions: ReadonlyMap<string, CloudSession>): Map<string, string> {
+    const held = new Map<string, string>();
+    for (const [name, { spec }] of sessions) {
+      if (!this.#world.clouds.has(name) || this.#options.ledger.isOurs(name, spec.address)) continue;
+      const reason = holdReason(name, this.#world);
+      if (reason !== null) held.set(name, reason);
+    }
+    return held;
   }
 
   #isInLine(placement: Placement | undefined): boolean {

@@ -2,6 +2,7 @@
 import { type Actual, type GraphContent, hostBlock, isForwarding } from './actual.ts';
 import type { Desired } from './desired.ts';
 import { canaryOf } from './interception.ts';
+import { isLeftOver, replacementBlock } from './replacement.ts';
 import { engineLane, nicLane, type Step, segmentLane, stepId } from './step.ts';
 import { hostKey, type SeatedNic } from './world.ts';
 
@@ -59,22 +60,22 @@ function planOnShadow(nic: SeatedNic, { desired, actual, standing }: Context): S
       };
     }
   }
-  // After a lost store an engine may stand there that the hub has yet to hear of.
-  const isAwaited =
-    wanted !== undefined &&
-    standingEngine === undefined &&
-    actual.world.engineVms.has(wanted) &&
-    !actual.isSettled;
+  // After a lost store an engine may stand there that nobody can speak to: as far as can be told it forwards.
+  const left = wanted === undefined ? undefined : desired.engines.get(wanted);
+  const isAwaited = standingEngine === undefined && left !== undefined && isLeftOver(left, actual);
   const isUrgent = !isForwarding(state) && !isAwaited;
   return {
     ...base('release-nic', nic.id, object),
     reason:
       wanted === undefined
         ? 'no enabled service needs its traffic in line'
-        : `engine ${wanted} does not forward (${state?.reason ?? 'it is not there'}), fail mode open`,
+        : isAwaited
+          ? `engine ${wanted} of the controller whose store was lost is replaced`
+          : `engine ${wanted} does not forward (${state?.reason ?? 'it is not there'}), fail mode open`,
     undo: 'intercept-nic',
     blockedBy:
       hostBlock(nic.cloud, nic.host.id, actual) ??
+      (isAwaited && left ? replacementBlock(left.id, desired, actual) : null) ??
       (isUrgent || standingEngine === undefined
         ? null
         : peersStillName(nic.id, standingEngine, desired, actual)),

@@ -21,7 +21,21 @@ export function plan(desired: Desired, actual: Actual): Step[] {
     ...planUnfinished(desired, actual),
     ...planSegmentRemovals(desired, actual),
   ];
-  return steps.sort((a, b) => Number(b.isUrgent) - Number(a.isUrgent));
+  return steps
+    .map((step) => hold(step, desired, actual))
+    .sort((a, b) => Number(b.isUrgent) - Number(a.isUrgent));
+}
+
+/** In a cloud that nobody has adopted every step waits, also those of the store that lead to others. */
+function hold(step: Step, desired: Desired, actual: Actual): Step {
+  if (actual.held.size === 0) return step;
+  const engine = 'engine' in step ? step.engine : undefined;
+  const cloud =
+    step.cloud ??
+    (engine === undefined ? undefined : desired.engines.get(engine)?.cloud) ??
+    ('nic' in step ? step.nic.slice(0, step.nic.indexOf('/')) : '');
+  const reason = actual.held.get(cloud);
+  return reason === undefined ? step : { ...step, blockedBy: reason, isUrgent: false };
 }
 
 function planEngines(desired: Desired, actual: Actual): Step[] {

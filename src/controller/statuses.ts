@@ -180,8 +180,13 @@ function cloudStatus(name: string, actual: Actual): CloudStatus {
   const vms = new Set<string>();
   for (const nic of actual.world.nics.values()) if (nic.cloud === name) vms.add(nic.vm.id);
   return {
-    state: failure === undefined && actual.world.clouds.has(name) ? 'connected' : 'unreachable',
-    message: failure ?? '',
+    state:
+      failure !== undefined || !actual.world.clouds.has(name)
+        ? 'unreachable'
+        : actual.held.has(name)
+          ? 'held'
+          : 'connected',
+    message: failure ?? actual.held.get(name) ?? '',
     hosts,
     vms: vms.size,
   };

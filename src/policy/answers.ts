@@ -37,6 +37,36 @@ export interface StepSummary {
   undo: string | null;
 }
 
+/** What an earlier controller left in a cloud, and what becomes of it when the cloud is adopted. */
+export interface Adoption {
+  cloud: string;
+  /** Whether the controller holds back there until it is adopted. */
+  isHeld: boolean;
+  engines: {
+    engine: string;
+    vm: string;
+    host: string;
+    /** VMs whose path is bent through it. */
+    behind: string[];
+    fate: 'kept' | 'replaced' | 'removed';
+    reason: string;
+  }[];
+  /** NICs that stand on a shadow segment. */
+  nics: {
+    vm: string;
+    nic: string;
+    host: string;
+    segment: string;
+    fate: 'kept' | 'bent anew' | 'released';
+  }[];
+  segments: { host: string; segment: string; fate: 'kept' | 'removed' }[];
+  warnings: string[];
+  /** The steps that follow in the cloud. */
+  steps: StepSummary[];
+  /** Of what was found and what becomes of it: adopting names it, so that what is done is what was shown. */
+  fingerprint: string;
+}
+
 /** Why a member was or would be chosen, as one engine sees it now. */
 export interface Explanation {
   service: string;

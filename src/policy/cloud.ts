@@ -96,7 +96,8 @@ export type CloudSpec = z.output<typeof CloudSpec>;
 export type VcenterCloudSpec = z.output<typeof VcenterCloud>;
 
 export interface CloudStatus {
-  state: 'connected' | 'unreachable';
+  /** `held`: something of an earlier controller is there, and nothing is done until it is adopted. */
+  state: 'connected' | 'held' | 'unreachable';
   message: string;
   hosts: number;
   vms: number;

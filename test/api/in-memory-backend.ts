@@ -1,6 +1,6 @@
 /** A backend that answers from memory and notes what it was asked. */
 import type { Backend, ProposedChange, TraceRequest } from '../../src/api/backend.ts';
-import type { SystemStatus } from '../../src/policy/answers.ts';
+import type { Adoption, SystemStatus } from '../../src/policy/answers.ts';
 
 export const STATUS: SystemStatus = {
   controller: { version: '0.1.0', uptimeMs: 61_000, revision: 7, reconciling: null, lastError: null },
@@ -50,6 +50,9 @@ export class InMemoryBackend implements Backend {
   readonly planned: (readonly ProposedChange[])[] = [];
   readonly traced: TraceRequest[] = [];
   readonly explained: [string, string | null][] = [];
+  readonly adopted: [string, string][] = [];
+  /** Part of the answer of `adoption`. */
+  found: Partial<Adoption> = {};
   /** Thrown by every method, where set. */
   error: Error | null = null;
 
@@ -72,6 +75,16 @@ export class InMemoryBackend implements Backend {
   async trace(request: TraceRequest) {
     this.traced.push(request);
     return { service: request.service, packet: 'p', hops: [], outcome: 'bridged' };
+  }
+
+  async adoption(cloud: string): Promise<Adoption> {
+    const nothing = { engines: [], nics: [], segments: [], warnings: [], steps: [] };
+    return { ...nothing, ...this.found, cloud, isHeld: true, fingerprint: '0123456789abcdef' };
+  }
+
+  async adopt(cloud: string, fingerprint: string) {
+    this.adopted.push([cloud, fingerprint]);
+    return this.adoption(cloud);
   }
 
   async status() {

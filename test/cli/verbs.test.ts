@@ -426,3 +426,47 @@ describe('the verbs', () => {
     assert.ok(Math.min(...times) < 1000, `${times}`);
   });
 });
+
+describe('weft adopt', () => {
+  const engine = { engine: 'edge-h1', vm: 'edge-h1', host: 'h1', behind: ['app1'], reason: 'r' };
+  let fixture: ApiFixture;
+  let env: Record<string, string>;
+  beforeEach(async () => {
+    fixture = await openApi();
+    const url = await fixture.api.listen({ host: '127.0.0.1', port: 0 });
+    env = { WEFT_URL: url, WEFT_TOKEN: TOKEN };
+  });
+  afterEach(() => fixture.close());
+
+  it('shows what was found and adopts nothing where nobody says yes', async () => {
+    fixture.backend.found = { engines: [{ ...engine, fate: 'replaced' }], warnings: ['think twice'] };
+    const shown = await weft(['adopt', 'lab'], { env });
+    assert.equal(shown.code, 0);
+    assert.match(shown.out, /edge-h1 +h1 +replaced +app1/);
+    assert.match(shown.out, /think twice/);
+    await weft(['adopt', 'lab'], { env, isTTY: true, stdin: 'n\n' });
+    await weft(['adopt', 'lab', '-o', 'json'], { env, isTTY: true, stdin: 'y\n' });
+    assert.deepEqual(fixture.backend.adopted, []);
+  });
+
+  it('adopts what was shown after a yes, or with --yes', async () => {
+    fixture.backend.found = { engines: [{ ...engine, fate: 'kept' }] };
+    await weft(['adopt', 'lab'], { env, isTTY: true, stdin: 'y\n' });
+    const { code } = await weft(['adopt', 'lab', '--yes'], { env });
+    assert.equal(code, 0);
+    assert.deepEqual(fixture.backend.adopted, [
+      ['lab', '0123456789abcdef'],
+      ['lab', '0123456789abcdef'],
+    ]);
+  });
+
+  it('wants --remove besides where adopting would remove what no policy asks for', async () => {
+    fixture.backend.found = { engines: [{ ...engine, fate: 'removed' }] };
+    const refused = await weft(['adopt', 'lab', '--yes'], { env });
+    assert.equal(refused.code, 4);
+    assert.match(refused.err, /apply the policy first, or add --remove/);
+    assert.deepEqual(fixture.backend.adopted, []);
+    assert.equal((await weft(['adopt', 'lab', '--yes', '--remove'], { env })).code, 0);
+    assert.equal(fixture.backend.adopted.length, 1);
+  });
+});

@@ -395,40 +395,4 @@ describe('reconciling', () => {
       { code: 'ERR_POLICY_INVALID' },
     );
   });
-
-  it('replaces an engine that a lost store knew, and removes one that nobody asks for', async () => {
-    await begin({ h1: ['app1'], h2: ['app2'] });
-    await serving();
-    await harness.stop();
-    const { MemoryStore } = await import('./memory-store.ts');
-    harness.store = new MemoryStore();
-    for (const id of ['edge-h1', 'edge-h2']) harness.engines.cutOff.add(id);
-    await harness.start();
-    await harness.apply('cloud', 'lab', { platform: 'lab', address: '/nowhere' });
-    await harness.run(8000);
-    assert.deepEqual(
-      harness.datacenter.state.vms.filter((vm) => vm.engine !== null),
-      [],
-    );
-    assert.equal(harness.segmentOf('app1'), 'prod');
-    harness.engines.cutOff.clear();
-    await applyShop(harness);
-    await serving();
-  });
-
-  it('takes on an engine of a lost store that still speaks to the hub', async () => {
-    await begin({ h1: ['app1'] });
-    await serving();
-    await harness.stop();
-    const { MemoryStore } = await import('./memory-store.ts');
-    harness.store = new MemoryStore();
-    const { id } = harness.vm('edge-h1');
-    await applyShop(harness);
-    await harness.start();
-    await serving();
-    await harness.run(6000);
-    assert.equal(harness.vm('edge-h1').id, id);
-    assert.equal(harness.segmentOf('app1'), 'prod-weft');
-    assert.deepEqual(await harness.stored('interception/lab/id-app1/eth0'), { segment: 'prod' });
-  });
 });
