@@ -135,8 +135,7 @@ describe('attaching NICs in vCenter', function () {
     const [vm = ''] = paper.record.vms.filter((one) => one.host === 'h1').map((one) => one.id);
     await platform.attach({ vm, nic: '4000' }, 'prod-weft', never);
     await platform.removeSegment('host-13', 'prod-weft', never);
-    paper.record.vms.find((one) => one.id === vm)!.host = 'h3';
-    paper.changed();
+    await paper.datacenter.migrate(vm, 'h3');
     const listed = (await platform.inventory(never)).vms.find((one) => one.id === vm)!;
     assert.equal(listed.host, 'host-13');
     assert.equal(listed.nics[0]?.segment, 'prod-weft', 'it stands on a shadow that its host does not have');

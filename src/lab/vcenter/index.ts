@@ -5,7 +5,7 @@ import type { Datacenter } from '../world/datacenter.ts';
 import { labPaths } from '../world/names.ts';
 import { newCertificate, thumbprint } from './certificate.ts';
 import { serveVcenter } from './server.ts';
-import { newState, readState } from './state.ts';
+import { fileKeeper, newState, type StateKeeper } from './state.ts';
 import { Vcenter } from './vcenter.ts';
 
 /** What a client needs to know. */
@@ -35,10 +35,12 @@ export function hasVcenter(lab: string): boolean {
 }
 
 /** Starts the vCenter of a lab, on loopback; its certificate, password and port are those of the last time. */
-export async function startVcenter(datacenter: Datacenter): Promise<RunningVcenter> {
-  const path = vcenterStatePath(datacenter.lab);
-  const state = readState(path) ?? newState(newCertificate(`vcenter.${datacenter.lab}.weft`, ['127.0.0.1']));
-  const vcenter = new Vcenter(datacenter, state, path);
+export async function startVcenter(
+  datacenter: Datacenter,
+  keeper: StateKeeper = fileKeeper(vcenterStatePath(datacenter.lab)),
+): Promise<RunningVcenter> {
+  const state = keeper.read() ?? newState(newCertificate(`vcenter.${datacenter.lab}.weft`, ['127.0.0.1']));
+  const vcenter = new Vcenter(datacenter, state, keeper);
   const server = await serveVcenter(vcenter);
   await vcenter.start();
   return {

@@ -133,22 +133,34 @@ export function newState(pair: { key: string; certificate: string }): VcenterSta
   };
 }
 
-/** Reads the state, or null where there is none. Throws ERR_LAB when it cannot be understood. */
-export function readState(path: string): VcenterState | null {
-  if (!existsSync(path)) return null;
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as VcenterState;
-  } catch (error) {
-    throw new WeftError('ERR_LAB', `${path} cannot be read; run \`weft lab down\`, then \`weft lab up\``, {
-      cause: error,
-    });
-  }
+/** Where the state outlives the process. */
+export interface StateKeeper {
+  /** The state, or null where there is none. Throws ERR_LAB when it cannot be understood. */
+  read(): VcenterState | null;
+  /** Replaces it in one step. */
+  write(state: VcenterState): void;
 }
 
-/** Replaces the state in one step. */
-export function writeState(path: string, state: VcenterState): void {
-  writeFileSync(`${path}.next`, JSON.stringify(state, null, 1), { mode: 0o600 });
-  renameSync(`${path}.next`, path);
+/** Keeps the state in a file. */
+export function fileKeeper(path: string): StateKeeper {
+  return {
+    read() {
+      if (!existsSync(path)) return null;
+      try {
+        return JSON.parse(readFileSync(path, 'utf8')) as VcenterState;
+      } catch (error) {
+        throw new WeftError(
+          'ERR_LAB',
+          `${path} cannot be read; run \`weft lab down\`, then \`weft lab up\``,
+          { cause: error },
+        );
+      }
+    },
+    write(state) {
+      writeFileSync(`${path}.next`, JSON.stringify(state, null, 1), { mode: 0o600 });
+      renameSync(`${path}.next`, path);
+    },
+  };
 }
 
 /** Fixed references of the inventory. */

@@ -18,7 +18,7 @@ import { followEvacuations } from './method/hosts.ts';
 import { adoptMachines, seedPortgroups } from './ports.ts';
 import { attachTag } from './rest/tag-store.ts';
 import { SessionTable } from './sessions.ts';
-import { type VcenterState, writeState } from './state.ts';
+import type { StateKeeper, VcenterState } from './state.ts';
 import { TaskTable } from './tasks.ts';
 import { VimFault } from './wire/fault.ts';
 import type { MoRef, Struct } from './wire/values.ts';
@@ -36,17 +36,17 @@ export class Vcenter {
   readonly loads: LoadHistory;
   /** `https://address:port`, once the server listens. */
   url = '';
-  readonly #statePath: string;
+  readonly #keeper: StateKeeper;
   readonly #waiting = new Set<() => void>();
   readonly #ended = new AbortController();
   #seenCursor = '';
   /** VMs whose tags were given by whoever made them, so that the lab's own are not added. */
   readonly cloned = new Set<string>();
 
-  constructor(datacenter: Datacenter, state: VcenterState, statePath: string) {
+  constructor(datacenter: Datacenter, state: VcenterState, keeper: StateKeeper) {
     this.datacenter = datacenter;
     this.state = state;
-    this.#statePath = statePath;
+    this.#keeper = keeper;
     this.sessions = new SessionTable(() => Date.now());
     this.tasks = new TaskTable(this);
     this.leases = new LeaseTable(this);
@@ -107,7 +107,7 @@ export class Vcenter {
 
   /** Writes the state down and tells everybody who waits. */
   changed(): void {
-    writeState(this.#statePath, this.state);
+    this.#keeper.write(this.state);
     this.wake();
   }
 
@@ -140,7 +140,7 @@ export class Vcenter {
     const { cursor } = this.datacenter;
     if (cursor === this.#seenCursor) return;
     this.#seenCursor = cursor;
-    if (adoptMachines(this)) writeState(this.#statePath, this.state);
+    if (adoptMachines(this)) this.#keeper.write(this.state);
   }
 
   /** What the injected faults make of a call. */

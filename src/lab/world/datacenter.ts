@@ -21,23 +21,15 @@ import {
   managementAddress,
   productionAddresses,
 } from './blueprint.ts';
-import { buildFabric, newBridge } from './fabric.ts';
+import { buildFabric } from './fabric.ts';
 import { type Fault, type FaultSpec, isReplacedBy } from './faults.ts';
-import { discardGuestFiles, writeGuestFiles } from './guest.ts';
-import { ip } from './iproute.ts';
+import type { Machinery } from './machinery.ts';
 import { Machines } from './machines.ts';
 import { Maintenance } from './maintenance.ts';
 import { existingNamespaces, labPaths, namespaceOf } from './names.ts';
 import { type NewVm, newRecord, newVm, viewOf } from './new-record.ts';
-import { type ProcessRef, pidsIn, signalPid } from './process.ts';
-import {
-  type HostRecord,
-  type LabRecord,
-  type NicRecord,
-  readRecord,
-  type VmRecord,
-  writeRecord,
-} from './record.ts';
+import type { ProcessRef } from './process.ts';
+import { type HostRecord, type LabRecord, type NicRecord, readRecord, type VmRecord } from './record.ts';
 
 /** Names that namespaces of the lab itself have. */
 const RESERVED_NAMES = new Set(['phys', 'mgmt', 'client', ...HOSTS.map((host) => host.id)]);
@@ -57,24 +49,28 @@ export class Datacenter {
   #version = 1;
   #last: Promise<unknown> = Promise.resolve();
   readonly #watchers = new Set<() => void>();
-  readonly #machines: Machines;
+  readonly #machines: Machinery;
   #isClosed = false;
 
   /** Builds the lab, or takes over the one that an earlier daemon left. Throws ERR_KERNEL, ERR_LAB. */
   static async open(options: DatacenterOptions): Promise<Datacenter> {
     const present = readRecord(labPaths(options.lab).record);
-    const datacenter = new Datacenter(options, present ?? newRecord(options.lab));
-    if (present) await datacenter.#adopt();
+    const record = present ?? newRecord(options.lab);
+    const machines = new Machines(record, options.engineProgram);
+    const datacenter = new Datacenter(record, machines);
+    if (present) await datacenter.#adopt(machines);
     else await datacenter.#build();
-    datacenter.#machines.start();
+    machines.start();
     return datacenter;
   }
 
-  private constructor(options: DatacenterOptions, record: LabRecord) {
-    this.lab = options.lab;
+  /** A datacenter as the record says, on machinery that is so already. */
+  constructor(record: LabRecord, machinery: Machinery) {
+    this.lab = record.lab;
     this.record = record;
     this.maintenance = new Maintenance(this);
-    this.#machines = new Machines(record, options.engineProgram, (vm, ref) => void this.#crashed(vm, ref));
+    this.#machines = machinery;
+    machinery.onEnd = (vm, ref) => void this.#crashed(vm, ref);
   }
 
   // What there is.
@@ -156,9 +152,7 @@ export class Datacenter {
       if (shadowed?.role !== 'production') {
         throw refused(`host ${host.id} has no production segment ${spec.shadows} for ${spec.name} to shadow`);
       }
-      const namespace = namespaceOf(this.lab, host.id);
-      await ip(namespace, [`link del ${spec.name}`], true); // What a call that was cut short left behind.
-      await ip(namespace, newBridge(spec.name));
+      await this.#machines.addSegment(host.id, spec.name);
       host.segments.push({ name: spec.name, role: 'shadow', shadows: spec.shadows });
       this.#changed();
     });
@@ -178,7 +172,7 @@ export class Datacenter {
           `segment ${name} of host ${hostId} has ports of ${users.map((vm) => vm.name).join(', ')}; move them first`,
         );
       }
-      await ip(namespaceOf(this.lab, hostId), [`link del ${name}`], true);
+      await this.#machines.removeSegment(hostId, name);
       host.segments.splice(host.segments.indexOf(present), 1);
       this.#changed();
     });
@@ -213,7 +207,7 @@ export class Datacenter {
         }
         // Read at the next boot; whoever changes the properties of an engine that is on resets it.
         present.engine!.properties = spec.properties;
-        writeGuestFiles(this.lab, present);
+        this.#machines.writeGuest(present);
         this.#save();
         if (isOn && !present.process) await this.#powerOn(present);
         return viewOf(present);
@@ -322,7 +316,7 @@ export class Datacenter {
       }
       if (vm.process) await this.#machines.move(vm, toHost);
       vm.host = toHost;
-      writeGuestFiles(this.lab, vm);
+      this.#machines.writeGuest(vm);
       this.#changed();
     });
   }
@@ -343,7 +337,7 @@ export class Datacenter {
       if (spec.kind === 'hang') {
         const vm = this.#vm(spec.vm);
         if (!vm.process) throw refused(`VM ${vm.name} is off and cannot hang`);
-        for (const pid of pidsIn(namespaceOf(this.lab, vm.name))) signalPid(pid, 'SIGSTOP');
+        this.#machines.hang(vm, true);
       } else if ('link' in spec) {
         if ('host' in spec.link) this.#host(spec.link.host);
         else this.#nic(this.#vm(spec.link.vm), spec.link.nic);
@@ -366,7 +360,7 @@ export class Datacenter {
       for (const fault of healed) {
         if ('link' in fault) await this.#machines.refreshLink(fault.link);
         const vm = fault.kind === 'hang' ? this.record.vms.find((one) => one.id === fault.vm) : undefined;
-        if (vm) for (const pid of pidsIn(namespaceOf(this.lab, vm.name))) signalPid(pid, 'SIGCONT');
+        if (vm) this.#machines.hang(vm, false);
       }
       this.#save();
       return healed;
@@ -397,7 +391,7 @@ export class Datacenter {
   }
 
   /** Brings record and world together again: either may be one operation ahead of the other. */
-  async #adopt(): Promise<void> {
+  async #adopt(machines: Machines): Promise<void> {
     const namespaces = new Set(existingNamespaces(this.lab));
     for (const host of this.record.hosts) {
       if (!namespaces.has(namespaceOf(this.lab, host.id))) {
@@ -409,7 +403,7 @@ export class Datacenter {
     }
     for (const vm of this.record.vms) {
       try {
-        await this.#machines.takeOver(vm);
+        await machines.takeOver(vm);
       } catch {
         await this.#powerOff(vm);
       }
@@ -435,7 +429,7 @@ export class Datacenter {
 
   async #destroy(vm: VmRecord): Promise<void> {
     await this.#powerOff(vm);
-    discardGuestFiles(this.lab, vm);
+    this.#machines.discardGuest(vm);
     this.record.vms.splice(this.record.vms.indexOf(vm), 1);
     this.#dropFaults((fault) => vmOf(fault) === vm.id);
     this.#changed();
@@ -516,7 +510,7 @@ export class Datacenter {
   }
 
   #save(): void {
-    writeRecord(labPaths(this.lab).record, this.record);
+    this.#machines.keep(this.record);
   }
 
   #changed(): void {

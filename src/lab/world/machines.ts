@@ -5,36 +5,32 @@
 import { existsSync } from 'node:fs';
 import type { Segment, VmStats } from '../../hypervisor/platform.ts';
 import { WeftError } from '../../policy/errors.ts';
-import { UPLINK } from './fabric.ts';
+import { newBridge, UPLINK } from './fabric.ts';
 import { isSameLink, type Link } from './faults.ts';
-import { bootGuest, buildGuest, razeGuest } from './guest.ts';
+import { bootGuest, buildGuest, discardGuestFiles, razeGuest, writeGuestFiles } from './guest.ts';
+import { ip } from './iproute.ts';
 import { LoadMeter } from './load-meter.ts';
-import { namespaceFile, namespaceOf } from './names.ts';
-import { isAlive, type ProcessRef, refOf } from './process.ts';
-import { type LabRecord, type NicRecord, portOf, type VmRecord } from './record.ts';
+import type { Machinery } from './machinery.ts';
+import { labPaths, namespaceFile, namespaceOf } from './names.ts';
+import { isAlive, type ProcessRef, pidsIn, refOf, signalPid } from './process.ts';
+import { type LabRecord, type NicRecord, portOf, type VmRecord, writeRecord } from './record.ts';
 import { joinSegment, pullCables, rerouteCables, setLink } from './switch-port.ts';
 
 /** How often VMs that an earlier daemon started are looked after; those started by this one report themselves. */
 const ADOPTED_POLL_MS = 200;
 
-export class Machines {
+export class Machines implements Machinery {
+  onEnd: (vm: VmRecord, ref: ProcessRef) => void = () => {};
   readonly #record: LabRecord;
   readonly #engineProgram: readonly string[] | undefined;
-  readonly #onEnd: (vm: VmRecord, ref: ProcessRef) => void;
   readonly #meter = new LoadMeter();
   readonly #timers: NodeJS.Timeout[] = [];
   /** Pids whose end is reported by their ChildProcess. */
   readonly #ownPids = new Set<number>();
 
-  /** `onEnd` hears of guests that ended, whoever ended them. */
-  constructor(
-    record: LabRecord,
-    engineProgram: readonly string[] | undefined,
-    onEnd: (vm: VmRecord, ref: ProcessRef) => void,
-  ) {
+  constructor(record: LabRecord, engineProgram: readonly string[] | undefined) {
     this.#record = record;
     this.#engineProgram = engineProgram;
-    this.#onEnd = onEnd;
   }
 
   /** Begins to look after VMs and to measure them. */
@@ -42,7 +38,7 @@ export class Machines {
     const look = setInterval(() => {
       for (const vm of this.#record.vms) {
         const ref = vm.process;
-        if (ref && !this.#ownPids.has(ref.pid) && !isAlive(ref)) this.#onEnd(vm, ref);
+        if (ref && !this.#ownPids.has(ref.pid) && !isAlive(ref)) this.onEnd(vm, ref);
       }
     }, ADOPTED_POLL_MS);
     const measure = setInterval(() => {
@@ -54,6 +50,33 @@ export class Machines {
 
   stop(): void {
     for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  keep(record: LabRecord): void {
+    writeRecord(labPaths(record.lab).record, record);
+  }
+
+  async addSegment(host: string, name: string): Promise<void> {
+    const namespace = namespaceOf(this.#record.lab, host);
+    await ip(namespace, [`link del ${name}`], true);
+    await ip(namespace, newBridge(name));
+  }
+
+  async removeSegment(host: string, name: string): Promise<void> {
+    await ip(namespaceOf(this.#record.lab, host), [`link del ${name}`], true);
+  }
+
+  writeGuest(vm: VmRecord): void {
+    writeGuestFiles(this.#record.lab, vm);
+  }
+
+  discardGuest(vm: VmRecord): void {
+    discardGuestFiles(this.#record.lab, vm);
+  }
+
+  hang(vm: VmRecord, isHung: boolean): void {
+    const signal = isHung ? 'SIGSTOP' : 'SIGCONT';
+    for (const pid of pidsIn(namespaceOf(this.#record.lab, vm.name))) signalPid(pid, signal);
   }
 
   /** Load now of those that are on. */
@@ -76,7 +99,7 @@ export class Machines {
       this.#ownPids.add(ref.pid);
       child.once('exit', () => {
         this.#ownPids.delete(ref.pid);
-        this.#onEnd(vm, ref);
+        this.onEnd(vm, ref);
       });
     } catch (error) {
       await this.#dismantle(vm);
