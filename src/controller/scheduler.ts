@@ -27,7 +27,7 @@ interface Running {
   settled: Promise<void>;
 }
 
-/** How long a step may take. A platform that does not come back in time has failed. */
+/** How long a step may take, or may go without progress where it tells of any. A platform that does not come back in time has failed. */
 const DEADLINES_MS: Partial<Record<Step['step'], number>> = { 'deploy-engine': 15 * 60_000 };
 const DEADLINE_MS = 60_000;
 const URGENT_DEADLINE_MS = 10_000;
@@ -108,15 +108,25 @@ export class Scheduler {
   #run(step: Step): void {
     const abort = new AbortController();
     const limit = step.isUrgent ? URGENT_DEADLINE_MS : (DEADLINES_MS[step.step] ?? DEADLINE_MS);
-    const cancel = this.#options.clock.after(limit, () =>
-      abort.abort(
-        new WeftError(
-          'ERR_TIMEOUT',
-          `${step.step} ${step.object} did not end within ${limit / 1000} s; it is tried again`,
+    const arm = (): (() => void) =>
+      this.#options.clock.after(limit, () =>
+        abort.abort(
+          new WeftError(
+            'ERR_TIMEOUT',
+            `${step.step} ${step.object} did not end within ${limit / 1000} s; it is tried again`,
+          ),
         ),
-      ),
-    );
-    const settled = this.#perform(step, abort.signal).finally(() => {
+      );
+    let cancel = arm();
+    let told = '';
+    const progress = (fraction: number, what: string): void => {
+      this.#progress(step, fraction, what);
+      if (told === `${fraction} ${what}`) return;
+      told = `${fraction} ${what}`;
+      cancel();
+      cancel = arm();
+    };
+    const settled = this.#perform(step, progress, abort.signal).finally(() => {
       cancel();
       this.#running.delete(step.id);
       this.#tick++;
@@ -130,12 +140,16 @@ export class Scheduler {
     this.#running.set(step.id, { step, abort, settled });
   }
 
-  async #perform(step: Step, signal: AbortSignal): Promise<void> {
+  async #perform(
+    step: Step,
+    progress: (fraction: number, what: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { journal, clock, log } = this.#options;
     const isKept = isJournalled(step);
     try {
       if (isKept) await this.#journalStart(step);
-      await this.#options.perform(step, (fraction, what) => this.#progress(step, fraction, what), signal);
+      await this.#options.perform(step, progress, signal);
       if (isKept) {
         log.info({ step: step.step, object: step.object }, step.reason);
         await journal.done(step, clock.now());

@@ -1,10 +1,11 @@
 /**
- * Uploading disks under an HttpNfcLease. The lease lives as long as somebody reports progress; whatever goes wrong ends
- * it, so that vCenter removes the half of a VM at once instead of after the lease's time.
+ * Uploading disks under an HttpNfcLease. The lease lives as long as somebody reports progress. An upload that breaks
+ * off goes on with the same lease, the disk from its beginning (hosts take no part of one); whatever else goes wrong ends
+ * the lease, so that vCenter removes the half of a VM at once instead of after the lease's time.
  */
 import { request } from 'node:https';
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
-import { WeftError } from '../policy/errors.ts';
+import { isWeftError, WeftError } from '../policy/errors.ts';
 import { refusal } from './host-networks.ts';
 import { readOne } from './objects.ts';
 import { abortable, type VcenterSession } from './session.ts';
@@ -37,7 +38,20 @@ export async function uploadUnderLease(
       for (const file of files) {
         const device = info.deviceUrl?.find(({ importKey }) => importKey === file.deviceId);
         if (!device) throw refusal(`the lease has no place for the disk ${file.deviceId}`);
-        await upload(urlOf(device.url, session.address), device, file, session, uploaded, ended);
+        const url = urlOf(device.url, session.address);
+        await untilTaken(session, lease, ended, async () => {
+          let taken = 0;
+          const count = (bytes: number): void => {
+            taken += bytes;
+            uploaded(bytes);
+          };
+          try {
+            await upload(url, device, file, session, count, ended);
+          } catch (error) {
+            uploaded(-taken);
+            throw error;
+          }
+        });
       }
     });
     await session.call(lease, 'HttpNfcLeaseComplete', {}, signal);
@@ -52,6 +66,10 @@ export async function uploadUnderLease(
 }
 
 const POLL_MS = 200;
+const UPLOAD_ATTEMPTS = 6;
+const FIRST_PAUSE_MS = 250;
+/** What proxies in front of hosts say while there is nobody behind them. */
+const BUSY = [502, 503, 504];
 /** Leases end after 300 s without a word; proxies and impatient people after less. */
 const KEEP_ALIVE_MS = 5000;
 const CLEAN_UP_MS = 10_000;
@@ -74,6 +92,28 @@ async function untilReady(
       throw refusal(`vCenter gave up the import: ${localizedMessage ?? 'it does not say why'}`);
     }
     await abortable(new Promise((resolve) => setTimeout(resolve, POLL_MS)), signal);
+  }
+}
+
+/** Repeats an upload that broke off while the lease is alive. */
+async function untilTaken(
+  session: VcenterSession,
+  lease: MoRef,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      const hasBroken =
+        isWeftError(error, 'ERR_HYPERVISOR_UNREACHABLE') && !/certificate/.test(error.message);
+      if (signal.aborted || !hasBroken || attempt === UPLOAD_ATTEMPTS) throw error;
+      const ms = FIRST_PAUSE_MS * 2 ** attempt * (0.5 + Math.random());
+      await abortable(new Promise((resolve) => setTimeout(resolve, ms)), signal);
+      const { state } = await readOne(session, lease, ['state'], signal);
+      if (state !== 'ready') throw error;
+    }
   }
 }
 
@@ -179,6 +219,7 @@ async function upload(
     }
     if (taken === file.sizeBytes) outgoing.end();
     const status = await abortable(answer, signal);
+    if (BUSY.includes(status)) throw new Error(`it answered with HTTP status ${status}`);
     if (status < 200 || status >= 300)
       throw refusal(`${url.host} refused the disk with HTTP status ${status}`);
   } catch (error) {

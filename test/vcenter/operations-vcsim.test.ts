@@ -321,6 +321,31 @@ describe('vCenter operations on vcsim', function () {
     assert.ok((await list('VirtualMachine', ['name'])).every(([, { name }]) => name !== 'edge-2'));
   });
 
+  it('goes on with the lease when an upload breaks off in the middle, and tells progress truly', async () => {
+    const { agent } = session.transport;
+    const steps: number[] = [];
+    let breaks = 2;
+    const spec = engineSpec('edge-5');
+    const cut = (fraction: number, what: string): void => {
+      steps.push(fraction);
+      if (!what.startsWith('uploading') || breaks === 0) return;
+      breaks--;
+      for (const socket of Object.values(agent.sockets).flat()) socket?.destroy();
+    };
+    const vm = await deployEngine(session, options, spec, cut, never);
+    assert.equal(breaks, 0);
+    assert.ok(Math.max(...steps) <= 1 && steps.at(-1) === 1);
+    assert.ok(
+      steps.some((fraction, index) => fraction < (steps[index - 1] ?? 0)),
+      'the disk began anew',
+    );
+    assert.equal(
+      (await list('VirtualMachine', ['name'])).filter(([, { name }]) => name === 'edge-5').length,
+      1,
+    );
+    await removeVm(session, vm, never);
+  });
+
   it('leaves nothing of an import that is given up in the middle', async () => {
     const abort = new AbortController();
     const reason = new Error('enough');

@@ -241,8 +241,15 @@ async function receiveDisk(
 ): Promise<void> {
   if (request.method !== 'POST' && request.method !== 'PUT')
     return send(response, 405, 'a disk is uploaded by POST or PUT', 'text/plain');
+  const fate = vcenter.fate('NfcUpload', `disk-${index}`);
+  if (fate.delayMs > 0) await sleep(fate.delayMs);
+  if (fate.fault) {
+    response.setHeader('Connection', 'close');
+    return send(response, 503, fate.fault.message, 'text/plain');
+  }
   try {
     await vcenter.leases.receive(secret, index, request);
+    if (fate.isReplyLost) return void request.socket.destroy();
     send(response, request.method === 'PUT' ? 201 : 200, '', 'text/plain');
   } catch (error) {
     const fault = asVimFault(error);
