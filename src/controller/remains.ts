@@ -17,12 +17,11 @@ import { hostKey, SHADOW_SUFFIX, type World } from './world.ts';
 
 /** Why nothing is done in a cloud until it is adopted, or null where nothing of an earlier controller is there. */
 export function holdReason(cloud: string, world: World): string | null {
-  const vms = [...[...world.engineVms.values()].flat(), ...world.unfinished];
-  const engines = vms.filter((one) => one.cloud === cloud).length;
+  const engines = [...world.engineVms.values()].flat().filter((one) => one.cloud === cloud).length;
   const nics = [...world.nics.values()].filter((nic) => nic.cloud === cloud && nic.isOnShadow).length;
   const segments = shadowSegments(cloud, world).length;
   if (engines + nics + segments === 0) return null;
-  return `an earlier controller left ${count(engines, 'VM')}, ${count(nics, 'bent NIC')} and ${count(segments, 'shadow segment')} in cloud ${cloud}, and nothing is touched there: see \`weft adopt ${cloud}\``;
+  return `an earlier controller left ${count(engines, 'engine')}, ${count(nics, 'bent NIC')} and ${count(segments, 'shadow segment')} in cloud ${cloud}, and nothing is touched there: see \`weft adopt ${cloud}\``;
 }
 
 /** What adopting the cloud would do, as of the latest round. Throws ERR_NOT_FOUND where the cloud is not known. */

@@ -54,7 +54,7 @@ describe('a controller with an empty store', () => {
     assert.equal(harness.segmentOf('app1'), 'prod-weft');
     const [cloud] = (await harness.status()).clouds;
     assert.equal(cloud?.state, 'held');
-    assert.match(cloud?.message ?? '', /2 VMs, 2 bent NICs and 2 shadow segments .*weft adopt lab/);
+    assert.match(cloud?.message ?? '', /2 engines, 2 bent NICs and 2 shadow segments .*weft adopt lab/);
     for (const step of await harness.plan()) assert.match(step.reason, /waits: an earlier controller left/);
   });
 
