@@ -50,7 +50,7 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
       status.hosts.map((host) => [
         host.name,
         host.cloud,
-        stateCell(host.isConnected ? 'connected' : 'unreachable'),
+        stateCell(hostState(host)),
         String(host.vms),
         host.engine ?? '-',
       ]),
@@ -156,4 +156,10 @@ function duration(ms: number): string {
 function count(value: number): string {
   if (value < 100_000) return String(value);
   return value < 100_000_000 ? `${(value / 1e3).toFixed(0)}k` : `${(value / 1e6).toFixed(0)}M`;
+}
+
+function hostState({ isConnected, maintenance }: SystemStatus['hosts'][number]): string {
+  if (!isConnected) return 'unreachable';
+  if (maintenance === null) return 'connected';
+  return maintenance === 'in' ? 'maintenance' : 'entering maintenance';
 }

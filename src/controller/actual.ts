@@ -22,6 +22,11 @@ export interface Placement {
   vm: string | null;
   /** Attempts to bring a silent engine back since it last worked; `lastAt` in clock milliseconds. */
   recovery: { attempts: number; lastAt: number } | null;
+  /**
+   * Its host is or was in maintenance: until members are back, or for `Timing.keepMs` after the end, the engine is kept
+   * although nothing runs beside it. `endedAt` in clock milliseconds, null while the host is not back in service.
+   */
+  rest?: { endedAt: number | null } | null;
 }
 
 /** `interception/<cloud>/<vm>/<nic>` in the store: what undoes an interception. */
@@ -92,6 +97,8 @@ export interface Timing {
   acknowledgeMs: number;
   /** How long a recovered engine must work before earlier failures are forgotten. */
   stableMs: number;
+  /** How long after the maintenance of its host an engine waits for members to come back. */
+  keepMs: number;
 }
 
 export const TIMING: Timing = {
@@ -100,11 +107,17 @@ export const TIMING: Timing = {
   brakeMs: 30_000,
   acknowledgeMs: 2000,
   stableMs: 10_000,
+  keepMs: 600_000,
 };
 
 /** Whether traffic through the engine still flows as far as anybody can tell. */
 export function isForwarding(engine: EngineActual | undefined): boolean {
   return engine?.verdict === 'alive' || engine?.verdict === 'headless';
+}
+
+/** Whether the host is in maintenance or on its way there: it keeps no engine that is on. */
+export function isResting(host: { isInMaintenance: boolean; isEvacuating: boolean }): boolean {
+  return host.isInMaintenance || host.isEvacuating;
 }
 
 /** Why nothing can be done on a host now, or null. */

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import type { EngineGroupSpec } from '../policy/engine-group.ts';
-import type { Placement } from './actual.ts';
+import { isResting, type Placement } from './actual.ts';
 import { allocateAddress, isInRange, prefixMatcher } from './address-range.ts';
 import type { Policies } from './policies.ts';
 import { memberMatcher } from './selector.ts';
@@ -30,6 +30,8 @@ export interface WantedEngine {
   addresses: string[];
   /** Services that concern it, sorted. */
   services: string[];
+  /** Its host is in maintenance or on its way there: it is switched off as soon as nothing depends on it. */
+  isResting: boolean;
 }
 
 /** Something that keeps an object from being as its policy says; shown in its status. */
@@ -253,6 +255,7 @@ function chooseSeats(
       placement,
     });
   }
+  seats.push(...keptSeats(policies, world, placements, wanted));
   // Engines that exist come first, so that neither a new group nor a new host displaces them.
   seats.sort(
     (a, b) =>
@@ -261,6 +264,29 @@ function chooseSeats(
       compare(a.host, b.host),
   );
   return refuseConflicts(policies, seats, shortcomings);
+}
+
+/** Engines on hosts in maintenance, and for a while afterwards: nothing runs beside them, and they are not removed. */
+function keptSeats(
+  policies: Policies,
+  world: World,
+  placements: ReadonlyMap<string, Placement>,
+  wanted: ReadonlyMap<string, unknown>,
+): Seat[] {
+  const seats: Seat[] = [];
+  for (const placement of placements.values()) {
+    const { group, cloud, host, production, rest } = placement;
+    const seated = world.hosts.get(hostKey(cloud, host));
+    if (!seated || wanted.has(`${group}/${hostKey(cloud, host)}`)) continue;
+    const ofGroup = [...policies.services]
+      .filter(([, service]) => service.isEnabled && service.engineGroup === group)
+      .map(([name]) => name);
+    if (ofGroup.length === 0 || !(rest || isResting(seated.host))) continue;
+    // Until another one has taken over what it announces, it goes on with it.
+    const services = new Set(isResting(seated.host) ? ofGroup : []);
+    seats.push({ group, cloud, host, seated, production, services, placement });
+  }
+  return seats;
 }
 
 /** Two engines between the same two segments would be a loop, so a segment of a host belongs to one group. */
@@ -288,7 +314,7 @@ function refuseConflicts(policies: Policies, seats: Seat[], shortcomings: Shortc
     if (count >= most) {
       return refuse(`host ${host.name} gets no engine, because the group may have no more than ${most}`);
     }
-    if (!seat.placement && (!host.isConnected || host.isInMaintenance)) {
+    if (!seat.placement && (!host.isConnected || isResting(host))) {
       return refuse(
         `host ${host.name} gets no engine while it is ${host.isConnected ? 'in maintenance' : 'disconnected'}`,
       );
@@ -343,6 +369,7 @@ function placeEngines(
       mgmt: host.segments.find((segment) => segment.role === 'management')?.name ?? '',
       addresses,
       services: [...seat.services].sort(),
+      isResting: isResting(host),
     });
   }
   return new Map([...engines].sort(byKey));

@@ -10,7 +10,7 @@ import type {
   GraphTier,
 } from '../policy/graph.ts';
 import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
-import type { Actual, GraphContent, Placement } from './actual.ts';
+import { type Actual, type GraphContent, isForwarding, type Placement } from './actual.ts';
 import { announcersOf } from './announce.ts';
 import type { Desired, Member } from './desired.ts';
 import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
@@ -197,6 +197,15 @@ function compilePool(name: string, desired: Desired, memberIndex: ReadonlyMap<st
   };
 }
 
+/** Engines that are to be switched off hand over what they announce, if there is one that can take it. */
+function restingLast(order: readonly string[], desired: Desired, actual: Actual): string[] {
+  const canTake = (id: string): boolean =>
+    desired.engines.get(id)?.isResting === false && isForwarding(actual.engines.get(id));
+  if (!order.some(canTake)) return [...order];
+  const rests = (id: string): boolean => desired.engines.get(id)?.isResting === true;
+  return [...order.filter((id) => !rests(id)), ...order.filter(rests)];
+}
+
 function compileService(
   name: string,
   spec: VirtualServiceSpec,
@@ -211,6 +220,7 @@ function compileService(
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
       const announcers = announcersOf(announced, carriers);
+      for (const [address, order] of announcers) announcers.set(address, restingLast(order, desired, actual));
       return {
         name: tier.name,
         port: tier.port,

@@ -189,10 +189,12 @@ export class Ledger {
 }
 
 function notAfter(placement: Placement, now: number): Placement {
-  const { recovery } = placement;
-  return recovery
-    ? { ...placement, recovery: { ...recovery, lastAt: Math.min(recovery.lastAt, now) } }
-    : placement;
+  const { recovery, rest } = placement;
+  return {
+    ...placement,
+    recovery: recovery && { ...recovery, lastAt: Math.min(recovery.lastAt, now) },
+    ...(typeof rest?.endedAt === 'number' ? { rest: { endedAt: Math.min(rest.endedAt, now) } } : {}),
+  };
 }
 
 /** The medium failed; the revision may be used all the same, since engines' reports keep the counter growing. */

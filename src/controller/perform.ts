@@ -53,6 +53,7 @@ export async function perform(step: Step, context: PerformContext, signal: Abort
         addresses: step.addresses,
         vm: step.vm,
         recovery: before?.recovery ?? null,
+        rest: before?.rest ?? null,
       });
       return;
     }
@@ -82,7 +83,7 @@ export async function perform(step: Step, context: PerformContext, signal: Abort
       return ledger.release(step.nic);
     case 'power-engine': {
       const placement = ledger.placements.get(step.engine);
-      if (placement) {
+      if (placement && step.power !== 'off') {
         // Counted before it is done: an attempt that kills the controller is an attempt.
         await ledger.place({ ...placement, recovery: nextAttempt(placement.recovery, context) });
       }
@@ -108,6 +109,11 @@ export async function perform(step: Step, context: PerformContext, signal: Abort
     case 'settle-engine': {
       const placement = ledger.placements.get(step.engine);
       if (placement) await ledger.place({ ...placement, recovery: null });
+      return;
+    }
+    case 'keep-engine': {
+      const placement = ledger.placements.get(step.engine);
+      if (placement) await ledger.place({ ...placement, rest: step.rest ?? null });
       return;
     }
     case 'remove-segment':

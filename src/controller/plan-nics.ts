@@ -1,7 +1,7 @@
 /** The part of the plan that moves NICs: interception, its canary, release, and what is remembered to undo it. Pure. */
-import { type Actual, type GraphContent, hostBlock, isForwarding } from './actual.ts';
+import { type Actual, type GraphContent, hostBlock, isForwarding, isResting } from './actual.ts';
 import type { Desired } from './desired.ts';
-import { canaryOf } from './interception.ts';
+import { canaryOf, engineFor } from './interception.ts';
 import { isLeftOver, replacementBlock } from './replacement.ts';
 import { engineLane, nicLane, type Step, segmentLane, stepId } from './step.ts';
 import { hostKey, type SeatedNic } from './world.ts';
@@ -39,7 +39,7 @@ interface Context {
 }
 
 function planOnShadow(nic: SeatedNic, { desired, actual, standing }: Context): Step | null {
-  const wanted = desired.interceptions.get(nic.id);
+  const wanted = engineFor(nic, desired, actual);
   const production = nic.production ?? '';
   const standingEngine = standing.get(seatKey(nic.cloud, nic.host.id, production));
   const state = standingEngine === undefined ? undefined : actual.engines.get(standingEngine);
@@ -67,11 +67,13 @@ function planOnShadow(nic: SeatedNic, { desired, actual, standing }: Context): S
   return {
     ...base('release-nic', nic.id, object),
     reason:
-      wanted === undefined
-        ? 'no enabled service needs its traffic in line'
-        : isAwaited
-          ? `engine ${wanted} of the controller whose store was lost is replaced`
-          : `engine ${wanted} does not forward (${state?.reason ?? 'it is not there'}), fail mode open`,
+      wanted === undefined && isResting(nic.host) && desired.interceptions.has(nic.id)
+        ? `host ${nic.host.name} goes into maintenance, and its VM may go where no engine is ready`
+        : wanted === undefined
+          ? 'no enabled service needs its traffic in line'
+          : isAwaited
+            ? `engine ${wanted} of the controller whose store was lost is replaced`
+            : `engine ${wanted} does not forward (${state?.reason ?? 'it is not there'}), fail mode open`,
     undo: 'intercept-nic',
     blockedBy:
       hostBlock(nic.cloud, nic.host.id, actual) ??
@@ -100,7 +102,7 @@ function releaseSegment(nic: SeatedNic, actual: Actual): string {
 }
 
 function planOnProduction(nic: SeatedNic, { desired, actual, canaries }: Context): Step | null {
-  const engineId = desired.interceptions.get(nic.id);
+  const engineId = engineFor(nic, desired, actual);
   const engine = engineId === undefined ? undefined : desired.engines.get(engineId);
   const object = nameOf(nic);
   if (!engine || nic.production === null) {

@@ -4,7 +4,7 @@
  * A step whose time has not come names in `blockedBy` what it waits for. Nothing is remembered between plans: a step
  * that was lost, in a crash or in a cloud, is simply planned again.
  */
-import { type Actual, hostBlock, nicsOnShadow } from './actual.ts';
+import { type Actual, hostBlock, nicsOnShadow, type Placement } from './actual.ts';
 import type { Desired, WantedEngine } from './desired.ts';
 import { compileGraphs, graphHash } from './graph.ts';
 import { planNics } from './plan-nics.ts';
@@ -133,7 +133,7 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
             : null) ??
           (hasSegment ? null : `segment ${engine.shadow} is made first`) ??
           (vms.length > (rightful ? 1 : 0) ? 'VMs that bear its mark elsewhere are removed first' : null) ??
-          (rightful || !host?.isInMaintenance ? null : `host ${engine.hostName} is in maintenance`),
+          (rightful || !engine.isResting ? null : `host ${engine.hostName} is in maintenance`),
         isUrgent: false,
         cloud: engine.cloud,
         lanes: [engineLane(engine.id)],
@@ -144,7 +144,9 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
         segments: { mgmt: engine.mgmt, out: engine.production, in: engine.shadow },
         size: desired.policies.groups.get(engine.group)?.size ?? null,
       });
-    } else steps.push(...planRecovery(engine, rightful.vm, desired, actual));
+    } else if (engine.isResting) steps.push(...planRest(engine, rightful.vm, actual));
+    else steps.push(...planRecovery(engine, rightful.vm, desired, actual));
+    if (placement && isPlaced && rightful) steps.push(...planKeep(engine, placement, actual));
   }
   return steps;
 }
@@ -181,6 +183,61 @@ function isRightful(vm: EngineVm, cloud: string, engine: WantedEngine): boolean 
   );
 }
 
+/** An engine whose host goes into maintenance: off, as soon as neither NICs nor peers depend on it. */
+function planRest(engine: WantedEngine, vm: EngineVm, actual: Actual): Step[] {
+  if (vm.power === 'off') return [];
+  const behind = nicsOnShadow(engine.cloud, engine.host, engine.production, actual);
+  return [
+    {
+      ...powerEngine(engine, vm, 'off', actual),
+      reason: `host ${engine.hostName} goes into maintenance`,
+      undo: 'power-engine',
+      blockedBy:
+        hostBlock(engine.cloud, engine.host, actual) ??
+        (behind.length > 0 ? `${behind.length} NICs behind it leave first` : null) ??
+        dependent(engine, actual),
+    },
+  ];
+}
+
+/** Which live peer has not yet acknowledged that the engine announces nothing and stands before nobody; null for none. */
+function dependent(engine: WantedEngine, actual: Actual): string | null {
+  for (const [id, placement] of actual.placements) {
+    const state = actual.engines.get(id);
+    if (id === engine.id || placement.group !== engine.group) continue;
+    if (state?.verdict !== 'alive' || !state.isConnected) continue;
+    // One that does not acknowledge must not keep a host from its maintenance for ever.
+    const owedMs = state.unacknowledgedSince === null ? 0 : actual.now - state.unacknowledgedSince;
+    if (owedMs > actual.timing.acknowledgeMs) continue;
+    const { members = [], services = [] } = state.acknowledged ?? {};
+    const isFirst = services.some(({ tiers }) =>
+      tiers.some(({ addresses }) => addresses.some(({ announcers }) => announcers[0] === engine.id)),
+    );
+    if (isFirst) return `engine ${id} has yet to take over what it announces`;
+    if (members.some((member) => member.engine === engine.id)) return `engine ${id} still sends by way of it`;
+  }
+  return null;
+}
+
+/** Remembers that the host of an engine is in maintenance, that it is back, and when that may be forgotten. */
+function planKeep(engine: WantedEngine, placement: Placement, actual: Actual): Step[] {
+  const rest = placement.rest ?? null;
+  const keep = (next: Placement['rest'], reason: string): Step[] => [
+    { ...bookkeeping('keep-engine', engine.id), reason, step: 'keep-engine', engine: engine.id, rest: next },
+  ];
+  if (engine.isResting) {
+    const isNoted = rest !== null && rest.endedAt === null;
+    return isNoted ? [] : keep({ endedAt: null }, `host ${engine.hostName} goes into maintenance`);
+  }
+  if (rest === null) return [];
+  if (rest.endedAt === null)
+    return keep({ endedAt: actual.now }, `host ${engine.hostName} is back in service`);
+  if (engine.services.length > 0) return keep(null, 'members are back on its host');
+  return actual.now - rest.endedAt > actual.timing.keepMs
+    ? keep(null, 'no member came back to its host')
+    : [];
+}
+
 /** A silent engine: power on or reset, twice; then it is removed, and deployed afresh. */
 function planRecovery(engine: WantedEngine, vm: EngineVm, desired: Desired, actual: Actual): Step[] {
   const state = actual.engines.get(engine.id);
@@ -208,23 +265,31 @@ function planRecovery(engine: WantedEngine, vm: EngineVm, desired: Desired, actu
     return [{ ...removeEngine(removal, actual), blockedBy }];
   }
   const power = vm.power === 'off' ? 'on' : 'reset';
-  return [
-    {
-      id: stepId('power-engine', engine.id),
-      object: `engine ${engine.id}`,
-      reason: `${state.reason}: power ${power}, attempt ${attempts + 1}`,
-      undo: null,
-      blockedBy,
-      isUrgent: false,
-      cloud: engine.cloud,
-      lanes: [engineLane(engine.id)],
-      shares: [],
-      step: 'power-engine',
-      engine: engine.id,
-      vm: vm.id,
-      power,
-    },
-  ];
+  const reason = `${state.reason}: power ${power}, attempt ${attempts + 1}`;
+  return [{ ...powerEngine(engine, vm, power, actual), reason, blockedBy }];
+}
+
+function powerEngine(
+  engine: WantedEngine,
+  vm: EngineVm,
+  power: 'on' | 'off' | 'reset',
+  actual: Actual,
+): Extract<Step, { step: 'power-engine' }> {
+  return {
+    id: stepId('power-engine', engine.id),
+    object: `engine ${engine.id}`,
+    reason: '',
+    undo: null,
+    blockedBy: hostBlock(engine.cloud, engine.host, actual),
+    isUrgent: false,
+    cloud: engine.cloud,
+    lanes: [engineLane(engine.id)],
+    shares: [],
+    step: 'power-engine',
+    engine: engine.id,
+    vm: vm.id,
+    power,
+  };
 }
 
 /** How long an attempt has to show effect: a VM that is off again has shown it; one that is on needs time to boot. */

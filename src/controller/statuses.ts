@@ -6,10 +6,18 @@ import type { VirtualServiceStatus } from '../policy/virtual-service.ts';
 import type { HealthReport } from '../state/shared.ts';
 import { type Actual, isForwarding } from './actual.ts';
 import type { Desired, Member, WantedEngine } from './desired.ts';
+import { engineFor } from './interception.ts';
 import { NO_FIGURES, type PoolFigures } from './member-figures.ts';
 import { hostKey } from './world.ts';
 
-export type EngineState = 'deploying' | 'enrolling' | 'ready' | 'silent' | 'bypassed' | 'held';
+export type EngineState =
+  | 'maintenance'
+  | 'deploying'
+  | 'enrolling'
+  | 'ready'
+  | 'silent'
+  | 'bypassed'
+  | 'held';
 export type Health = { health: 'up' | 'down' | 'unknown'; reason: string };
 
 /** By store key. `figures` may be some seconds old: statuses are durable, and not for what changes all the time. */
@@ -96,6 +104,7 @@ export function engineState(engine: WantedEngine, desired: Desired, actual: Actu
   const isInLine = (desired.nicsOf.get(engine.id) ?? []).some(
     (id) => actual.world.nics.get(id)?.isOnShadow === true,
   );
+  if (engine.isResting) return 'maintenance';
   const isClosed = desired.policies.groups.get(engine.group)?.failMode === 'closed';
   switch (state?.verdict) {
     case 'alive':
@@ -137,7 +146,7 @@ export function serviceStatus(
     ({ state }) => state === 'silent' || state === 'bypassed' || state === 'held',
   );
   const waiting: string[] = [];
-  for (const engine of concerned) {
+  for (const engine of concerned.filter((one) => !one.isResting)) {
     const state = actual.engines.get(engine.id);
     if (state?.verdict !== 'alive') continue;
     const isKnown = state.acknowledged?.services.some((service) => service.name === name) ?? false;
@@ -167,7 +176,12 @@ function pendingMembers(service: string, desired: Desired, actual: Actual): numb
   for (const tier of desired.policies.services.get(service)?.tiers ?? []) {
     for (const id of desired.pools.get(tier.pool) ?? []) {
       const member = desired.members.get(id);
-      if (member && desired.interceptions.has(id) && !isIntercepted(member, desired, actual)) count++;
+      if (
+        member &&
+        engineFor(member, desired, actual) !== undefined &&
+        !isIntercepted(member, desired, actual)
+      )
+        count++;
     }
   }
   return count;

@@ -1,6 +1,6 @@
 /** The steps there are: what the planner says and what the performer does. */
 import type { StepSummary } from '../policy/answers.ts';
-import type { GraphContent } from './actual.ts';
+import type { GraphContent, Placement } from './actual.ts';
 
 interface StepBase {
   /** Equal for the same step planned again: failures in a row are counted by it. */
@@ -44,7 +44,8 @@ export type Action =
   | { step: 'intercept-nic'; nic: string; vm: string; port: string; segment: string; before: string }
   | { step: 'release-nic'; nic: string; vm: string; port: string; segment: string }
   | { step: 'forget-interception'; nic: string }
-  | { step: 'power-engine'; engine: string; vm: string; power: 'on' | 'reset' }
+  | { step: 'power-engine'; engine: string; vm: string; power: 'on' | 'off' | 'reset' }
+  | { step: 'keep-engine'; engine: string; rest: Placement['rest'] }
   | { step: 'remove-engine'; engine: string; vm: string; isRecovery: boolean }
   | { step: 'forget-engine'; engine: string }
   | { step: 'settle-engine'; engine: string }
@@ -63,6 +64,7 @@ const BOOKKEEPING: ReadonlySet<Verb> = new Set<Verb>([
   'forget-interception',
   'forget-engine',
   'settle-engine',
+  'keep-engine',
 ]);
 
 /** Whether the step touches a cloud and is journalled. */

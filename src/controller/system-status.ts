@@ -42,6 +42,7 @@ export function compileSystemStatus(facts: SystemFacts): SystemStatus {
       name: host.name,
       cloud,
       isConnected: host.isConnected,
+      maintenance: host.isInMaintenance ? 'in' : host.isEvacuating ? 'entering' : null,
       vms: vms.get(key)?.size ?? 0,
       engine: engineOn.get(key) ?? null,
     })),

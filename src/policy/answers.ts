@@ -154,7 +154,15 @@ export interface SystemStatus {
     warnings?: string[];
   };
   clouds: { name: string; state: string; message: string }[];
-  hosts: { name: string; cloud: string; isConnected: boolean; vms: number; engine: string | null }[];
+  hosts: {
+    name: string;
+    cloud: string;
+    isConnected: boolean;
+    /** Null while it is in service. */
+    maintenance: 'entering' | 'in' | null;
+    vms: number;
+    engine: string | null;
+  }[];
   engines: EngineStatus[];
   services: { name: string; state: string; addresses: string[]; message: string }[];
   members: MemberStatus[];
@@ -176,7 +184,7 @@ export interface EngineStatus {
   id: string;
   host: string;
   group: string;
-  /** `deploying` `enrolling` `ready` `silent` `bypassed` `held`. */
+  /** `deploying` `enrolling` `ready` `silent` `bypassed` `held` `maintenance`. */
   state: string;
   message: string;
   datapath: string;

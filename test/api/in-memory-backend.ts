@@ -5,7 +5,7 @@ import type { Adoption, SystemStatus } from '../../src/policy/answers.ts';
 export const STATUS: SystemStatus = {
   controller: { version: '0.1.0', uptimeMs: 61_000, revision: 7, reconciling: null, lastError: null },
   clouds: [{ name: 'lab', state: 'connected', message: '' }],
-  hosts: [{ name: 'h1', cloud: 'lab', isConnected: true, vms: 3, engine: 'edge-h1' }],
+  hosts: [{ name: 'h1', cloud: 'lab', isConnected: true, maintenance: null, vms: 3, engine: 'edge-h1' }],
   engines: [
     {
       id: 'edge-h1',
