@@ -278,8 +278,10 @@ function keptSeats(
     const { group, cloud, host, production, rest } = placement;
     const seated = world.hosts.get(hostKey(cloud, host));
     if (!seated || wanted.has(`${group}/${hostKey(cloud, host)}`)) continue;
+    const isMeant = (hosts: readonly string[] | undefined): boolean =>
+      !hosts || hosts.includes(seated.host.name) || hosts.includes(host);
     const ofGroup = [...policies.services]
-      .filter(([, service]) => service.isEnabled && service.engineGroup === group)
+      .filter(([, one]) => one.isEnabled && one.engineGroup === group && isMeant(one.hosts))
       .map(([name]) => name);
     if (ofGroup.length === 0 || !(rest || isResting(seated.host))) continue;
     // Until another one has taken over what it announces, it goes on with it.

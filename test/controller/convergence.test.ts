@@ -18,7 +18,8 @@ type Event =
   | { type: 'kill' | 'hang' | 'delete'; host: string }
   | { type: 'fail'; method: string; how: 'refused' | 'reply-lost' }
   | { type: 'restart' }
-  | { type: 'maintenance'; host: string };
+  | { type: 'maintenance' | 'evacuate'; host: string }
+  | { type: 'drs'; app: string; host: string };
 
 const host = fc.constantFrom(...HOSTS);
 const app = fc.constantFrom(...APPS);
@@ -38,12 +39,14 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     how: fc.constantFrom('refused' as const, 'reply-lost' as const),
   }),
   fc.record({ type: fc.constant('restart' as const) }),
-  fc.record({ type: fc.constant('maintenance' as const), host }),
+  fc.record({ type: fc.constantFrom('maintenance' as const, 'evacuate' as const), host }),
+  fc.record({ type: fc.constant('drs' as const), app, host }),
 );
 
 class Run {
   readonly harness = new Harness(datacenterOf({ h1: ['app1', 'app2'], h2: ['app3'], h3: ['app4'] }), {
     bootTimeoutMs: 3000,
+    keepMs: 0,
   });
   isEnabled = true;
   hosts: string[] = HOSTS;
@@ -91,6 +94,16 @@ class Run {
         return datacenter.failNext(event.method, event.how);
       case 'restart':
         return harness.restart();
+      case 'drs':
+        // As vMotion does: the port keeps its override, also where the host has no such segment.
+        return datacenter.change(() => {
+          harness.vm(event.app).host = event.host;
+        });
+      case 'evacuate':
+        return datacenter.change(() => {
+          const target = datacenter.host(event.host);
+          target.isEvacuating = !target.isEvacuating;
+        });
       case 'maintenance':
         return datacenter.change(() => {
           const target = datacenter.host(event.host);
@@ -169,7 +182,10 @@ describe('convergence', function () {
           for (const each of events) await run.happen(each);
           harness.datacenter.heal();
           harness.datacenter.change((state) => {
-            for (const each of state.hosts) each.isInMaintenance = false;
+            for (const each of state.hosts) {
+              each.isInMaintenance = false;
+              each.isEvacuating = false;
+            }
           });
           let quietMs = 0;
           let passedMs = 0;

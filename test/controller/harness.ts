@@ -202,15 +202,15 @@ export class Harness {
       if (properties.some((vm) => vm.host === wanted))
         this.violations.push(`${subject}: a second engine on ${wanted}`);
     }
-    if (method === 'removeVm') {
-      const engine = vms.find((vm) => vm.id === subject);
+    if (method === 'removeVm' || (method === 'power' && subject.endsWith(' off'))) {
+      const engine = vms.find((vm) => vm.id === subject.split(' ')[0]);
       const behind = vms.filter(
         (vm) =>
           vm.engine === null && vm.host === engine?.host && vm.nics.some((n) => n.segment.endsWith('-weft')),
       );
       const isWorking = engine?.engine ? this.engines.forwards(engine.engine) : false;
       if (isWorking && behind.length > 0) {
-        this.violations.push(`${subject}: removed with ${behind.map((vm) => vm.name).join()} behind it`);
+        this.violations.push(`${subject}: removed or switched off with ${behind.map((vm) => vm.name).join()} behind it`);
       }
     }
   }
