@@ -210,7 +210,9 @@ export class Harness {
       );
       const isWorking = engine?.engine ? this.engines.forwards(engine.engine) : false;
       if (isWorking && behind.length > 0) {
-        this.violations.push(`${subject}: removed or switched off with ${behind.map((vm) => vm.name).join()} behind it`);
+        this.violations.push(
+          `${subject}: removed or switched off with ${behind.map((vm) => vm.name).join()} behind it`,
+        );
       }
     }
   }

@@ -21,7 +21,10 @@ export interface ScenarioLab {
   close(): Promise<void>;
 }
 
-export async function startScenarioLab(letter: string): Promise<ScenarioLab> {
+export async function startScenarioLab(
+  letter: string,
+  cloud: 'lab' | 'vcenter' = 'lab',
+): Promise<ScenarioLab> {
   const name = `${letter}${process.pid.toString(36)}`.slice(0, 8);
   const signal = new AbortController().signal;
   const log: string[] = [];
@@ -30,6 +33,7 @@ export async function startScenarioLab(letter: string): Promise<ScenarioLab> {
       lab: name,
       policyFiles: [join(import.meta.dirname, '../../templates/lab.yaml')],
       withController: true,
+      cloud,
       onProgress: (line) => log.push(line),
       signal,
     });
