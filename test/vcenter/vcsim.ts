@@ -1,7 +1,7 @@
 /** Builds and starts govmomi's vCenter simulator (test/vcsim), where Go is to be had. */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -18,6 +18,9 @@ export interface Vcsim {
   pid: number;
   /** The next `count` calls of the method are refused with the fault. */
   fail(method: string, fault: string, count: number): Promise<void>;
+  /** Calls of the method, the next `count` of them (0: all), wait, or are carried out while their reply gets lost. */
+  disturb(method: string, how: { count: number; delayMs?: number; loseReply?: boolean }): Promise<void>;
+  /** Ends what `fail` and `disturb` began. */
   clear(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -25,7 +28,8 @@ export interface Vcsim {
 /** The program, built outside the tree once per version of its source; null, after one visible line, without Go. */
 export function vcsimProgram(): string | null {
   const hash = createHash('sha256');
-  for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(SOURCE, file)));
+  const files = readdirSync(SOURCE).filter((file) => /\.(go|mod|sum)$/.test(file));
+  for (const file of files.sort()) hash.update(readFileSync(join(SOURCE, file)));
   const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'weft');
   const program = join(cache, `vcsim-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(program)) return program;
@@ -64,7 +68,7 @@ export function govmomiTypes(
 /** Starts one; skips the suite where it cannot be had. */
 export async function startVcsim(
   context: Pick<Mocha.Context, 'skip' | 'timeout'> | null,
-  options: Record<string, number> = {},
+  options: Record<string, number | boolean> = {},
 ): Promise<Vcsim> {
   context?.timeout(BUILD_TIMEOUT_MS + 20_000);
   const program = vcsimProgram();
@@ -72,7 +76,7 @@ export async function startVcsim(
     context?.skip();
     throw new Error('vcsim cannot be had');
   }
-  const args = Object.entries(options).flatMap(([name, value]) => [`-${name}`, String(value)]);
+  const args = Object.entries(options).flatMap(([name, value]) => [`-${name}=${String(value)}`]);
   const child: ChildProcessWithoutNullStreams = spawn(program, args);
   child.stderr.resume();
   const exited = new Promise<void>((done) => child.once('exit', () => done()));
@@ -94,6 +98,7 @@ export async function startVcsim(
     password: 'secret',
     pid: child.pid!,
     fail: (method, fault, count) => order({ fault: { method, fault, count } }),
+    disturb: (method, how) => order({ wire: { method, ...how } }),
     clear: () => order({ clear: true }),
     stop: async () => {
       child.stdin.end();

@@ -4,7 +4,11 @@
 // input is a JSON command, answered with one line of JSON:
 //
 //	{"fault": {"method": "PowerOnVM_Task", "fault": "ResourceInUse", "count": 1}}
+//	{"wire": {"method": "CloneVM_Task", "count": 1, "loseReply": true}}
+//	{"wire": {"method": "RetrievePropertiesEx", "delayMs": 5000}}
 //	{"clear": true}
+//
+// With -complete it does more than the simulator alone: README.md says what.
 //
 // With -types it prints govmomi's definitions of the vim25 types and methods whose names stand on standard input,
 // one a line: the independent measure of Weft's own table.
@@ -33,7 +37,8 @@ type command struct {
 		Count  int    `json:"count"`
 		Delay  int    `json:"delayMs"`
 	} `json:"fault"`
-	Clear bool `json:"clear"`
+	Wire  *wireRule `json:"wire"`
+	Clear bool      `json:"clear"`
 }
 
 func main() {
@@ -42,6 +47,7 @@ func main() {
 	hosts := flag.Int("hosts", 3, "hosts in each cluster")
 	machines := flag.Int("machines", 4, "virtual machines in each cluster")
 	portGroups := flag.Int("port-groups", 2, "distributed port groups")
+	isComplete := flag.Bool("complete", false, "keep ports of distributed switches, and notes of clones")
 	user := flag.String("user", "weft", "user")
 	password := flag.String("password", "secret", "password")
 	flag.Parse()
@@ -62,7 +68,12 @@ func main() {
 	model.Service.RegisterEndpoints = true
 	model.Service.TLS = new(tls.Config)
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(*user, *password)}
+	if *isComplete {
+		complete(model.Map())
+	}
 	server := model.Service.NewServer()
+	way := &wire{inner: server.Config.Handler}
+	server.Config.Handler = way
 	fmt.Printf("{\"url\":%q}\n", server.URL.Scheme+"://"+server.URL.Host)
 
 	input := bufio.NewScanner(os.Stdin)
@@ -70,7 +81,7 @@ func main() {
 		var order command
 		err := json.Unmarshal(input.Bytes(), &order)
 		if err == nil {
-			err = obey(model, order)
+			err = obey(model, way, order)
 		}
 		text := ""
 		if err != nil {
@@ -82,9 +93,13 @@ func main() {
 	model.Remove()
 }
 
-func obey(model *simulator.Model, order command) error {
+func obey(model *simulator.Model, way *wire, order command) error {
 	if order.Clear {
+		way.clear()
 		model.Service.ClearFaultRules()
+	}
+	if order.Wire != nil {
+		way.add(*order.Wire)
 	}
 	if order.Fault == nil {
 		return nil
