@@ -2,6 +2,8 @@
 import type { Inventory, Platform, Vm } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
 import { NicMover } from './attach.ts';
+import { copyAttributes } from './attributes.ts';
+import { type CloneContext, cloneVm } from './clone.ts';
 import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
@@ -9,8 +11,7 @@ import { ensureSegment, removeSegment, type VlanRange } from './network.ts';
 import { type VcenterOptions, VcenterSession } from './session.ts';
 import { VcenterStats } from './stats.ts';
 import { TagReader } from './tags.ts';
-import type { Vim } from './vim/schema.ts';
-import { cloneVm, migrateVm, powerVm, removeVm, vmRef } from './vm.ts';
+import { migrateVm, powerVm, removeVm, vmRef } from './vm.ts';
 
 export interface VcenterPlatformOptions extends VcenterOptions, ListingOptions {
   engines: EngineOptions;
@@ -38,24 +39,27 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
       `VM ${id} was made, and vCenter does not list it: may the user see it?`,
     );
   };
-  /** What vCenter does not clone with a VM. */
-  const decorate = async (from: string, to: string, signal: AbortSignal): Promise<void> => {
-    await tags.copy(from, to, signal);
-    const { customFieldsManager } = await session.connect(signal);
-    const read = (await session.properties([vmRef(from)], ['customValue'], signal)).get(from);
-    for (const one of (read?.customValue ?? []) as Vim<'CustomFieldValue'>[]) {
-      if (!customFieldsManager || one.$type !== 'CustomFieldStringValue') continue;
-      const { key, value } = one;
-      await session.call(customFieldsManager, 'SetField', { entity: vmRef(to), key, value }, signal);
-    }
+  const clones: CloneContext = {
+    session,
+    lookup: async (signal) => {
+      await list(signal);
+      return inventory;
+    },
+    decorate: async (clone, model, spec, signal) => {
+      if (model !== null) {
+        await tags.copy(model, clone, signal);
+        await copyAttributes(session, vmRef(model), vmRef(clone), signal);
+      }
+      await tags.attach(spec.tags ?? [], clone, signal);
+    },
   };
 
   return {
     capabilities: {
       product: 'VMware vCenter',
       clone: true,
-      cloneSources: ['full'],
-      customisation: false,
+      cloneSources: ['full', 'linked', 'template'],
+      customisation: true,
       migrate: true,
       isolation: false,
     },
@@ -70,19 +74,8 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
         signal,
       ),
     removeVm: (vm, signal) => removeVm(session, vm, signal),
-    cloneVm: async (vm, clone, progress, signal) => {
-      if (
-        vm === null ||
-        (clone.source && clone.source.kind !== 'full') ||
-        clone.customisation !== undefined
-      ) {
-        throw new WeftError(
-          'ERR_HYPERVISOR_UNSUPPORTED',
-          `clone ${clone.name}: only full clones of a VM that is there`,
-        );
-      }
-      const withTags = (made: string, ended: AbortSignal) => decorate(vm, made, ended);
-      const made = await cloneVm(session, vm, clone, withTags, progress, signal);
+    cloneVm: async (model, clone, progress, signal) => {
+      const made = await cloneVm(clones, model, clone, progress, signal);
       inventory.changedBeside();
       return listed(made, signal);
     },

@@ -250,7 +250,7 @@ function attributeNames(mirror: ObjectMirror): Map<number, string> {
 }
 
 /** From the parent upwards. */
-function ancestors(parent: unknown, mirror: ObjectMirror): MirroredObject[] {
+function ancestors(parent: unknown, mirror: Pick<ObjectMirror, 'get'>): MirroredObject[] {
   const found: MirroredObject[] = [];
   let at = mirror.get((parent as MoRef | undefined)?.value ?? '');
   // Bounded: a peer could tell of a circle.
@@ -262,7 +262,7 @@ function ancestors(parent: unknown, mirror: ObjectMirror): MirroredObject[] {
 }
 
 /** `/datacenter/folder/folder`, without the hidden folder that holds all VMs of a datacenter. */
-function folderOf(parent: unknown, mirror: ObjectMirror): string {
+export function folderOf(parent: unknown, mirror: Pick<ObjectMirror, 'get'>): string {
   const above = ancestors(parent, mirror);
   const top = above.findIndex((one) => one.ref.type === 'Datacenter');
   const shown = above.filter((_one, index) => top < 0 || index !== top - 1);
@@ -279,7 +279,7 @@ function addressesOf(card: Card, guest: readonly GuestNic[]): string[] {
 }
 
 /** vCenter writes the three characters that its paths need as escapes. */
-function unescapeName(name: string): string {
+export function unescapeName(name: string): string {
   return name.replace(/%(2f|5c|25)/gi, (_whole, code: string) =>
     String.fromCharCode(Number.parseInt(code, 16)),
   );

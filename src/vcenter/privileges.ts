@@ -37,6 +37,9 @@ export const PRIVILEGES = {
   'remove engines': ['VirtualMachine.Inventory.Delete'],
   'clone members': [
     'VirtualMachine.Provisioning.Clone',
+    'VirtualMachine.Provisioning.DeployTemplate',
+    'VirtualMachine.Provisioning.MarkAsVM',
+    'VirtualMachine.Provisioning.ReadCustSpecs',
     'VirtualMachine.Inventory.CreateFromExisting',
     'VirtualMachine.Config.EditDevice',
     'VirtualMachine.Provisioning.Customize',

@@ -34,7 +34,8 @@ export interface VcenterOptions {
 }
 
 /** Calls that change nothing: repeated when no answer came. */
-const REPEATABLE = /^(Retrieve|Continue|CurrentTime|Find|Fetch|Query|SessionIsActive|HasPrivilege)/;
+const REPEATABLE =
+  /^(Retrieve|Continue|CurrentTime|Find|Fetch|Query|SessionIsActive|HasPrivilege|GetCustomizationSpec)/;
 const ATTEMPTS = 3;
 const KEEP_ALIVE_MS = 5 * 60_000;
 /** Long polls are answered by vCenter after the time they name; this is added for the way. */

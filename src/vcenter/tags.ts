@@ -75,6 +75,34 @@ export class TagReader {
     }
   }
 
+  /**
+   * Hangs tags on a VM, which may have some of them already: each by its name, or as `category=name`. Throws
+   * ERR_NOT_FOUND for one that is not there, and where a name is that of several.
+   */
+  async attach(texts: readonly string[], vm: string, signal: AbortSignal): Promise<void> {
+    if (texts.length === 0) return;
+    await this.read(signal);
+    const ids = texts.map((text) => {
+      const found = [...this.#names].filter(
+        ([, { category, name }]) => name === text || `${category}=${name}` === text,
+      );
+      if (found.length === 1) return found[0]![0];
+      throw new WeftError(
+        found.length === 0 ? 'ERR_NOT_FOUND' : 'ERR_HYPERVISOR_REFUSED',
+        found.length === 0
+          ? `there is no tag ${text} in vCenter: make it, or name another`
+          : `${text} is the tag of several categories: name it as ${found.map(([, { category, name }]) => `${category}=${name}`).join(' or ')}`,
+      );
+    });
+    for (const id of ids) {
+      const path = `/tag-association/id:${encodeURIComponent(id)}`;
+      await this.#act(
+        { path, action: 'attach', body: { object_id: { id: vm, type: 'VirtualMachine' } } },
+        signal,
+      );
+    }
+  }
+
   async #act(
     { path, action, body }: { path: string; action: string; body: object },
     signal: AbortSignal,

@@ -1,21 +1,12 @@
-/** VMs: power, clones, migration, removal. Engines are deployed by engine.ts. */
-import type { CloneSpec, Progress } from '../hypervisor/platform.ts';
+/** VMs: power, migration, removal. Engines are deployed by engine.ts, clones made by clone.ts. */
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { unpinEngine } from './cluster-rules.ts';
 import { overrideOf } from './distributed-switch.ts';
-import {
-  findSegment,
-  type HostNetworks,
-  isShadowOf,
-  readHostNetworks,
-  refusal,
-  segmentNotFound,
-} from './host-networks.ts';
-import { readStandardName, readVmMark, type VmMark, withVmMark } from './marks.ts';
-import { replugged } from './network.ts';
-import { type EthernetCard, nicsOf, plugOf } from './nic.ts';
+import { isShadowOf, readHostNetworks, refusal } from './host-networks.ts';
+import { readVmMark } from './marks.ts';
+import { nicsOf, plugOf } from './nic.ts';
 import { readOne, readThere } from './objects.ts';
-import { placementOn, poolOf } from './placement.ts';
+import { poolOf } from './placement.ts';
 import { untilFree } from './retry.ts';
 import type { VcenterSession } from './session.ts';
 import { faultName } from './vim/faults.ts';
@@ -156,78 +147,6 @@ async function migrateOnce(
   );
 }
 
-/**
- * Clones a VM onto a host and switches the clone on; answers its id. NICs get new MACs and stand on production, also
- * where the source's path is bent. `decorate` is called once, before the clone counts as whole: tags and the like,
- * which vCenter does not clone.
- */
-export async function cloneVm(
-  session: VcenterSession,
-  vm: string,
-  clone: CloneSpec,
-  decorate: (clone: string, signal: AbortSignal) => Promise<void>,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<string> {
-  return untilFree(() => cloneOnce(session, vm, clone, decorate, progress, signal), signal);
-}
-
-async function cloneOnce(
-  session: VcenterSession,
-  vm: string,
-  clone: CloneSpec,
-  decorate: (clone: string, signal: AbortSignal) => Promise<void>,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<string> {
-  const source = vmRef(vm);
-  const paths = ['name', 'parent', 'config.annotation', 'config.hardware.device'];
-  const read = await readOne(session, source, paths, signal);
-  const on = await readHostNetworks(session, clone.host, signal);
-  const notes = (read['config.annotation'] as string | undefined) ?? '';
-  const mark: VmMark = { engine: null, cloneOf: vm, isComplete: false };
-  const folder = await folderOf(session, read.parent as MoRef | undefined, on.host, signal);
-  let made = await findChild(session, folder, clone.name, signal);
-  if (made) await requireCloneOf(session, made, vm, signal);
-  else {
-    const devices = (read['config.hardware.device'] ?? []) as Vim<'VirtualDevice'>[];
-    const deviceChange = nicsOf(devices, false).flatMap(({ card }) => {
-      const device = onProduction(card, on, `${read.name}`);
-      return device ? [{ operation: 'edit', device }] : [];
-    });
-    progress(0, `cloning ${read.name} to ${clone.name} on host ${on.name}`);
-    const result = await session.task(
-      source,
-      'CloneVM_Task',
-      {
-        folder,
-        name: clone.name,
-        spec: {
-          location: { pool: await poolOf(session, on.parent, signal), host: on.host },
-          template: false,
-          config: { annotation: withVmMark(notes, mark), deviceChange },
-          powerOn: false,
-        },
-      },
-      signal,
-      (fraction) => progress(fraction * 0.8, `cloning ${read.name} to ${clone.name}`),
-    );
-    made = result as MoRef;
-  }
-  const state = await readOne(session, made, ['config.annotation', 'runtime.host', 'name'], signal);
-  if ((state['runtime.host'] as MoRef).value !== clone.host) {
-    throw refusal(`clone ${state.name} stands on another host: remove it, or migrate it`);
-  }
-  if (!readVmMark(state['config.annotation'] as string | undefined)?.isComplete) {
-    await renewMacs(session, source, made, signal);
-    await decorate(made.value, signal);
-    await markVm(session, made, withVmMark(notes, { ...mark, isComplete: true }), signal);
-  }
-  await powerVm(session, made.value, 'on', signal);
-  progress(1, `${clone.name} is on`);
-  return made.value;
-}
-
 /** The reference to a VM by its id in the contract. */
 export function vmRef(id: string): MoRef {
   return { type: 'VirtualMachine', value: id };
@@ -253,76 +172,4 @@ export async function markVm(
   signal: AbortSignal,
 ): Promise<void> {
   await session.task(vm, 'ReconfigVM_Task', { spec: { annotation } }, signal);
-}
-
-async function requireCloneOf(
-  session: VcenterSession,
-  found: MoRef,
-  source: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const read =
-    found.type === 'VirtualMachine'
-      ? await readOne(session, found, ['name', 'config.annotation'], signal)
-      : {};
-  if (readVmMark(read['config.annotation'] as string | undefined)?.cloneOf === source) return;
-  throw refusal(
-    `there is another ${found.type} ${read.name ?? found.value}, which is no clone of ${source} that Weft made: choose another name`,
-  );
-}
-
-/**
- * The NIC as the clone shall have it, where that is not as the source has it: a path bent on a standard switch. On a
- * distributed one the clone gets a port of its own, without an override.
- */
-function onProduction(card: EthernetCard, on: HostNetworks, source: string): EthernetCard | null {
-  const plug = plugOf(card);
-  if (plug.kind === 'other') {
-    throw refusal(
-      `a NIC of ${source} is on no port group (NSX, passthrough or none): such VMs are not cloned`,
-    );
-  }
-  if (plug.kind === 'distributed') {
-    if (on.networks.some((one) => one.ref.value === plug.portGroup)) return null;
-    throw segmentNotFound(plug.portGroup, on.name);
-  }
-  const made = readStandardName(plug.name);
-  const name = made?.role === 'in' ? made.production : plug.name;
-  const network = findSegment(on, name);
-  if (network?.kind !== 'standard') throw segmentNotFound(name, on.name);
-  return name === plug.name ? null : replugged(card, network, null);
-}
-
-/** vCenter gives clones MACs of their own, but not where somebody had chosen the source's by hand. */
-async function renewMacs(
-  session: VcenterSession,
-  source: MoRef,
-  clone: MoRef,
-  signal: AbortSignal,
-): Promise<void> {
-  const both = await session.properties([source, clone], ['config.hardware.device'], signal);
-  const cards = (vm: MoRef): EthernetCard[] =>
-    nicsOf((both.get(vm.value)?.['config.hardware.device'] ?? []) as Vim<'VirtualDevice'>[], false).map(
-      (one) => one.card,
-    );
-  const taken = new Set(cards(source).map(({ macAddress }) => macAddress));
-  const deviceChange = cards(clone)
-    .filter(({ macAddress }) => taken.has(macAddress))
-    .map(({ macAddress: _, ...rest }) => {
-      return { operation: 'edit', device: { ...rest, addressType: 'assigned' } as EthernetCard };
-    });
-  if (deviceChange.length > 0) {
-    await session.task(clone, 'ReconfigVM_Task', { spec: { deviceChange } }, signal);
-  }
-}
-
-/** Where the source is; for a VM in a vApp, which is in no folder, the datacenter's. */
-async function folderOf(
-  session: VcenterSession,
-  parent: MoRef | undefined,
-  host: MoRef,
-  signal: AbortSignal,
-): Promise<MoRef> {
-  if (parent?.type === 'Folder') return parent;
-  return (await placementOn(session, host, { folder: null, datastore: null }, signal)).folder;
 }

@@ -16,7 +16,7 @@ import { missingPrivileges, PRIVILEGES, type PrivilegedOperation } from '../../s
 import { VcenterSession } from '../../src/vcenter/session.ts';
 import { VcenterStats } from '../../src/vcenter/stats.ts';
 import type { MoRef, Vim } from '../../src/vcenter/vim/schema.ts';
-import { cloneVm, migrateVm, powerVm, removeVm, vmRef } from '../../src/vcenter/vm.ts';
+import { migrateVm, powerVm, removeVm, vmRef } from '../../src/vcenter/vm.ts';
 import { startVcsim, type Vcsim } from './vcsim.ts';
 
 describe('vCenter operations on vcsim', function () {
@@ -400,27 +400,6 @@ describe('vCenter operations on vcsim', function () {
     await removeVm(session, engine, never);
     await rejects(removeVm(session, machines[0]!.id, never), 'ERR_HYPERVISOR_REFUSED', /no mark of Weft/);
     assert.ok((await list('VirtualMachine', ['name'])).some(([id]) => id === machines[0]!.id));
-  });
-
-  it('clones a VM with a MAC of its own, once, and tells its decorator before it counts as whole', async () => {
-    const source = machines[0]!;
-    const clone = { name: 'copy-1', host: hosts[1]!.id };
-    const decorated: string[] = [];
-    const decorate = async (vm: string): Promise<void> => void decorated.push(vm);
-    const vm = await cloneVm(session, source.id, clone, decorate, quiet, never);
-    assert.equal(await cloneVm(session, source.id, clone, decorate, quiet, never), vm);
-    assert.deepEqual(decorated, [vm]);
-    const found = await read(vm, 'name', 'runtime.host', 'runtime.powerState', 'config.annotation');
-    assert.deepEqual(
-      [found.name, (found['runtime.host'] as MoRef).value, found['runtime.powerState']],
-      ['copy-1', clone.host, 'poweredOn'],
-    );
-    assert.equal(readVmMark(found['config.annotation'] as string)?.cloneOf, source.id);
-    const [before, after] = [(await nics(source.id))[0]!.card, (await nics(vm))[0]!.card];
-    assert.notEqual(after.macAddress, before.macAddress);
-    const again = { name: source.name, host: source.host };
-    await rejects(cloneVm(session, source.id, again, decorate, quiet, never), 'ERR_HYPERVISOR_REFUSED');
-    await removeVm(session, vm, never);
   });
 
   it('migrates a VM, and has nothing to do the second time', async () => {

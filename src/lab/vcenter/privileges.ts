@@ -66,5 +66,6 @@ export const PRIVILEGES: readonly string[] = [
   'VirtualMachine.Provisioning.Clone',
   'VirtualMachine.Provisioning.Customize',
   'VirtualMachine.Provisioning.DeployTemplate',
+  'VirtualMachine.Provisioning.MarkAsVM',
   'VirtualMachine.Provisioning.ReadCustSpecs',
 ];

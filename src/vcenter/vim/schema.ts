@@ -10,6 +10,7 @@
  * that govmomi keeps of the same types.
  */
 import { APPLIANCE_METHODS, APPLIANCE_TYPES } from './appliance-schema.ts';
+import { CUSTOMIZATION_METHODS, CUSTOMIZATION_TYPES } from './customization-schema.ts';
 import { NETWORK_METHODS, NETWORK_TYPES } from './network-schema.ts';
 import { SESSION_METHODS, SESSION_TYPES } from './session-schema.ts';
 import { VIRTUAL_MACHINE_METHODS, VIRTUAL_MACHINE_TYPES } from './virtual-machine-schema.ts';
@@ -18,6 +19,7 @@ export const VIM_TYPES = {
   ...SESSION_TYPES,
   ...VIRTUAL_MACHINE_TYPES,
   ...NETWORK_TYPES,
+  ...CUSTOMIZATION_TYPES,
   ...APPLIANCE_TYPES,
 } as const;
 
@@ -25,6 +27,7 @@ export const VIM_METHODS = {
   ...SESSION_METHODS,
   ...VIRTUAL_MACHINE_METHODS,
   ...NETWORK_METHODS,
+  ...CUSTOMIZATION_METHODS,
   ...APPLIANCE_METHODS,
 } as const;
 

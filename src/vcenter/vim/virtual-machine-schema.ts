@@ -298,62 +298,6 @@ export const VIRTUAL_MACHINE_TYPES = {
       overheadLimit: 'long?',
     },
   },
-  CustomizationSpec: {
-    fields: {
-      options: 'CustomizationOptions?',
-      identity: 'CustomizationIdentitySettings',
-      globalIPSettings: 'CustomizationGlobalIPSettings',
-      nicSettingMap: 'CustomizationAdapterMapping[]?',
-      encryptionKey: 'base64?',
-    },
-  },
-  CustomizationGlobalIPSettings: { fields: { dnsSuffixList: 'string[]?', dnsServerList: 'string[]?' } },
-  CustomizationAdapterMapping: { fields: { macAddress: 'string?', adapter: 'CustomizationIPSettings' } },
-  CustomizationIPSettings: {
-    fields: {
-      ip: 'CustomizationIpGenerator',
-      subnetMask: 'string?',
-      gateway: 'string[]?',
-      dnsServerList: 'string[]?',
-      dnsDomain: 'string?',
-      primaryWINS: 'string?',
-      secondaryWINS: 'string?',
-      netBIOS: 'string?',
-      primary: 'boolean?',
-    },
-  },
-  CustomizationIpGenerator: { fields: {} },
-  CustomizationDhcpIpGenerator: { base: 'CustomizationIpGenerator', fields: {} },
-  CustomizationFixedIp: { base: 'CustomizationIpGenerator', fields: { ipAddress: 'string' } },
-  CustomizationIdentitySettings: { fields: {} },
-  CustomizationLinuxPrep: {
-    base: 'CustomizationIdentitySettings',
-    fields: {
-      hostName: 'CustomizationName',
-      domain: 'string',
-      timeZone: 'string?',
-      hwClockUTC: 'boolean?',
-      scriptText: 'string?',
-      compatibleCustomizationMethod: 'string?',
-      resetPassword: 'boolean?',
-      extraConfig: 'OptionValue[]?',
-    },
-  },
-  CustomizationName: { fields: {} },
-  CustomizationFixedName: { base: 'CustomizationName', fields: { name: 'string' } },
-  CustomizationVirtualMachineName: { base: 'CustomizationName', fields: {} },
-  CustomizationOptions: { fields: {} },
-  CustomizationLinuxOptions: { base: 'CustomizationOptions', fields: {} },
-  CustomizationSpecItem: { fields: { info: 'CustomizationSpecInfo', spec: 'CustomizationSpec' } },
-  CustomizationSpecInfo: {
-    fields: {
-      name: 'string',
-      description: 'string',
-      type: 'string',
-      changeVersion: 'string?',
-      lastUpdateTime: 'dateTime?',
-    },
-  },
   VmConfigSpec: {
     fields: {
       product: 'VAppProductSpec[]?',
@@ -482,4 +426,5 @@ export const VIRTUAL_MACHINE_METHODS = {
     returns: 'MoRef',
   },
   MarkAsTemplate: { args: {}, returns: null },
+  MarkAsVirtualMachine: { args: { pool: 'MoRef', host: 'MoRef?' }, returns: null },
 } as const;
