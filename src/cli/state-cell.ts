@@ -3,7 +3,9 @@ import type { Cell } from './table.ts';
 
 /** A state in the colour that says whether somebody should look. */
 export function stateCell(state: string): Cell {
-  if (['serving', 'connected', 'ready', 'up'].includes(state)) return { text: state, colour: 'green' };
-  if (['unreachable', 'silent', 'down', 'degraded'].includes(state)) return { text: state, colour: 'red' };
+  if (['serving', 'connected', 'ready', 'up', 'steady'].includes(state))
+    return { text: state, colour: 'green' };
+  if (['unreachable', 'silent', 'down', 'degraded', 'held'].includes(state))
+    return { text: state, colour: 'red' };
   return { text: state === '' ? '-' : state, colour: state === '' ? 'dim' : 'yellow' };
 }

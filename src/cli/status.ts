@@ -101,6 +101,29 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
       ]),
     ),
     ...section(
+      'pools that scale',
+      [
+        { title: 'POOL' },
+        { title: 'STATE' },
+        { title: 'SIZE', isRight: true },
+        { title: 'WANTED', isRight: true },
+        { title: 'MIN', isRight: true },
+        { title: 'MAX', isRight: true },
+        { title: 'CLONES', wraps: true },
+        { title: 'WHY', wraps: true, share: 2 },
+      ],
+      status.pools.map((pool) => [
+        pool.name,
+        stateCell(pool.state),
+        String(pool.figures.size),
+        String(pool.wanted),
+        String(pool.min),
+        String(pool.max),
+        pool.clones.map(({ vm, phase }) => (phase === 'ready' ? vm : `${vm} ${phase}`)).join(', '),
+        pool.message,
+      ]),
+    ),
+    ...section(
       'members',
       [
         { title: 'MEMBER' },

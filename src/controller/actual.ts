@@ -1,6 +1,7 @@
 /** What is, as the planner sees it: inventories, placements, interceptions, and what engines say of themselves. */
 import type { ServiceGraph } from '../policy/graph.ts';
-import type { ConnectionReport } from '../state/shared.ts';
+import type { ConnectionReport, HealthReport } from '../state/shared.ts';
+import type { FleetView } from './autoscale/fleet-view.ts';
 import type { VmLoad } from './load-reader.ts';
 import { hostKey, type World } from './world.ts';
 
@@ -78,6 +79,10 @@ export interface Actual {
   failures: ReadonlyMap<string, number>;
   /** Open connections as engines count them, by engine id; an engine that is not heard is not in it. */
   connections: ReadonlyMap<string, ConnectionReport>;
+  /** What the monitors of pools say, by pool. */
+  health: ReadonlyMap<string, HealthReport>;
+  /** Clones that Weft makes, has made or removes, and how pools have scaled. */
+  fleet: FleetView;
   /** Load of VMs, by `<cloud>/<vm id>`; a VM of which nothing recent is known is not in it. */
   loads: ReadonlyMap<string, VmLoad>;
   /** False for the first seconds of the controller's life, while engines find their way back to the hub. */
@@ -99,6 +104,10 @@ export interface Timing {
   stableMs: number;
   /** How long after the maintenance of its host an engine waits for members to come back. */
   keepMs: number;
+  /** How long a clone must be missing from a good inventory to be gone, and one that leaves be without connections. */
+  cloneSettleMs: number;
+  /** How long a platform that gave no answer may still be at a clone, unheard. */
+  cloneGraceMs: number;
 }
 
 export const TIMING: Timing = {
@@ -108,6 +117,8 @@ export const TIMING: Timing = {
   acknowledgeMs: 2000,
   stableMs: 10_000,
   keepMs: 600_000,
+  cloneSettleMs: 3000,
+  cloneGraceMs: 600_000,
 };
 
 /** Whether traffic through the engine still flows as far as anybody can tell. */

@@ -153,6 +153,7 @@ function mergeWorlds(actual: Actual, extra: ReadonlyMap<string, Inventory>): Act
   return {
     hosts: new Map([...world.hosts, ...added.hosts]),
     nics: new Map([...world.nics, ...added.nics]),
+    vms: new Map([...world.vms, ...added.vms]),
     engineVms: new Map([...added.engineVms, ...world.engineVms]),
     owners: new Map([...added.owners, ...world.owners]),
     unfinished: [...world.unfinished, ...added.unfinished],

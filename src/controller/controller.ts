@@ -6,11 +6,15 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Backend } from '../api/backend.ts';
 import type { Platform } from '../hypervisor/platform.ts';
+import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { HealthReport, SharedHub } from '../state/shared.ts';
 import type { Entry, Store } from '../state/store.ts';
 import { type Actual, TIMING, type Timing } from './actual.ts';
+import { Fleet } from './autoscale/fleet.ts';
+import { scaleStatuses } from './autoscale/scale-status.ts';
+import { ScaleWatch } from './autoscale/scale-watch.ts';
 import { createBackend, type View } from './backend.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CloudSession } from './cloud-session.ts';
@@ -55,13 +59,16 @@ export interface Controller {
 
 const TICK_MS = 100;
 const RETRY_MS = 1000;
+/** How often the load of pools that scale is looked at. */
+const WATCH_MS = 1000;
 
 /** Starts reconciling. Rejects where the store cannot be read. */
 export async function startController(options: ControllerOptions): Promise<Controller> {
   const clock = options.clock ?? systemClock;
   const ledger = await Ledger.load(options.store, clock.now());
   const journal = await Journal.load(options.store, clock.now());
-  const reconciler = new Reconciler(options, clock, ledger, journal);
+  const fleet = await Fleet.load(options.store, clock.now());
+  const reconciler = new Reconciler(options, clock, ledger, journal, fleet);
   await reconciler.start();
   return reconciler;
 }
@@ -72,6 +79,8 @@ class Reconciler implements Controller {
   readonly #clock: Clock;
   readonly #ledger: Ledger;
   readonly #journal: Journal;
+  readonly #fleet: Fleet;
+  readonly #scaleWatch = new ScaleWatch();
   readonly #graphs = new GraphBook();
   readonly #reports: EngineReports;
   readonly #loads: LoadReader;
@@ -94,16 +103,22 @@ class Reconciler implements Controller {
   /** What statuses say of load. */
   #figures: PoolFigures = new Map();
   #figuresAt = Number.NEGATIVE_INFINITY;
+  #scaling: ReadonlyMap<string, AutoscaleStatus> = new Map();
+  #fleetVersion = -1;
+  #isScaling = false;
+  #isRescaled = false;
+  #roundAt = Number.NEGATIVE_INFINITY;
   #isWoken = false;
   #cancelTick: (() => void) | null = null;
   #retryAt: number | null = null;
   #lastError: string | null = null;
 
-  constructor(options: ControllerOptions, clock: Clock, ledger: Ledger, journal: Journal) {
+  constructor(options: ControllerOptions, clock: Clock, ledger: Ledger, journal: Journal, fleet: Fleet) {
     this.#options = options;
     this.#clock = clock;
     this.#ledger = ledger;
     this.#journal = journal;
+    this.#fleet = fleet;
     this.#startedAt = clock.now();
     const { hub, log } = options;
     const timing = { ...TIMING, ...options.timing };
@@ -119,7 +134,9 @@ class Reconciler implements Controller {
       journal,
       graphs: this.#graphs,
       reports: this.#reports,
+      fleet,
       loads: () => this.#loads.all(),
+      health: () => this.#healthReports(),
       timing,
       startedAt: this.#startedAt,
     });
@@ -133,6 +150,7 @@ class Reconciler implements Controller {
           {
             platform: (cloud) => this.#platform(cloud),
             ledger,
+            fleet,
             graphs: this.#graphs,
             hub,
             enrolment: options.authority,
@@ -200,7 +218,10 @@ class Reconciler implements Controller {
     this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick());
     const now = this.#clock.now();
     const isDue = this.#retryAt !== null && now >= this.#retryAt;
-    if (isDue || this.#steps.length > 0 || this.#observer.judge(this.#policies, now)) this.#round();
+    const isWatchDue = this.#isScaling && now - this.#roundAt >= WATCH_MS;
+    if (isDue || isWatchDue || this.#steps.length > 0 || this.#observer.judge(this.#policies, now)) {
+      this.#round();
+    }
   }
 
   #round(): void {
@@ -209,23 +230,39 @@ class Reconciler implements Controller {
       if (this.#isPolicyStale) {
         this.#policies = parsePolicies([...this.#entries.values()]);
         this.#isPolicyStale = false;
+        this.#isScaling = [...this.#policies.pools.values()].some((pool) => pool.autoscale !== undefined);
+        this.#isRescaled = true;
       }
       this.#syncSessions();
       const now = this.#clock.now();
-      const actual = this.#observer.observe(this.#sessions, this.#policies, now);
-      const desired = desire(this.#policies, actual.world, actual.placements);
+      const observed = this.#observer.observe(this.#sessions, this.#policies, now);
+      const desired = desire(this.#policies, observed.world, observed.placements);
+      const watched = this.#scaleWatch.observe(desired, observed);
+      const actual: Actual = { ...observed, fleet: { ...observed.fleet, ...watched } };
+      this.#roundAt = now;
       this.#actual = actual;
       this.#adoptEmpty(actual);
       this.#desired = desired;
       this.#loads.want(vmsOfPools(desired));
-      if (now - this.#figuresAt >= READ_EVERY_MS) {
+      const isSnapshotDue = now - this.#figuresAt >= READ_EVERY_MS;
+      if (isSnapshotDue) {
         this.#figures = poolFigures(desired, actual);
         this.#figuresAt = now;
+      }
+      if (isSnapshotDue || this.#fleetVersion !== this.#fleet.version || this.#isRescaled) {
+        this.#scaling = scaleStatuses(desired, actual);
+        this.#fleetVersion = this.#fleet.version;
+        this.#isRescaled = false;
       }
       this.#steps = plan(desired, actual);
       this.#retryAt = this.#scheduler.start(this.#steps);
       this.#prune(actual);
-      this.#statusWriter.put(compileStatuses(desired, actual, (pool) => this.#health(pool), this.#figures));
+      this.#statusWriter.put(
+        compileStatuses(desired, actual, (pool) => this.#health(pool), {
+          figures: this.#figures,
+          scaling: this.#scaling,
+        }),
+      );
       this.#lastError = null;
     } catch (error) {
       // A defect in one round must not end the loop; the next change starts another.
@@ -298,7 +335,8 @@ class Reconciler implements Controller {
     return (
       isPlanned ||
       [...this.#ledger.placements.values()].some((placement) => placement.cloud === cloud) ||
-      [...this.#ledger.preImages.keys()].some((nic) => nic.startsWith(`${cloud}/`))
+      [...this.#ledger.preImages.keys()].some((nic) => nic.startsWith(`${cloud}/`)) ||
+      [...this.#fleet.clones.values()].some((record) => record.cloud === cloud)
     );
   }
 
@@ -396,8 +434,16 @@ class Reconciler implements Controller {
   }
 
   #health(pool: string): HealthReport | null {
-    const value = this.#options.hub.get(`health/${pool}`)?.value as Partial<HealthReport> | undefined;
-    return value?.members ? { monitor: '', version: 0, ...value, members: value.members } : null;
+    return healthOf(this.#options.hub.get(`health/${pool}`)?.value);
+  }
+
+  #healthReports(): Map<string, HealthReport> {
+    const reports = new Map<string, HealthReport>();
+    for (const { key, value } of this.#options.hub.list('health/')) {
+      const report = healthOf(value);
+      if (report) reports.set(key.slice('health/'.length), report);
+    }
+    return reports;
   }
 
   #status(): ReturnType<typeof compileSystemStatus> {
@@ -439,6 +485,11 @@ class Reconciler implements Controller {
       .finally(() => this.#background.delete(kept));
     this.#background.add(kept);
   }
+}
+
+function healthOf(value: unknown): HealthReport | null {
+  const report = value as Partial<HealthReport> | undefined;
+  return report?.members ? { monitor: '', version: 0, ...report, members: report.members } : null;
 }
 
 /** Of which VMs users are shown the load, by cloud: those that serve a pool. */

@@ -12,6 +12,7 @@ import type {
 import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
 import { type Actual, type GraphContent, isForwarding, type Placement } from './actual.ts';
 import { announcersOf } from './announce.ts';
+import { leavingVms } from './autoscale/fleet-view.ts';
 import type { Desired, Member } from './desired.ts';
 import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
 import { patternMatcher } from './selector.ts';
@@ -93,6 +94,7 @@ function compileGraph(
   const memberIds = [...new Set(poolNames.flatMap((pool) => desired.pools.get(pool) ?? []))].sort();
   const memberIndex = new Map(memberIds.map((member, index) => [member, index]));
   const canary = canaryOf(id, desired, actual);
+  const leaving = leavingVms(actual.fleet);
   const peers: GraphPeer[] = [];
   for (const [peerId, peer] of engines) {
     if (peerId === id || peer.placement.group !== placement.group) continue;
@@ -120,7 +122,7 @@ function compileGraph(
       const member = desired.members.get(memberId);
       return member ? [compileMember(member, id, engine, canary, engines, desired, actual)] : [];
     }),
-    pools: poolNames.map((name) => compilePool(name, desired, memberIndex)),
+    pools: poolNames.map((name) => compilePool(name, desired, memberIndex, leaving)),
     services: services.map(({ name, spec }) =>
       compileService(name, spec, poolNames, carriers.get(name) ?? [], desired, actual),
     ),
@@ -176,23 +178,30 @@ function engineBefore(
   return isReachedThrough(other, member, desired, actual) ? other : null;
 }
 
-function compilePool(name: string, desired: Desired, memberIndex: ReadonlyMap<string, number>): GraphPool {
+function compilePool(
+  name: string,
+  desired: Desired,
+  memberIndex: ReadonlyMap<string, number>,
+  leaving: ReadonlySet<string>,
+): GraphPool {
   const spec = desired.policies.pools.get(name);
   const weights = (spec?.weights ?? []).map((entry) => ({
     fits: patternMatcher(entry.names),
     weight: entry.weight,
   }));
   const drains = (spec?.drain ?? []).map(patternMatcher);
+  const isLeaving = ({ cloud, vm }: Member): boolean => leaving.has(hostKey(cloud, vm.id));
   return {
     name,
     port: spec?.port ?? 0,
     healthMonitors: spec?.healthMonitors ?? [],
     members: (desired.pools.get(name) ?? []).flatMap((id) => {
       const index = memberIndex.get(id);
-      const vm = desired.members.get(id)?.vm.name;
-      if (index === undefined || vm === undefined) return [];
+      const found = desired.members.get(id);
+      if (index === undefined || found === undefined) return [];
+      const vm = found.vm.name;
       const weight = weights.find((entry) => entry.fits(vm))?.weight ?? 1;
-      return [{ member: index, weight, isDraining: drains.some((fits) => fits(vm)) }];
+      return [{ member: index, weight, isDraining: isLeaving(found) || drains.some((fits) => fits(vm)) }];
     }),
   };
 }

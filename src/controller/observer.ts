@@ -1,5 +1,8 @@
 /** Puts `Actual` together from the sessions, the ledger, the hub and the judgements of liveness. */
+import type { HealthReport } from '../state/shared.ts';
 import type { Actual, EngineActual, Placement, Timing } from './actual.ts';
+import type { Fleet } from './autoscale/fleet.ts';
+import { NOTHING_WATCHED } from './autoscale/scale-watch.ts';
 import type { CloudSession } from './cloud-session.ts';
 import type { EngineReports } from './engine-reports.ts';
 import type { GraphBook } from './graph-book.ts';
@@ -16,7 +19,9 @@ export interface ObserverOptions {
   journal: Journal;
   graphs: GraphBook;
   reports: EngineReports;
+  fleet: Fleet;
   loads(): ReadonlyMap<string, VmLoad>;
+  health(): ReadonlyMap<string, HealthReport>;
   timing: Timing;
   startedAt: number;
 }
@@ -59,7 +64,7 @@ export class Observer {
 
   /** Everything that plans are made from. */
   observe(sessions: ReadonlyMap<string, CloudSession>, policies: Policies, now: number): Actual {
-    const { ledger, journal, graphs, reports, timing } = this.#options;
+    const { ledger, journal, graphs, reports, fleet, timing } = this.#options;
     const inventories = new Map(
       [...sessions].flatMap(([name, { inventory }]) => (inventory ? [[name, inventory] as const] : [])),
     );
@@ -87,6 +92,8 @@ export class Observer {
       pushed: graphs.hashes(),
       failures: journal.failures(),
       connections: reports.connections(),
+      health: this.#options.health(),
+      fleet: { clones: fleet.clones, states: fleet.states, ...NOTHING_WATCHED },
       loads: this.#options.loads(),
       isSettled: this.#liveness.isSettled(now),
       timing,

@@ -2,6 +2,8 @@
 import type { Platform, Progress } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { SharedHub } from '../state/shared.ts';
+import type { Fleet } from './autoscale/fleet.ts';
+import { performClones } from './autoscale/perform-clones.ts';
 import type { Clock } from './clock.ts';
 import type { GraphBook } from './graph-book.ts';
 import { GraphNotDurable, type Ledger } from './ledger.ts';
@@ -20,6 +22,7 @@ export interface PerformContext {
   /** The session of a cloud. Throws ERR_HYPERVISOR_UNREACHABLE where there is none. */
   platform(cloud: string): Platform;
   ledger: Ledger;
+  fleet: Fleet;
   graphs: GraphBook;
   hub: SharedHub;
   enrolment: Enrolment;
@@ -119,6 +122,8 @@ export async function perform(step: Step, context: PerformContext, signal: Abort
     case 'remove-segment':
       await context.platform(cloudOf(step)).removeSegment(step.host, step.segment, signal);
       return;
+    default:
+      return performClones(step, context, signal);
   }
 }
 

@@ -5,6 +5,7 @@
  * that was lost, in a crash or in a cloud, is simply planned again.
  */
 import { type Actual, hostBlock, nicsOnShadow, type Placement } from './actual.ts';
+import { planClones } from './autoscale/plan-clones.ts';
 import type { Desired, WantedEngine } from './desired.ts';
 import { compileGraphs, graphHash } from './graph.ts';
 import { planNics } from './plan-nics.ts';
@@ -20,6 +21,7 @@ export function plan(desired: Desired, actual: Actual): Step[] {
     ...planRemovals(desired, actual),
     ...planUnfinished(desired, actual),
     ...planSegmentRemovals(desired, actual),
+    ...planClones(desired, actual),
   ];
   return steps
     .map((step) => hold(step, desired, actual))

@@ -28,7 +28,12 @@ interface Running {
 }
 
 /** How long a step may take, or may go without progress where it tells of any. A platform that does not come back in time has failed. */
-const DEADLINES_MS: Partial<Record<Step['step'], number>> = { 'deploy-engine': 15 * 60_000 };
+const DEADLINES_MS: Partial<Record<Step['step'], number>> = {
+  'deploy-engine': 15 * 60_000,
+  // Guests may take their time to report an address.
+  'clone-vm': 60 * 60_000,
+  'remove-clone': 10 * 60_000,
+};
 const DEADLINE_MS = 60_000;
 const URGENT_DEADLINE_MS = 10_000;
 

@@ -1,4 +1,5 @@
 /** What the controller observes of each policy object: `status/<kind>/<name>`, and the states of engines. Pure. */
+import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudStatus } from '../policy/cloud.ts';
 import type { EngineGroupStatus } from '../policy/engine-group.ts';
 import type { PoolStatus } from '../policy/pool.ts';
@@ -8,6 +9,7 @@ import { type Actual, isForwarding } from './actual.ts';
 import type { Desired, Member, WantedEngine } from './desired.ts';
 import { engineFor } from './interception.ts';
 import { NO_FIGURES, type PoolFigures } from './member-figures.ts';
+import { memberHealth } from './member-health.ts';
 import { hostKey } from './world.ts';
 
 export type EngineState =
@@ -18,14 +20,21 @@ export type EngineState =
   | 'silent'
   | 'bypassed'
   | 'held';
-export type Health = { health: 'up' | 'down' | 'unknown'; reason: string };
 
-/** By store key. `figures` may be some seconds old: statuses are durable, and not for what changes all the time. */
+const NO_NEWS: LoadNews = { figures: new Map(), scaling: new Map() };
+
+/** What changes all the time: it may be some seconds old, for statuses are durable. */
+export interface LoadNews {
+  figures: PoolFigures;
+  scaling: ReadonlyMap<string, AutoscaleStatus>;
+}
+
+/** By store key. */
 export function compileStatuses(
   desired: Desired,
   actual: Actual,
   health: (pool: string) => HealthReport | null,
-  figures: PoolFigures = new Map(),
+  { figures, scaling }: LoadNews = NO_NEWS,
 ): Map<string, unknown> {
   const statuses = new Map<string, unknown>();
   const say = (kind: string, name: string): string =>
@@ -61,13 +70,16 @@ export function compileStatuses(
           ]
         : [];
     });
+    const scale = scaling.get(name) ?? null;
     const message =
       say('pool', name) ||
+      (scale?.state === 'held' ? scale.message : '') ||
       (members.length === 0 ? 'no VM that is powered on fulfils its selector' : '') ||
       (desired.usedPools.has(name) ? '' : 'no enabled virtual service uses it');
     statuses.set(`status/pool/${name}`, {
       members,
       monitor: report?.monitor ?? null,
+      autoscale: scale,
       message,
     } satisfies PoolStatus);
   }
@@ -81,21 +93,6 @@ export function compileStatuses(
     statuses.set(`status/${kind}/${name}`, { message });
   }
   return statuses;
-}
-
-/** A member's health as its pool's monitor sees it. */
-export function memberHealth(
-  pool: string,
-  member: Member,
-  desired: Desired,
-  report: HealthReport | null,
-): Health {
-  if (desired.policies.pools.get(pool)?.healthMonitors.length === 0) {
-    return { health: 'up', reason: 'the pool has no health monitor' };
-  }
-  const verdict = report?.members[member.id];
-  if (!verdict) return { health: 'unknown', reason: 'no engine has probed it yet' };
-  return { health: verdict.isUp ? 'up' : 'down', reason: verdict.reason };
 }
 
 /** What an engine is doing, in the words of the API. */

@@ -1,6 +1,7 @@
 /** The steps there are: what the planner says and what the performer does. */
 import type { StepSummary } from '../policy/answers.ts';
 import type { GraphContent, Placement } from './actual.ts';
+import { CLONE_BOOKKEEPING, type CloneAction } from './autoscale/clone-step.ts';
 
 interface StepBase {
   /** Equal for the same step planned again: failures in a row are counted by it. */
@@ -49,7 +50,8 @@ export type Action =
   | { step: 'remove-engine'; engine: string; vm: string; isRecovery: boolean }
   | { step: 'forget-engine'; engine: string }
   | { step: 'settle-engine'; engine: string }
-  | { step: 'remove-segment'; host: string; segment: string };
+  | { step: 'remove-segment'; host: string; segment: string }
+  | CloneAction;
 
 export type Verb = Action['step'];
 
@@ -65,6 +67,7 @@ const BOOKKEEPING: ReadonlySet<Verb> = new Set<Verb>([
   'forget-engine',
   'settle-engine',
   'keep-engine',
+  ...CLONE_BOOKKEEPING,
 ]);
 
 /** Whether the step touches a cloud and is journalled. */

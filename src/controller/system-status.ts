@@ -3,10 +3,12 @@ import { hopsBetween } from '../hypervisor/topology.ts';
 import type { EngineStatus, MemberStatus, SystemStatus } from '../policy/answers.ts';
 import type { EngineReport, HealthReport } from '../state/shared.ts';
 import type { Actual } from './actual.ts';
+import { scaleStatuses } from './autoscale/scale-status.ts';
 import type { Desired, Member } from './desired.ts';
 import { type Operation, progressText } from './journal.ts';
 import { memberFigures, poolCarriers } from './member-figures.ts';
-import { compileStatuses, engineState, isIntercepted, memberHealth } from './statuses.ts';
+import { memberHealth } from './member-health.ts';
+import { compileStatuses, engineState, isIntercepted } from './statuses.ts';
 import type { Step } from './step.ts';
 import { hostKey } from './world.ts';
 
@@ -55,6 +57,10 @@ export function compileSystemStatus(facts: SystemFacts): SystemStatus {
         addresses: [...new Set(spec.tiers.flatMap((tier) => tier.addresses))],
         message: status.message,
       };
+    }),
+    pools: [...scaleStatuses(desired, actual)].map(([name, status]) => {
+      const { min = 0, max = 0 } = desired.policies.pools.get(name)?.autoscale ?? {};
+      return { name, min, max, ...status };
     }),
     members: memberStatuses(facts),
     operations: operations(facts),

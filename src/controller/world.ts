@@ -9,6 +9,12 @@ export interface SeatedHost {
   host: Host;
 }
 
+export interface SeatedVm {
+  cloud: string;
+  vm: Vm;
+  host: Host;
+}
+
 /** One NIC of a VM that is not an engine, with where it is seated. */
 export interface SeatedNic {
   /** `<cloud>/<vm id>/<nic id>`, the member id of graphs. */
@@ -27,6 +33,8 @@ export interface World {
   hosts: ReadonlyMap<string, SeatedHost>;
   /** NICs of VMs that are not engines, by member id. */
   nics: ReadonlyMap<string, SeatedNic>;
+  /** VMs that are not engines, by `<cloud>/<vm id>`, on hosts that are listed. */
+  vms: ReadonlyMap<string, SeatedVm>;
   /** VMs that bear an ownership mark, by engine id; more than one only where something went wrong. */
   engineVms: ReadonlyMap<string, readonly { cloud: string; vm: Vm }[]>;
   /** Who owns an address, engines left out. */
@@ -41,6 +49,7 @@ export interface World {
 export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
   const hosts = new Map<string, SeatedHost>();
   const nics = new Map<string, SeatedNic>();
+  const vms = new Map<string, SeatedVm>();
   const engineVms = new Map<string, { cloud: string; vm: Vm }[]>();
   const owners = new Map<string, SeatedNic>();
   const unfinished: { cloud: string; vm: UnfinishedVm }[] = [];
@@ -56,6 +65,7 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
       }
       const host = hosts.get(hostKey(cloud, vm.host))?.host;
       if (!host) continue;
+      vms.set(hostKey(cloud, vm.id), { cloud, vm, host });
       for (const nic of vm.nics) {
         const seated = seat(cloud, vm, nic, host);
         nics.set(seated.id, seated);
@@ -64,7 +74,7 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
     }
   }
   for (const list of engineVms.values()) list.sort((a, b) => (a.vm.id < b.vm.id ? -1 : 1));
-  return { hosts, nics, engineVms, owners, unfinished, clouds: new Set(inventories.keys()) };
+  return { hosts, nics, vms, engineVms, owners, unfinished, clouds: new Set(inventories.keys()) };
 }
 
 /** The key of a host in `World.hosts`. */

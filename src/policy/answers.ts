@@ -3,6 +3,8 @@
  * shapes; `policy` is the folder that all of them know.
  */
 
+import type { AutoscaleStatus } from './autoscale.ts';
+
 /** What a change did to one object, or would do in a dry run. */
 export interface ApplyResult {
   kind: string;
@@ -165,9 +167,17 @@ export interface SystemStatus {
   }[];
   engines: EngineStatus[];
   services: { name: string; state: string; addresses: string[]; message: string }[];
+  /** Pools that scale. */
+  pools: ScalingStatus[];
   members: MemberStatus[];
   /** Steps being performed or to be tried again. */
   operations: OperationStatus[];
+}
+
+export interface ScalingStatus extends AutoscaleStatus {
+  name: string;
+  min: number;
+  max: number;
 }
 
 export interface OperationStatus {

@@ -1,6 +1,7 @@
 /** The kind `pool`: the target-application instances, chosen live from the inventory, and how their health is known. */
 import { z } from 'zod';
 import { DurationMs, Name, Port, Prefix } from './attributes.ts';
+import { AutoscaleSpec, type AutoscaleStatus } from './autoscale.ts';
 import { defineKind } from './kind.ts';
 
 const rounds = {
@@ -99,6 +100,10 @@ export const PoolSpec = z
       .array(z.string().min(1))
       .default([])
       .meta({ description: 'VM name patterns of members that keep their flows but get no new ones.' }),
+    autoscale: AutoscaleSpec.optional().meta({
+      description:
+        'Let Weft clone members when the load asks for more, and remove its clones when it does not. Without it, clones that are there stay.',
+    }),
   })
   .meta({ description: 'The instances of an application that serve one tier.' });
 
@@ -118,6 +123,8 @@ export interface PoolStatus {
     sentBytesPerSecond: number | null;
   }[];
   monitor: string | null;
+  /** Null where the pool does not scale. */
+  autoscale: AutoscaleStatus | null;
   message: string;
 }
 

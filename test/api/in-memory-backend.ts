@@ -24,6 +24,7 @@ export const STATUS: SystemStatus = {
     },
   ],
   services: [{ name: 'web', state: 'serving', addresses: ['10.77.0.101', 'fd77::101'], message: '' }],
+  pools: [],
   members: [
     {
       member: 'lab/1/eth0',

@@ -290,7 +290,7 @@ export class MemoryPlatform implements Platform {
     return this.#mutate('removeVm', id, signal, () => {
       const { state } = this.#datacenter;
       const vm = state.vms.find((candidate) => candidate.id === id);
-      if (vm && vm.engine === null) refuse(`VM ${vm.name} is not one of ours`);
+      if (vm && vm.engine === null && !vm.id.includes('clone of')) refuse(`VM ${vm.name} is not one of ours`);
       state.vms = state.vms.filter((candidate) => candidate.id !== id);
       state.unfinished = state.unfinished?.filter((candidate) => candidate.id !== id);
       delete state.properties[id];

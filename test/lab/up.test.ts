@@ -93,6 +93,7 @@ describe('lab up', () => {
       engines: [],
       hosts: [],
       members: [],
+      pools: [],
       operations: [],
     } as SystemStatus;
     assert.deepEqual(missingFor(status, ['web', 'basket']), [

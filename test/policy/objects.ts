@@ -77,12 +77,21 @@ function consistent(kind: string, spec: unknown): unknown {
   }
   if (kind === 'firewall-policy') number(value.rules);
   if (kind === 'pool' && Object.keys(value.members as object).length === 0) value.members = { names: ['*'] };
+  if (kind === 'pool' && value.autoscale !== undefined) bounded(value.autoscale as Record<string, unknown>);
   if (kind === 'engine-group') {
     value.dataAddresses = [{ prefix: '10.77.0.0/24', first: '10.77.0.201', last: '10.77.0.230' }];
     if (fieldOf(value, 'deadAfterMs') !== undefined) value.deadAfterMs = 86_400_000;
     if (fieldOf(value, 'probeIntervalMs') !== undefined) value.probeIntervalMs = 50;
   }
   return value;
+}
+
+/** A pool that scales has bounds in order, a size between them, and a target. */
+function bounded(autoscale: Record<string, unknown>): void {
+  const { min = 1, max } = autoscale as { min?: number; max: number };
+  autoscale.max = Math.max(min, max);
+  if (autoscale.size !== undefined) autoscale.size = autoscale.max;
+  autoscale.targets = { ...(autoscale.targets as object | undefined), cpuPercent: 50 };
 }
 
 function number(items: unknown): void {

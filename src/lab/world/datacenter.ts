@@ -239,7 +239,7 @@ export class Datacenter {
     return this.#exclusively(async () => {
       const vm = this.record.vms.find((candidate) => candidate.id === id);
       if (!vm) return;
-      if (!vm.engine)
+      if (!vm.engine && vm.clonedFrom === null)
         throw refused(`VM ${vm.name} bears no ownership mark of Weft; remove it by hand if it has to go`);
       await this.#destroy(vm);
     });
