@@ -83,10 +83,11 @@ export function poolFigures(desired: Desired, actual: Actual): PoolFigures {
 
 const NO_ENGINE: ReadonlySet<string> = new Set();
 
-/** Per pool the engines that carry a service which uses it. */
+/** Per pool the engines that carry a service which uses it, those left out that rest while their host is maintained. */
 export function poolCarriers(desired: Desired): Map<string, Set<string>> {
   const carriers = new Map<string, Set<string>>();
   for (const engine of desired.engines.values()) {
+    if (engine.isResting) continue;
     for (const service of engine.services) {
       for (const tier of desired.policies.services.get(service)?.tiers ?? []) {
         carriers.set(tier.pool, (carriers.get(tier.pool) ?? new Set()).add(engine.id));

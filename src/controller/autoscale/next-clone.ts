@@ -1,7 +1,7 @@
 /** What the next clones of a pool are to be: the VM they are like, their names, their hosts; or why there can be none. Pure. */
 import type { CloneSource, CloneSpec, Vm } from '../../hypervisor/platform.ts';
 import type { AutoscaleSpec } from '../../policy/autoscale.ts';
-import type { Actual } from '../actual.ts';
+import { type Actual, isResting } from '../actual.ts';
 import type { Desired } from '../desired.ts';
 import { memberMatcher, patternMatcher } from '../selector.ts';
 import { hostKey, type SeatedHost, type SeatedVm, shadowOf } from '../world.ts';
@@ -213,7 +213,7 @@ function chooseHosts(
         ? 'autoscale.hosts leaves it out'
         : !host.isConnected
           ? 'it is disconnected'
-          : host.isInMaintenance
+          : isResting(host)
             ? 'it is in maintenance'
             : missing !== undefined
               ? `it has no segment ${missing}`
