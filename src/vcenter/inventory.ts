@@ -91,9 +91,7 @@ export class VcenterInventory {
     });
     // A rejection after the signal has ended the watch is nobody's.
     changed.catch(() => undefined);
-    this.#pump ??= this.#follow().finally(() => {
-      this.#pump = null;
-    });
+    this.#pump ??= this.#follow();
     try {
       return await abortable(changed, signal);
     } finally {
@@ -169,6 +167,9 @@ export class VcenterInventory {
     } catch (error) {
       for (const watcher of this.#watchers) watcher.reject(error);
       this.#watchers.clear();
+    } finally {
+      // In the turn in which nobody was found to watch: whoever comes in the next one begins anew.
+      this.#pump = null;
     }
   }
 

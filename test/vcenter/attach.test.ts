@@ -149,4 +149,19 @@ describe('attaching NICs in vCenter', function () {
     assert.deepEqual(await onShadow(), []);
     await platform.removeSegment('host-12', 'prod-weft', never);
   });
+
+  it('is watched again after every listing, whoever listed', async () => {
+    const [vm = ''] = applications();
+    for (let round = 0; round < 6; round++) {
+      const { cursor } = await platform.inventory(never);
+      const first = new AbortController();
+      const given = platform.watch(cursor, first.signal).catch(() => '');
+      const listing = platform.inventory(never);
+      first.abort();
+      await given;
+      const watch = platform.watch((await listing).cursor, AbortSignal.timeout(4000));
+      await paper.datacenter.migrate(vm, round % 2 ? 'h1' : 'h2');
+      await watch;
+    }
+  });
 });
