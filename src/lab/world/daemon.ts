@@ -210,7 +210,7 @@ function routes(
     const host = datacenter.host(at(request, 'host')).id;
     if (read(MaintenanceBody, request).action === 'exit') await maintenance.exit(host);
     // It may take as long as whoever made an engine leaves it on.
-    else void maintenance.enter(host).catch(() => undefined);
+    else maintenance.request(host);
     return {};
   });
   server.post('/vms/:vm/kill', async (request) => {

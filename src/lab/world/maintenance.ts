@@ -24,16 +24,19 @@ export class Maintenance {
   readonly #obstacles = new Map<string, Obstacle[]>();
   /** How a running VM is moved; who stands in front of the lab has more to do than the lab itself. */
   moveVm: (vm: VmRecord, host: string) => Promise<void>;
+  /** How a host is sent on its way when nobody waits for it: who stands in front of the lab makes a task of it. */
+  request: (host: string) => void;
 
   constructor(datacenter: Datacenter) {
     this.#datacenter = datacenter;
     this.moveVm = (vm, host) => datacenter.migrate(vm.id, host);
+    this.request = (host) => void this.enter(host).catch(() => undefined);
   }
 
   /** Goes on with what an earlier daemon began. */
   resume(): void {
     for (const host of this.#datacenter.record.hosts) {
-      if (host.maintenance === 'entering') void this.#begin(host.id).catch(() => undefined);
+      if (host.maintenance === 'entering') this.request(host.id);
     }
   }
 

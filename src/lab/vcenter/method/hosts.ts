@@ -8,32 +8,8 @@ import { relocate } from './machines.ts';
 import { type Methods, startTask } from './method.ts';
 
 export const hostMethods: Methods = {
-  EnterMaintenanceMode_Task: (call) => {
-    const { vcenter, self, args, session } = call;
-    const { id } = hostOfLab(vcenter, self);
-    const seconds = Number(args.timeout);
-    return startTask(call, async (progress, cancelled) => {
-      note(
-        vcenter,
-        'EnteringMaintenanceModeEvent',
-        session.user,
-        self,
-        'has started to enter maintenance mode',
-      );
-      progress(2);
-      const timeout = AbortSignal.timeout(seconds > 0 ? seconds * 1000 : 2 ** 31 - 1);
-      try {
-        await vcenter.datacenter.maintenance.enter(id, AbortSignal.any([cancelled, timeout]));
-      } catch (error) {
-        note(vcenter, 'CanceledHostOperationEvent', session.user, self, 'does not enter maintenance mode');
-        if (cancelled.aborted) throw cancelled.reason;
-        if (timeout.aborted) throw new VimFault('Timedout', 'Operation timed out.');
-        throw asVimFault(error);
-      }
-      note(vcenter, 'EnteredMaintenanceModeEvent', session.user, self, 'has entered maintenance mode');
-      return undefined;
-    });
-  },
+  EnterMaintenanceMode_Task: ({ vcenter, self, args, session, isStuck }) =>
+    enterMaintenance(vcenter, self, { seconds: Number(args.timeout), user: session.user, isStuck }),
 
   ExitMaintenanceMode_Task: (call) => {
     const { vcenter, self, session } = call;
@@ -52,9 +28,45 @@ export const hostMethods: Methods = {
   },
 };
 
+/** Begins the task that takes a host into maintenance. `seconds` 0: it waits for ever. */
+export function enterMaintenance(
+  vcenter: Vcenter,
+  host: MoRef,
+  { seconds, user, isStuck }: { seconds: number; user: string; isStuck: boolean },
+): MoRef {
+  const { id } = hostOfLab(vcenter, host);
+  return vcenter.tasks.start({
+    method: 'EnterMaintenanceMode_Task',
+    entity: host,
+    user,
+    locks: [],
+    isStuck,
+    work: async (progress, cancelled) => {
+      note(vcenter, 'EnteringMaintenanceModeEvent', user, host, 'has started to enter maintenance mode');
+      progress(2);
+      const timeout = AbortSignal.timeout(seconds > 0 ? seconds * 1000 : 2 ** 31 - 1);
+      try {
+        await vcenter.datacenter.maintenance.enter(id, AbortSignal.any([cancelled, timeout]));
+      } catch (error) {
+        note(vcenter, 'CanceledHostOperationEvent', user, host, 'does not enter maintenance mode');
+        if (cancelled.aborted) throw cancelled.reason;
+        if (timeout.aborted) throw new VimFault('Timedout', 'Operation timed out.');
+        throw asVimFault(error);
+      }
+      note(vcenter, 'EnteredMaintenanceModeEvent', user, host, 'has entered maintenance mode');
+      return undefined;
+    },
+  });
+}
+
 /** VMs that are moved away keep the VLANs of their ports, so these are made where they go. */
 export function followEvacuations(vcenter: Vcenter): void {
-  vcenter.datacenter.maintenance.moveVm = async (vm, host) => {
+  const { maintenance } = vcenter.datacenter;
+  maintenance.request = (host) => {
+    const user = vcenter.state.user;
+    enterMaintenance(vcenter, hostRef(vcenter, host), { seconds: 0, user, isStuck: false });
+  };
+  maintenance.moveVm = async (vm, host) => {
     const source = hostRef(vcenter, vm.host);
     const name = machineName(vcenter, vm);
     await relocate(vcenter, vm, hostRef(vcenter, host));
