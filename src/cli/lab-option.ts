@@ -20,6 +20,14 @@ export function labSuffix(lab: string): string {
   return lab === DEFAULT_LAB ? '' : ` --lab ${lab}`;
 }
 
+/** `--switches`: what kind of switches the simulated vCenter has. */
+export function switchesOption(): Option {
+  return new Option(
+    '--switches <kind>',
+    'switches of a new simulated vCenter: a distributed one, or a standard one on each host',
+  ).choices(['distributed', 'standard']);
+}
+
 /** `--cloud`: whether the controller drives the lab through a simulated vCenter. */
 export function cloudOption(): Option {
   return new Option(

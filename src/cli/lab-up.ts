@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readLabStatus, setGateway } from '../lab/control.ts';
 import { LabSession } from '../lab/session.ts';
-import type { VcenterAddress } from '../lab/vcenter/index.ts';
+import type { SwitchKind, VcenterAddress } from '../lab/vcenter/index.ts';
 import { APPLICATION_PORT, GATEWAY } from '../lab/world/blueprint.ts';
 import { existingNamespaces, labPaths, requireLabName } from '../lab/world/names.ts';
 import {
@@ -45,6 +45,8 @@ export interface BringUpOptions {
   withController: boolean;
   /** `vcenter`: the controller drives the lab through a simulated vCenter. Left out: as it is, a new lab `lab`. */
   cloud?: 'lab' | 'vcenter';
+  /** What switches a new simulated vCenter has. */
+  switches?: SwitchKind;
   /** One line per stage. */
   onProgress: (line: string) => void;
   /** Aborting takes the lab down again and throws the signal's reason. */
@@ -144,7 +146,8 @@ async function startDaemon(
     if (readdirSync(paths.runDir).length === 0) rmdirSync(paths.runDir);
     throw error;
   }
-  const child = startDetached(weft('lab', 'serve', '--lab', lab, '--cloud', options.cloud ?? 'lab'), {
+  const kinds = ['--cloud', options.cloud ?? 'lab', '--switches', options.switches ?? 'distributed'];
+  const child = startDetached(weft('lab', 'serve', '--lab', lab, ...kinds), {
     log: paths.daemonLog,
   });
   // At once, so that taking the lab down finds a daemon that has only begun to start.

@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import type { SwitchKind } from '../lab/vcenter/index.ts';
 import { WeftError } from '../policy/errors.ts';
 import { registerLabFault } from './lab-fault.ts';
 import { registerLabMaintenance } from './lab-maintenance.ts';
-import { cloudOption, examples, labOption, labSuffix } from './lab-option.ts';
+import { cloudOption, examples, labOption, labSuffix, switchesOption } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { registerLabStatus } from './lab-status.ts';
 import { registerLabVms } from './lab-vms.ts';
@@ -30,10 +31,16 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .option('--no-policy', 'apply no policy')
     .option('--no-controller', 'start no controller')
     .addOption(cloudOption())
+    .addOption(switchesOption())
     .option('--timeout <seconds>', 'how long the services may take until they serve', seconds, 60)
     .addHelpText(
       'after',
-      examples('weft lab up', 'weft lab up --cloud vcenter', 'weft lab up --lab demo -f shop.yaml'),
+      examples(
+        'weft lab up',
+        'weft lab up --cloud vcenter',
+        'weft lab up --cloud vcenter --switches standard',
+        'weft lab up --lab demo -f shop.yaml',
+      ),
     )
     .action(async (options: UpOptions) => {
       const { bringUp } = await import('./lab-up.ts');
@@ -48,6 +55,7 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
           policyFiles: options.policy && options.controller ? (options.file ?? [LAB_YAML]) : [],
           withController: options.controller,
           ...(options.cloud === undefined ? {} : { cloud: options.cloud }),
+          ...(options.switches === undefined ? {} : { switches: options.switches }),
           onProgress: (line) => console.log(line),
           signal: interrupted.signal,
           servingTimeoutMs: options.timeout * 1000,
@@ -79,10 +87,15 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .description('the daemon of a lab, which `lab up` starts')
     .addOption(labOption())
     .addOption(cloudOption())
-    .action(async (options: { lab: string; cloud?: 'lab' | 'vcenter' }) => {
+    .addOption(switchesOption())
+    .action(async (options: { lab: string; cloud?: 'lab' | 'vcenter'; switches?: SwitchKind }) => {
       requireRoot('weft lab serve');
       const { serveLab } = await import('../lab/world/daemon.ts');
-      const daemon = await serveLab({ lab: options.lab, cloud: options.cloud ?? 'lab' });
+      const daemon = await serveLab({
+        lab: options.lab,
+        cloud: options.cloud ?? 'lab',
+        switches: options.switches ?? 'distributed',
+      });
       await new Promise<void>((resolve) => {
         process.once('SIGTERM', () => resolve());
         process.once('SIGINT', () => resolve());
@@ -107,6 +120,7 @@ interface UpOptions {
   policy: boolean;
   controller: boolean;
   cloud?: 'lab' | 'vcenter';
+  switches?: SwitchKind;
   timeout: number;
 }
 

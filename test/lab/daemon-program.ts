@@ -12,6 +12,7 @@ const BUMP = [
 const daemon = await serveLab({
   lab: process.argv[2]!,
   engineProgram: ['sh', '-c', BUMP, 'engine'],
-  cloud: process.argv[3] === 'vcenter' ? 'vcenter' : 'lab',
+  cloud: process.argv[3] === 'lab' ? 'lab' : 'vcenter',
+  switches: process.argv[3] === 'vcenter-standard' ? 'standard' : 'distributed',
 });
 process.once('SIGTERM', () => void daemon.close().then(() => process.exit(0)));

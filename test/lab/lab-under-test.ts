@@ -30,8 +30,11 @@ export function requireRootOrSkip(context: Mocha.Context): void {
   requireRoot(context, 'tests of the lab');
 }
 
-/** `letter` tells the labs of one test run apart. */
-export async function startLab(letter: string, cloud: 'lab' | 'vcenter' = 'lab'): Promise<LabUnderTest> {
+/** `letter` tells the labs of one test run apart; `vcenter-standard` is a vCenter with standard switches alone. */
+export async function startLab(
+  letter: string,
+  cloud: 'lab' | 'vcenter' | 'vcenter-standard' = 'lab',
+): Promise<LabUnderTest> {
   const lab = `t${letter}${process.pid.toString(36)}`;
   const session = new LabSession(labPaths(lab).socket);
   const status = () => readLabStatus(session, never);

@@ -1,9 +1,10 @@
 /** The vCenter platform fulfils the contract over the wire, on the lab's simulated vCenter and with its real packets. */
 import type { Platform } from '../../src/hypervisor/platform.ts';
 import { healFault, injectFault, killVm } from '../../src/lab/control.ts';
+import type { SwitchKind } from '../../src/lab/vcenter/index.ts';
 import type { FaultSpec } from '../../src/lab/world/faults.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
-import { describePlatform } from '../contract/platform.ts';
+import { describePlatform, type PlatformUnderTest } from '../contract/platform.ts';
 import { requireRootOrSkip, startLab } from '../lab/lab-under-test.ts';
 import { buildBlankOva } from './blank-ova.ts';
 
@@ -21,11 +22,22 @@ const WIRE: Partial<Record<keyof Platform, string>> = {
   migrate: 'RelocateVM_Task',
   attach: 'ReconfigureDVPort_Task',
 };
+const STANDARD_WIRE: typeof WIRE = {
+  ensureSegment: 'AddPortGroup',
+  removeSegment: 'RemovePortGroup',
+  attach: 'ReconfigVM_Task',
+};
 
-describePlatform('the vCenter platform on the simulated vCenter', async (context) => {
+describePlatform('the vCenter platform on the simulated vCenter', (context) => start(context, 'distributed'));
+describePlatform('the vCenter platform on the simulated vCenter with standard switches', (context) =>
+  start(context, 'standard'),
+);
+
+async function start(context: Mocha.Context, switches: SwitchKind): Promise<PlatformUnderTest> {
   requireRootOrSkip(context);
   context.timeout(60_000);
-  const lab = await startLab('c', 'vcenter');
+  const isStandard = switches === 'standard';
+  const lab = await startLab(isStandard ? 'd' : 'c', isStandard ? 'vcenter-standard' : 'vcenter');
   const { vms, vcenter } = await lab.status();
   const { url, user, password, thumbprintSha256: thumbprint } = vcenter!;
   const ova = await buildBlankOva(never);
@@ -51,7 +63,7 @@ describePlatform('the vCenter platform on the simulated vCenter', async (context
     management: 'mgmt',
     applicationVm: vms.find((vm) => vm.name === 'app1')!.id,
     async failNext(method, how) {
-      const call = WIRE[method];
+      const call = isStandard ? (STANDARD_WIRE[method] ?? WIRE[method]) : WIRE[method];
       if (call === undefined) throw new Error(`no fault is known for ${method}`);
       await inject({ call, count: 1, delayMs: 0, effect: how === 'refused' ? 'refuse' : 'lose-reply' });
     },
@@ -68,4 +80,4 @@ describePlatform('the vCenter platform on the simulated vCenter', async (context
       await lab.stop();
     },
   };
-});
+}

@@ -5,8 +5,10 @@ import type { Datacenter } from '../world/datacenter.ts';
 import { labPaths } from '../world/names.ts';
 import { newCertificate, thumbprint } from './certificate.ts';
 import { serveVcenter } from './server.ts';
-import { fileKeeper, newState, type StateKeeper } from './state.ts';
+import { fileKeeper, newState, type StateKeeper, type SwitchKind } from './state.ts';
 import { Vcenter } from './vcenter.ts';
+
+export type { SwitchKind } from './state.ts';
 
 /** What a client needs to know. */
 export interface VcenterAddress {
@@ -34,12 +36,16 @@ export function hasVcenter(lab: string): boolean {
   return existsSync(vcenterStatePath(lab));
 }
 
-/** Starts the vCenter of a lab, on loopback; its certificate, password and port are those of the last time. */
+/**
+ * Starts the vCenter of a lab, on loopback; its certificate, password, port and switches are those of the last time.
+ */
 export async function startVcenter(
   datacenter: Datacenter,
   keeper: StateKeeper = fileKeeper(vcenterStatePath(datacenter.lab)),
+  switches: SwitchKind = 'distributed',
 ): Promise<RunningVcenter> {
-  const state = keeper.read() ?? newState(newCertificate(`vcenter.${datacenter.lab}.weft`, ['127.0.0.1']));
+  const state =
+    keeper.read() ?? newState(newCertificate(`vcenter.${datacenter.lab}.weft`, ['127.0.0.1']), switches);
   const vcenter = new Vcenter(datacenter, state, keeper);
   const server = await serveVcenter(vcenter);
   await vcenter.start();

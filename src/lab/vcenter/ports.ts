@@ -7,6 +7,7 @@ import { MANAGEMENT_SEGMENT, PRODUCTION_SEGMENT } from '../world/blueprint.ts';
 import type { NicRecord, VmRecord } from '../world/record.ts';
 import { accessVlan, defaultPolicy, defaultSetting, effectiveSetting, lets } from './port-setting.ts';
 import { attachTag } from './rest/tag-store.ts';
+import { groupLearnsMacs, requireGroup, standardNameOf, TRUNK } from './standard-switch.ts';
 import {
   MANAGEMENT_VLAN,
   type PortgroupRecord,
@@ -51,7 +52,7 @@ export function adoptMachines(vcenter: Vcenter): boolean {
   const { state } = vcenter;
   const { vms } = vcenter.datacenter.record;
   const ids = new Set(vms.map((vm) => vm.id));
-  const before = JSON.stringify([state.ports, Object.keys(state.vms)]);
+  const before = JSON.stringify([state.ports, state.standard.nics, Object.keys(state.vms)]);
   for (const id of Object.keys(state.vms)) {
     if (ids.has(id)) continue;
     delete state.vms[id];
@@ -63,6 +64,9 @@ export function adoptMachines(vcenter: Vcenter): boolean {
     (port) =>
       port.connectee === null ||
       vms.some((vm) => vm.id === port.connectee?.vm && vm.nics.some((nic) => nic.id === port.connectee?.nic)),
+  );
+  state.standard.nics = state.standard.nics.filter((one) =>
+    vms.some((vm) => vm.id === one.vm && vm.nics.some((nic) => nic.id === one.nic)),
   );
   for (const vm of vms) {
     if (!state.vms[vm.id]) {
@@ -84,10 +88,10 @@ export function adoptMachines(vcenter: Vcenter): boolean {
         for (const tag of vm.tags) attachTag(state, tag, moRef('VirtualMachine', vm.id));
     }
     for (const nic of vm.nics) {
-      if (!portOfNic(state, vm, nic)) connect(vcenter, vm, nic, portgroupOfSegment(state, nic.segment).id);
+      if (!plugOf(state, vm, nic)) plug(vcenter, vm, nic, plugOfSegment(state, vm.host, nic.segment));
     }
   }
-  return before !== JSON.stringify([state.ports, Object.keys(state.vms)]);
+  return before !== JSON.stringify([state.ports, state.standard.nics, Object.keys(state.vms)]);
 }
 
 /** Device key of a NIC: 4000 for the first. */
@@ -153,15 +157,68 @@ export function connect(vcenter: Vcenter, vm: VmRecord, nic: NicRecord, portgrou
   };
   state.ports = state.ports.filter((one) => one !== present);
   state.ports.push(port);
+  state.standard.nics = state.standard.nics.filter((one) => one.vm !== vm.id || one.nic !== nic.id);
   return port;
+}
+
+/** What a NIC is plugged into. */
+export type Plug = { kind: 'distributed'; portgroup: string } | { kind: 'standard'; group: string };
+
+/** Undefined before this vCenter has seen the NIC. */
+export function plugOf(
+  state: VcenterState,
+  vm: Pick<VmRecord, 'id'>,
+  nic: Pick<NicRecord, 'id'>,
+): Plug | undefined {
+  const group = standardNameOf(state, vm, nic);
+  if (group !== undefined) return { kind: 'standard', group };
+  const port = portOfNic(state, vm, nic);
+  return port && { kind: 'distributed', portgroup: port.portgroup };
+}
+
+/** Puts a NIC on a port group of either kind of switch, and off the one it was on. Nothing moves yet. */
+export function plug(vcenter: Vcenter, vm: VmRecord, nic: NicRecord, into: Plug): void {
+  const { state } = vcenter;
+  if (into.kind === 'distributed') {
+    connect(vcenter, vm, nic, into.portgroup);
+    return;
+  }
+  const present = portOfNic(state, vm, nic);
+  state.ports = state.ports.filter((one) => one !== present);
+  state.standard.nics = state.standard.nics.filter((one) => one.vm !== vm.id || one.nic !== nic.id);
+  state.standard.nics.push({ vm: vm.id, nic: nic.id, group: into.group });
+}
+
+/** The VLAN that a NIC is on, on a host, and whether its port may learn MACs; undefined where it is on nothing. */
+export function laneOf(
+  vcenter: Vcenter,
+  vm: VmRecord,
+  nic: NicRecord,
+  host: string = vm.host,
+): { vlan: number; learnsMacs: boolean } | undefined {
+  const { state } = vcenter;
+  const name = standardNameOf(state, vm, nic);
+  if (name !== undefined) {
+    const group = requireGroup(vcenter, host, name, nicKey(vm, nic) - NIC_KEY + 1);
+    if (group.vlanId === TRUNK) {
+      throw new VimFault(
+        'NotSupported',
+        `port group ${name} is a trunk; the lab moves NICs of access VLANs only`,
+      );
+    }
+    return { vlan: group.vlanId, learnsMacs: groupLearnsMacs(group) };
+  }
+  const port = portOfNic(state, vm, nic);
+  if (!port) return undefined;
+  return { vlan: vlanOf(state, port), learnsMacs: lets(settingOf(state, port)).learnsMacs };
 }
 
 /** Makes a NIC's cable be where its port says, and lets it learn MACs or not; idempotent. */
 export async function realize(vcenter: Vcenter, vm: VmRecord, nic: NicRecord): Promise<void> {
-  const port = portOfNic(vcenter.state, vm, nic);
-  if (!port) return;
-  const segment = await segmentFor(vcenter, vm.host, vlanOf(vcenter.state, port));
-  const { learnsMacs } = lets(settingOf(vcenter.state, port));
+  const lane = laneOf(vcenter, vm, nic);
+  if (!lane) return;
+  const segment = await segmentFor(vcenter, vm.host, lane.vlan);
+  const { learnsMacs } = lane;
   // Management ports carry no foreign frames, whatever their policy allows.
   const isEnginePort = vm.engine !== null && nic.id !== 'mgmt' && learnsMacs;
   await vcenter.datacenter.attach(vm.id, nic.id, segment, isEnginePort);
@@ -194,15 +251,32 @@ export async function removeUnusedSegments(vcenter: Vcenter): Promise<void> {
     if (typeof vlan.vlanId === 'number') used.add(segmentName(vlan.vlanId));
   }
   for (const host of datacenter.record.hosts) {
+    const groups = state.standard.groups.filter((one) => one.host === host.id);
+    const standard = new Set(groups.map((one) => segmentName(one.vlanId)));
     for (const segment of [...host.segments]) {
       const isFree = !datacenter.record.vms.some(
         (vm) => vm.host === host.id && vm.nics.some((nic) => nic.segment === segment.name),
       );
-      if (segment.name.startsWith('vlan-') && isFree && !used.has(segment.name)) {
+      if (
+        segment.name.startsWith('vlan-') &&
+        isFree &&
+        !used.has(segment.name) &&
+        !standard.has(segment.name)
+      ) {
         await datacenter.removeSegment(host.id, segment.name);
       }
     }
   }
+}
+
+/** What a NIC of the lab is plugged into, before this vCenter ever saw it. */
+function plugOfSegment(state: VcenterState, host: string, segment: string): Plug {
+  if (state.standard.kind === 'distributed') {
+    return { kind: 'distributed', portgroup: portgroupOfSegment(state, segment).id };
+  }
+  const groups = state.standard.groups.filter((one) => one.host === host);
+  const found = groups.find((one) => segmentName(one.vlanId) === segment);
+  return { kind: 'standard', group: found?.name ?? segment };
 }
 
 /** The port group that a NIC of the lab is on, before this vCenter ever saw it. */

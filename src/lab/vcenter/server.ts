@@ -13,6 +13,7 @@ import { importMethods } from './method/import.ts';
 import { machineMethods } from './method/machines.ts';
 import type { Methods } from './method/method.ts';
 import { login, serviceMethods } from './method/service.ts';
+import { standardSwitchMethods } from './method/standard-switch.ts';
 import { answerRest } from './rest/rest.ts';
 import { type Session, sessionGone, viewOfSession } from './sessions.ts';
 import { type Vcenter, VERSION } from './vcenter.ts';
@@ -30,6 +31,7 @@ const METHODS: Methods = {
   ...fabricMethods,
   ...hostMethods,
   ...importMethods,
+  ...standardSwitchMethods,
 };
 /** What anybody may ask. */
 const OPEN_METHODS = new Set(['RetrieveServiceContent', 'CurrentTime', 'Login', 'CloneSession']);

@@ -26,6 +26,7 @@ export interface VcenterState {
   switchConfigVersion: number;
   portgroups: PortgroupRecord[];
   ports: PortRecord[];
+  standard: StandardSwitches;
   vms: Record<string, VmOverlay>;
   folders: FolderRecord[];
   cluster: { rules: Struct[]; groups: Struct[]; drsVms: Struct[]; dasVms: Struct[] };
@@ -50,6 +51,28 @@ export interface PortgroupRecord {
   /** VMwareDVSPortSetting with every field. */
   setting: Struct;
   /** VMwareDVSPortgroupPolicy with every field. */
+  policy: Struct;
+}
+
+/** Which switches a new lab's networks are on. */
+export type SwitchKind = 'distributed' | 'standard';
+
+export interface StandardSwitches {
+  /** `standard`: there is no distributed switch, and everything is on these. */
+  kind: SwitchKind;
+  groups: StandardGroupRecord[];
+  /** One for each name. */
+  networks: { id: string; name: string }[];
+  /** NICs that are on a standard port group, by its name. */
+  nics: { vm: string; nic: string; group: string }[];
+}
+
+/** A port group of the standard switch of one host. */
+export interface StandardGroupRecord {
+  host: string;
+  name: string;
+  vlanId: number;
+  /** HostNetworkPolicy, with what differs from the switch's. */
   policy: Struct;
 }
 
@@ -106,7 +129,10 @@ export interface TagRecord {
 }
 
 /** A new vCenter: no port groups yet, a password of its own. */
-export function newState(pair: { key: string; certificate: string }): VcenterState {
+export function newState(
+  pair: { key: string; certificate: string },
+  switches: SwitchKind = 'distributed',
+): VcenterState {
   return {
     user: USER,
     password: randomBytes(15).toString('base64url'),
@@ -121,6 +147,7 @@ export function newState(pair: { key: string; certificate: string }): VcenterSta
     switchConfigVersion: 1,
     portgroups: [],
     ports: [],
+    standard: { kind: switches, groups: [], networks: [], nics: [] },
     vms: {},
     folders: [],
     cluster: { rules: [], groups: [], drsVms: [], dasVms: [] },

@@ -12,12 +12,14 @@ import { hostObjects, hostRef } from './inventory/hosts.ts';
 import { machineObjects } from './inventory/machines.ts';
 import type { ManagedObject } from './inventory/object.ts';
 import { serviceObjects } from './inventory/services.ts';
+import { standardNetworkObjects } from './inventory/standard-switch.ts';
 import { LeaseTable } from './leases.ts';
 import { LoadHistory } from './load-history.ts';
 import { followEvacuations } from './method/hosts.ts';
 import { adoptMachines, seedPortgroups } from './ports.ts';
 import { attachTag } from './rest/tag-store.ts';
 import { SessionTable } from './sessions.ts';
+import { seedStandardGroups } from './standard-switch.ts';
 import type { StateKeeper, VcenterState } from './state.ts';
 import { TaskTable } from './tasks.ts';
 import { VimFault } from './wire/fault.ts';
@@ -51,7 +53,7 @@ export class Vcenter {
     this.tasks = new TaskTable(this);
     this.leases = new LeaseTable(this);
     this.loads = new LoadHistory(datacenter);
-    if (state.portgroups.length === 0) this.#seed();
+    if (state.portgroups.length + state.standard.groups.length === 0) this.#seed();
     followEvacuations(this);
   }
 
@@ -82,6 +84,7 @@ export class Vcenter {
       ...folderObjects(this),
       ...hostObjects(this),
       ...fabricObjects(this),
+      ...standardNetworkObjects(this),
       ...machineObjects(this),
       ...this.tasks.objects(),
       ...this.leases.objects(),
@@ -165,7 +168,8 @@ export class Vcenter {
 
   /** What a new vCenter has: port groups, and the racks of its hosts. */
   #seed(): void {
-    seedPortgroups(this.state);
+    if (this.state.standard.kind === 'standard') seedStandardGroups(this);
+    else seedPortgroups(this.state);
     for (const { id, uplinkPath } of this.datacenter.record.hosts) {
       attachTag(this.state, `rack=${uplinkPath.at(-1)}`, hostRef(this, id));
     }

@@ -18,7 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { ERROR_CODES, isWeftError, WeftError } from '../../policy/errors.ts';
-import { hasVcenter, startVcenter, type VcenterAddress } from '../vcenter/index.ts';
+import { hasVcenter, type SwitchKind, startVcenter, type VcenterAddress } from '../vcenter/index.ts';
 import { Datacenter, type DatacenterOptions } from './datacenter.ts';
 import { FaultSpec, fateOf, type PlatformMethod } from './faults.ts';
 import { Gateway } from './gateway.ts';
@@ -47,6 +47,8 @@ const GatewayBody = z.strictObject({ host: Text, port: z.int().min(1).max(65535)
 export interface DaemonOptions extends DatacenterOptions {
   /** `vcenter`: a simulated vCenter stands in front of the lab; a lab that had one has it again anyway. */
   cloud?: 'lab' | 'vcenter';
+  /** Which switches a new vCenter has; one that was there before keeps its own. */
+  switches?: SwitchKind;
 }
 
 export interface LabDaemon {
@@ -73,7 +75,7 @@ export async function serveLab(options: DaemonOptions): Promise<LabDaemon> {
   const gateway = new Gateway(options.lab, () => datacenter.record.gateway);
   await gateway.start();
   const wantsVcenter = options.cloud === 'vcenter' || hasVcenter(options.lab);
-  const vcenter = wantsVcenter ? await startVcenter(datacenter) : null;
+  const vcenter = wantsVcenter ? await startVcenter(datacenter, undefined, options.switches) : null;
   datacenter.maintenance.resume();
   const ended = new AbortController();
   const server = routes(datacenter, gateway, vcenter?.address ?? null, ended.signal);

@@ -12,6 +12,7 @@ const STARTED = dateTime(Date.now());
 
 export function fabricObjects(vcenter: Vcenter): ManagedObject[] {
   const { state, datacenter } = vcenter;
+  if (state.standard.kind === 'standard') return [];
   const { record } = datacenter;
   const name = switchName(vcenter);
   const hosts = () => record.hosts.map((host) => hostRef(vcenter, host.id));
@@ -178,6 +179,8 @@ function portgroupObject(vcenter: Vcenter, group: PortgroupRecord): ManagedObjec
     ref,
     properties: {
       ...entityOf(vcenter, ref, group.name, REFS.networkFolder),
+      // vCenter's own mark of uplinks.
+      ...(group.isUplink ? { tag: () => [{ key: 'SYSTEM/DVS.UPLINKPG' }] } : {}),
       key: () => group.id,
       config: () => ({
         key: group.id,

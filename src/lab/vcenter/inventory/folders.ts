@@ -11,7 +11,11 @@ const VM_TYPES = ['Folder', 'VirtualMachine', 'VirtualApp'];
 
 export function folderObjects(vcenter: Vcenter): ManagedObject[] {
   const { state } = vcenter;
-  const networks = () => state.portgroups.map((one) => moRef('DistributedVirtualPortgroup', one.id));
+  const networks = () => [
+    ...state.portgroups.map((one) => moRef('DistributedVirtualPortgroup', one.id)),
+    ...state.standard.networks.map((one) => moRef('Network', one.id)),
+  ];
+  const switches = state.standard.kind === 'standard' ? [] : [REFS.switch];
   const folder = (
     ref: MoRef,
     name: string,
@@ -51,7 +55,7 @@ export function folderObjects(vcenter: Vcenter): ManagedObject[] {
       'network',
       REFS.datacenter,
       ['Folder', 'Network', 'DistributedVirtualSwitch'],
-      () => [REFS.switch, ...networks()],
+      () => [...switches, ...networks()],
     ),
     ...state.folders.map((one) =>
       folder(moRef('Folder', one.id), one.name, moRef('Folder', one.parent), VM_TYPES, () =>

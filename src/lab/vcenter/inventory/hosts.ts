@@ -1,12 +1,14 @@
 /** Hosts, their cluster, its resource pool, and the datastore. */
 import type { HostRecord } from '../../world/record.ts';
 import { UPLINK_NAME } from '../port-setting.ts';
+import { networksOn } from '../standard-switch.ts';
 import { REFS } from '../state.ts';
 import { type Vcenter, VERSION } from '../vcenter.ts';
 import { dateTime, type MoRef, moRef, type Struct, type Value } from '../wire/values.ts';
 import { entityOf } from './describe.ts';
 import type { ManagedObject } from './object.ts';
 import { about } from './services.ts';
+import { standardSwitchInfo } from './standard-switch.ts';
 
 const CORES = 8;
 const MHZ = 2600;
@@ -31,10 +33,10 @@ export function networkSystemRef(host: MoRef): MoRef {
 export function hostObjects(vcenter: Vcenter): ManagedObject[] {
   const { hosts, vms } = vcenter.datacenter.record;
   const hostRefs = hosts.map((host) => hostRef(vcenter, host.id));
-  const networks = () =>
-    vcenter.state.portgroups
-      .filter((one) => !one.isUplink)
-      .map((one) => moRef('DistributedVirtualPortgroup', one.id));
+  const networks = () => [
+    ...vcenter.state.portgroups.map((one) => moRef('DistributedVirtualPortgroup', one.id)),
+    ...vcenter.state.standard.networks.map((one) => moRef('Network', one.id)),
+  ];
   const vmRefs = (list: readonly { id: string }[]) => list.map((vm) => moRef('VirtualMachine', vm.id));
   const computeSummary = (): Struct => ({
     $type: 'ClusterComputeResourceSummary',
@@ -51,7 +53,7 @@ export function hostObjects(vcenter: Vcenter): ManagedObject[] {
     numVmotions: 0,
   });
   return [
-    ...hosts.flatMap((host) => [hostObject(vcenter, host, networks), networkSystem(vcenter, host)]),
+    ...hosts.flatMap((host) => [hostObject(vcenter, host), networkSystem(vcenter, host)]),
     {
       ref: REFS.cluster,
       properties: {
@@ -153,7 +155,7 @@ export function networkHint(host: HostRecord): Struct {
   };
 }
 
-function hostObject(vcenter: Vcenter, host: HostRecord, networks: () => MoRef[]): ManagedObject {
+function hostObject(vcenter: Vcenter, host: HostRecord): ManagedObject {
   const ref = hostRef(vcenter, host.id);
   const config = (): Struct => ({
     host: ref,
@@ -228,7 +230,10 @@ function hostObject(vcenter: Vcenter, host: HostRecord, networks: () => MoRef[])
           .filter((vm) => vm.host === host.id)
           .map((vm) => moRef('VirtualMachine', vm.id)),
       datastore: () => [REFS.datastore],
-      network: networks,
+      network: () => [
+        ...vcenter.state.portgroups.map((one) => moRef('DistributedVirtualPortgroup', one.id)),
+        ...networksOn(vcenter.state, host.id),
+      ],
     },
   };
 }
@@ -241,20 +246,10 @@ function networkSystem(vcenter: Vcenter, host: HostRecord): ManagedObject {
 }
 
 function networkInfo(vcenter: Vcenter, host: HostRecord): Struct {
+  const isStandardOnly = vcenter.state.standard.kind === 'standard';
   return {
-    proxySwitch: [
-      {
-        dvsUuid: vcenter.state.switchUuid,
-        dvsName: `${vcenter.datacenter.lab}-dvs`,
-        key: `key-vim.host.ProxySwitch-${host.id}`,
-        numPorts: 2048,
-        numPortsAvailable: 2000,
-        uplinkPort: [{ $type: 'KeyValue', key: `uplink-${host.id}`, value: UPLINK_NAME }],
-        mtu: 1500,
-        pnic: ['key-vim.host.PhysicalNic-vmnic0'],
-        spec: {},
-      },
-    ],
+    ...standardSwitchInfo(vcenter, host),
+    proxySwitch: isStandardOnly ? [] : [proxySwitch(vcenter, host)],
     pnic: [
       {
         key: 'key-vim.host.PhysicalNic-vmnic0',
@@ -309,4 +304,18 @@ function poolRuntime(hosts: number): Struct {
     maxUsage: most,
   });
   return { memory: usage(hosts * MEMORY_BYTES), cpu: usage(hosts * CORES * MHZ), overallStatus: 'green' };
+}
+
+function proxySwitch(vcenter: Vcenter, host: HostRecord): Struct {
+  return {
+    dvsUuid: vcenter.state.switchUuid,
+    dvsName: `${vcenter.datacenter.lab}-dvs`,
+    key: `key-vim.host.ProxySwitch-${host.id}`,
+    numPorts: 2048,
+    numPortsAvailable: 2000,
+    uplinkPort: [{ $type: 'KeyValue', key: `uplink-${host.id}`, value: UPLINK_NAME }],
+    mtu: 1500,
+    pnic: ['key-vim.host.PhysicalNic-vmnic0'],
+    spec: {},
+  };
 }

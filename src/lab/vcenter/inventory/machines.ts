@@ -1,6 +1,7 @@
 /** Virtual machines: the lab's VMs with their NICs on distributed ports, guest addresses, and what vCenter adds. */
 import type { NicRecord, VmRecord } from '../../world/record.ts';
 import { nicKey, portgroupOf, portOfNic } from '../ports.ts';
+import { networkOf, standardNameOf } from '../standard-switch.ts';
 import { REFS, type VmOverlay } from '../state.ts';
 import type { Vcenter } from '../vcenter.ts';
 import { dateTime, type MoRef, moRef, type Struct } from '../wire/values.ts';
@@ -126,8 +127,13 @@ function machineObject(vcenter: Vcenter, vm: VmRecord): ManagedObject {
 
 /** Port groups that the VM's NICs are on, each once. */
 function networksOf(vcenter: Vcenter, vm: VmRecord): MoRef[] {
-  const ids = vm.nics.flatMap((nic) => portOfNic(vcenter.state, vm, nic)?.portgroup ?? []);
-  return [...new Set(ids)].map((id) => moRef('DistributedVirtualPortgroup', id));
+  const { state } = vcenter;
+  const distributed = vm.nics.flatMap((nic) => portOfNic(state, vm, nic)?.portgroup ?? []);
+  const standard = vm.nics.flatMap((nic) => standardNameOf(state, vm, nic) ?? []);
+  return [
+    ...[...new Set(distributed)].map((id) => moRef('DistributedVirtualPortgroup', id)),
+    ...[...new Set(standard)].flatMap((name) => networkOf(state, name) ?? []),
+  ];
 }
 
 function config(vcenter: Vcenter, vm: VmRecord, overlay: VmOverlay, name: string, vmPath: string): Struct {
@@ -215,6 +221,7 @@ function fixedDevices(name: string): Struct[] {
 /** The device of a NIC, as `config.hardware.device` shows it. */
 export function nicDevice(vcenter: Vcenter, vm: VmRecord, nic: NicRecord): Struct {
   const port = portOfNic(vcenter.state, vm, nic);
+  const group = standardNameOf(vcenter.state, vm, nic);
   const isOn = vm.process !== null;
   const key = nicKey(vm, nic);
   return {
@@ -222,8 +229,18 @@ export function nicDevice(vcenter: Vcenter, vm: VmRecord, nic: NicRecord): Struc
     key,
     deviceInfo: {
       label: `Network adapter ${key - 3999}`,
-      summary: `DVSwitch: ${vcenter.state.switchUuid}`,
+      summary: group ?? `DVSwitch: ${vcenter.state.switchUuid}`,
     },
+    ...(group === undefined
+      ? {}
+      : {
+          backing: {
+            $type: 'VirtualEthernetCardNetworkBackingInfo',
+            deviceName: group,
+            useAutoDetect: false,
+            network: networkOf(vcenter.state, group),
+          },
+        }),
     ...(port
       ? {
           backing: {
@@ -254,8 +271,11 @@ export function nicDevice(vcenter: Vcenter, vm: VmRecord, nic: NicRecord): Struc
 
 function guestNic(vcenter: Vcenter, vm: VmRecord, nic: NicRecord): Struct {
   const port = portOfNic(vcenter.state, vm, nic);
+  const network = port
+    ? portgroupOf(vcenter.state, port.portgroup).name
+    : standardNameOf(vcenter.state, vm, nic);
   return {
-    ...(port ? { network: portgroupOf(vcenter.state, port.portgroup).name } : {}),
+    ...(network === undefined ? {} : { network }),
     ipAddress: nic.addresses,
     macAddress: nic.mac,
     connected: true,

@@ -2,12 +2,12 @@
 import { hostOf } from '../inventory/hosts.ts';
 import type { LeaseDisk } from '../leases.ts';
 import { type OvfDescriptor, type OvfProperty, readDescriptor } from '../ovf.ts';
-import { connect, portgroupOf, realize } from '../ports.ts';
+import { type Plug, plug, portgroupOf, realize } from '../ports.ts';
 import { REFS } from '../state.ts';
 import type { Vcenter } from '../vcenter.ts';
 import { asVimFault, invalidArgument, VimFault } from '../wire/fault.ts';
 import { isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
-import { lab, requireFreeName, requireVmFolder } from './machines.ts';
+import { lab, requireFreeName, requireVmFolder, standardNameFrom } from './machines.ts';
 import { type Call, type Methods, vmOf } from './method.ts';
 import { changeProperties, engineProperties } from './vapp.ts';
 
@@ -94,8 +94,8 @@ function importSpec(vcenter: Vcenter, ovf: OvfDescriptor, parameters: Struct, er
   }
   const nics = ovf.nics.map((network, index): Struct => {
     const target = mappings.find((one) => one.name === network)?.network as MoRef | undefined;
-    const group = target ? vcenter.state.portgroups.find((one) => one.id === target.id) : undefined;
-    if (!group) {
+    const backing = target && backingOf(vcenter, target);
+    if (!backing) {
       errors.push(
         invalidArgument(
           'cisp.networkMapping',
@@ -110,10 +110,7 @@ function importSpec(vcenter: Vcenter, ovf: OvfDescriptor, parameters: Struct, er
         $type: 'VirtualVmxnet3',
         key: -(index + 1),
         deviceInfo: { $type: 'Description', label: `Network adapter ${index + 1}`, summary: network },
-        backing: {
-          $type: 'VirtualEthernetCardDistributedVirtualPortBackingInfo',
-          port: { switchUuid: vcenter.state.switchUuid, portgroupKey: group?.id ?? '' },
-        },
+        ...(backing ? { backing } : {}),
         connectable: { startConnected: true, allowGuestControl: true, connected: true },
         addressType: 'generated',
       },
@@ -241,7 +238,7 @@ async function makeEngine(call: Call, config: Struct, folder: MoRef | undefined)
   }
   const host = args.host ? hostOf(vcenter, args.host as MoRef) : vcenter.datacenter.record.hosts[0];
   if (!host) throw invalidArgument('host', 'there is no such host');
-  const groups = portgroupsOf(vcenter, config);
+  const plugs = plugsOf(vcenter, config);
   const made = await lab(
     vcenter.datacenter.deployEngine(
       {
@@ -269,7 +266,7 @@ async function makeEngine(call: Call, config: Struct, folder: MoRef | undefined)
       overlay.extraConfig[String(option.key)] = String(option.value);
     for (const [index, id] of ENGINE_NICS.entries()) {
       const nic = vm.nics.find((one) => one.id === id)!;
-      connect(vcenter, vm, nic, groups[index]!);
+      plug(vcenter, vm, nic, plugs[index]!);
       await lab(realize(vcenter, vm, nic));
     }
     vcenter.changed();
@@ -280,8 +277,21 @@ async function makeEngine(call: Call, config: Struct, folder: MoRef | undefined)
   return made.id;
 }
 
-/** Port groups of the NICs of a specification, in the order mgmt, out, in. */
-function portgroupsOf(vcenter: Vcenter, config: Struct): string[] {
+/** How a NIC is put on a network, of whichever kind of switch; undefined where there is none. */
+function backingOf(vcenter: Vcenter, network: MoRef): Struct | undefined {
+  const { portgroups, standard, switchUuid } = vcenter.state;
+  if (portgroups.some((one) => one.id === network.id)) {
+    return {
+      $type: 'VirtualEthernetCardDistributedVirtualPortBackingInfo',
+      port: { switchUuid, portgroupKey: network.id },
+    };
+  }
+  const found = standard.networks.find((one) => one.id === network.id);
+  return found && { $type: 'VirtualEthernetCardNetworkBackingInfo', deviceName: found.name, network };
+}
+
+/** What the NICs of a specification are on, in the order mgmt, out, in. */
+function plugsOf(vcenter: Vcenter, config: Struct): Plug[] {
   const nics = ((config.deviceChange ?? []) as Struct[])
     .map((change) => change.device as Struct)
     .filter((device) => String(device.$type).match(/^Virtual(E1000e?|Vmxnet3?)$/));
@@ -295,10 +305,14 @@ function portgroupsOf(vcenter: Vcenter, config: Struct): string[] {
   return ENGINE_NICS.map((id, index) => {
     const device = nics.find((one) => networkOf(one) === id) ?? nics[index]!;
     const backing = device.backing as Struct | undefined;
-    if (backing?.$type !== 'VirtualEthernetCardDistributedVirtualPortBackingInfo') {
-      throw invalidArgument('spec.configSpec.deviceChange', `NIC ${id} is on no distributed port group`);
+    if (backing?.$type === 'VirtualEthernetCardNetworkBackingInfo') {
+      return { kind: 'standard', group: standardNameFrom(vcenter, backing) };
     }
-    return portgroupOf(vcenter.state, String((backing.port as Struct).portgroupKey)).id;
+    if (backing?.$type !== 'VirtualEthernetCardDistributedVirtualPortBackingInfo') {
+      throw invalidArgument('spec.configSpec.deviceChange', `NIC ${id} is on no port group`);
+    }
+    const portgroup = portgroupOf(vcenter.state, String((backing.port as Struct).portgroupKey)).id;
+    return { kind: 'distributed', portgroup };
   });
 }
 

@@ -4,15 +4,18 @@ import { hostOf, hostRef } from '../inventory/hosts.ts';
 import { machineName } from '../inventory/machines.ts';
 import {
   connect,
+  laneOf,
   nicKey,
   nicOfKey,
+  plug,
+  plugOf,
   portgroupOf,
   portOfNic,
   realize,
   removeUnusedSegments,
   segmentFor,
-  vlanOf,
 } from '../ports.ts';
+import { requireGroup } from '../standard-switch.ts';
 import { REFS, type VmOverlay } from '../state.ts';
 import type { Vcenter } from '../vcenter.ts';
 import { asVimFault, invalidArgument, VimFault } from '../wire/fault.ts';
@@ -166,10 +169,13 @@ export async function relocate(vcenter: Vcenter, vm: VmRecord, to: MoRef): Promi
   const host = hostOf(vcenter, to);
   if (!host) throw new VimFault('ManagedObjectNotFound', `there is no host ${to.id}`, { obj: to });
   for (const nic of vm.nics) {
-    const port = portOfNic(vcenter.state, vm, nic);
-    if (port) await segmentFor(vcenter, host.id, vlanOf(vcenter.state, port));
+    // The host's own port group of that name may be on another VLAN: the NIC arrives on the one it left.
+    const here = laneOf(vcenter, vm, nic);
+    const there = laneOf(vcenter, vm, nic, host.id);
+    if (here && there) await segmentFor(vcenter, host.id, here.vlan);
   }
   await lab(vcenter.datacenter.migrate(vm.id, host.id));
+  for (const nic of vm.nics) await lab(realize(vcenter, vm, nic));
   await removeUnusedSegments(vcenter);
 }
 
@@ -279,8 +285,14 @@ async function moveNic(
   backing: Struct,
   path: string,
 ): Promise<void> {
+  if (backing.$type === 'VirtualEthernetCardNetworkBackingInfo') {
+    const group = standardNameFrom(vcenter, backing);
+    requireGroup(vcenter, vm.host, group, nicKey(vm, nic) - nicKey(vm, vm.nics[0]!) + 1);
+    plug(vcenter, vm, nic, { kind: 'standard', group });
+    return lab(realize(vcenter, vm, nic));
+  }
   if (backing.$type !== 'VirtualEthernetCardDistributedVirtualPortBackingInfo') {
-    throw new VimFault('NotSupported', `${path}: the lab has distributed port groups only`);
+    throw new VimFault('NotSupported', `${path}: the lab has port groups only`);
   }
   const port = backing.port as Struct;
   if (port.switchUuid !== vcenter.state.switchUuid)
@@ -301,6 +313,16 @@ async function moveNic(
   }
   connect(vcenter, vm, nic, portgroupOf(vcenter.state, wanted).id);
   await lab(realize(vcenter, vm, nic));
+}
+
+/** Name of the standard port group that a backing is about. Throws InvalidArgument where there is no such network. */
+export function standardNameFrom(vcenter: Vcenter, backing: Struct): string {
+  const ref = backing.network as MoRef | undefined;
+  const named = vcenter.state.standard.networks.find((one) =>
+    ref ? one.id === ref.id : one.name === backing.deviceName,
+  );
+  if (named) return named.name;
+  throw invalidArgument('backing.deviceName', `there is no network ${String(backing.deviceName)}`);
 }
 
 async function clone(call: Call, progress: (percent: number) => void): Promise<MoRef> {
@@ -333,11 +355,12 @@ async function clone(call: Call, progress: (percent: number) => void): Promise<M
   const vm = vmOf(vcenter, moRef('VirtualMachine', made.id));
   for (const nic of vm.nics) {
     const before = source.nics.find((one) => one.id === nic.id);
-    const port = before && portOfNic(vcenter.state, source, before);
-    if (port) connect(vcenter, vm, nic, port.portgroup);
-    await realize(vcenter, vm, nic);
+    const into = before && plugOf(vcenter.state, source, before);
+    if (into) plug(vcenter, vm, nic, into);
   }
+  // First: it may put a NIC on a network that the host has.
   if (isStruct(spec.config)) await reconfigure(vcenter, vm, spec.config);
+  for (const nic of vm.nics) await lab(realize(vcenter, vm, nic));
   progress(80);
   if (spec.powerOn === true && !overlay.isTemplate) await lab(vcenter.datacenter.power(vm.id, 'on'));
   note(call, 'VmClonedEvent', vm, `is a clone of ${machineName(vcenter, source)}`, {

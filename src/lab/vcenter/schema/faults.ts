@@ -53,6 +53,9 @@ InvalidDeviceBacking < InvalidDeviceSpec
 VmConfigFault < VimFault
 DeviceNotFound < InvalidDeviceSpec
 VmConfigIncompatibleForRecordReplay < VmConfigFault: fault? LocalizedMethodFault
+CannotAccessVmComponent < VmConfigFault
+CannotAccessVmDevice < CannotAccessVmComponent: device string, backing string, connected boolean
+CannotAccessNetwork < CannotAccessVmDevice: network? &Network
 OvfFault < VimFault
 OvfInvalidPackage < OvfFault: lineNumber int
 OvfXmlFormat < OvfInvalidPackage: description string

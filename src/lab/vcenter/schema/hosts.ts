@@ -208,6 +208,17 @@ HostNetworkPolicy < DynamicData: security? HostNetworkSecurityPolicy, nicTeaming
   offloadPolicy? HostNetOffloadCapabilities, shapingPolicy? HostNetworkTrafficShapingPolicy
 HostNetworkSecurityPolicy < DynamicData: allowPromiscuous? boolean, macChanges? boolean, forgedTransmits?
   boolean
+HostNicTeamingPolicy < DynamicData: policy? string, reversePolicy? boolean, notifySwitches? boolean,
+  rollingOrder? boolean, failureCriteria? HostNicFailureCriteria, nicOrder? HostNicOrderPolicy
+HostNicFailureCriteria < DynamicData: checkSpeed? string, speed? int, checkDuplex? boolean, fullDuplex? boolean,
+  checkErrorPercent? boolean, percentage? int, checkBeacon? boolean
+HostNicOrderPolicy < DynamicData: activeNic? string[], standbyNic? string[]
+HostNetOffloadCapabilities < DynamicData: csumOffload? boolean, tcpSegmentation? boolean, zeroCopyXmit? boolean
+HostNetworkTrafficShapingPolicy < DynamicData: enabled? boolean, averageBandwidth? long, peakBandwidth? long,
+  burstSize? long
+HostVirtualSwitchBridge < DynamicData
+HostVirtualSwitchBondBridge < HostVirtualSwitchBridge: nicDevice string[], beacon?
+  HostVirtualSwitchBeaconConfig, linkDiscoveryProtocolConfig? LinkDiscoveryProtocolConfig
 PhysicalNic < DynamicData: key? string, device string, pci string, driver? string, driverVersion? string,
   firmwareVersion? string, linkSpeed? PhysicalNicLinkInfo, validLinkSpecification? PhysicalNicLinkInfo[],
   spec PhysicalNicSpec, wakeOnLanSupported boolean, mac string, fcoeConfiguration? FcoeConfig,

@@ -37,6 +37,9 @@ ComputeResource.ReconfigureComputeResource_Task(spec ComputeResourceConfigSpec, 
 HostSystem.EnterMaintenanceMode_Task(timeout int, evacuatePoweredOffVms? boolean, maintenanceSpec?
   HostMaintenanceSpec) -> &Task
 HostSystem.ExitMaintenanceMode_Task(timeout int) -> &Task
+HostNetworkSystem.AddPortGroup(portgrp HostPortGroupSpec) -> void
+HostNetworkSystem.UpdatePortGroup(pgName string, portgrp HostPortGroupSpec) -> void
+HostNetworkSystem.RemovePortGroup(pgName string) -> void
 HostNetworkSystem.QueryNetworkHint(device? string[]) -> PhysicalNicHintInfo[]?
 ResourcePool.ImportVApp(spec ImportSpec, folder? &Folder, host? &HostSystem) -> &HttpNfcLease
 Network.DestroyNetwork() -> void
