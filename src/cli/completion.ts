@@ -104,6 +104,8 @@ async function offers(before: readonly string[], last: string, terminal: Termina
       return (await import('../policy/registry.ts')).KINDS.map(({ name }) => name);
     case 'name':
       return objectNames(given[0] ?? '', before, terminal);
+    case 'pool':
+      return objectNames('pool', before, terminal);
     case 'service':
       return objectNames('virtual-service', before, terminal);
     case 'vm':

@@ -55,6 +55,21 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./status.ts')).register,
   },
   {
+    name: 'scale',
+    summary: 'show how large a pool is and why, or say how large it shall be',
+    load: async () => (await import('./scale.ts')).register,
+  },
+  {
+    name: 'drain',
+    summary: 'let a member keep its connections, but give it no new ones',
+    load: async () => (await import('./drain.ts')).register,
+  },
+  {
+    name: 'undrain',
+    summary: 'give a member that drains new connections again',
+    load: async () => (await import('./undrain.ts')).register,
+  },
+  {
     name: 'lab',
     summary: 'the built-in platform: bring it up and down, look at it, inject faults',
     load: async () => (await import('./lab.ts')).registerLab,

@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Placement } from '../../src/controller/actual.ts';
+import type { CloneRecord } from '../../src/controller/autoscale/fleet.ts';
 import { datacenterOf } from '../hypervisor/memory-platform.ts';
 import { openSite, type Site, settle } from './crash-site.ts';
 import { applyShop } from './harness.ts';
@@ -128,5 +129,57 @@ describe('crash', function () {
       assert.deepEqual(await harness.store.list('interception/'), []);
     });
     assert.ok(kills >= 20, `killed ${kills} times`);
+  });
+
+  const scaled = (size: number): unknown => ({
+    cloud: 'lab',
+    members: { tags: ['app=shop'] },
+    port: 8080,
+    autoscale: { max: 6, size, drainTimeoutMs: 400 },
+  });
+
+  it('on the way to a larger pool, at every change: no clone too many, none forgotten', async () => {
+    const template = await prepare('grow', async (site) => {
+      await applyShop(site.harness);
+      await site.harness.start();
+      await settle(site);
+      await site.harness.stop();
+      await site.harness.apply('pool', 'shop', scaled(5));
+    });
+    const kills = await everyChange(template, async ({ harness }) => {
+      const clones = harness.datacenter.state.vms.filter((vm) => vm.id.includes('clone of'));
+      assert.deepEqual(clones.map((vm) => [vm.name, vm.power, vm.nics[0]?.segment]).sort(), [
+        ['shop-1', 'on', 'prod-weft'],
+        ['shop-2', 'on', 'prod-weft'],
+      ]);
+      const records = await harness.store.list<CloneRecord>('autoscale/shop/');
+      assert.deepEqual(
+        records.map(({ value }) => [value.clone.name, value.vm, value.phase]),
+        clones.map((vm) => [vm.name, vm.id, 'ready']).sort((a, b) => (a[0]! < b[0]! ? -1 : 1)),
+      );
+    });
+    assert.ok(kills >= 10, `killed ${kills} times`);
+  });
+
+  it('on the way back to a smaller pool, at every change: no clone is left, and nobody else is gone', async () => {
+    const template = await prepare('shrink', async (site) => {
+      await applyShop(site.harness);
+      await site.harness.apply('pool', 'shop', scaled(5));
+      await site.harness.start();
+      await settle(site);
+      await site.harness.stop();
+      await site.harness.apply('pool', 'shop', scaled(3));
+    });
+    const kills = await everyChange(template, async ({ harness }) => {
+      const members = harness.datacenter.state.vms.filter((vm) => vm.engine === null);
+      assert.deepEqual(
+        members.map((vm) => vm.name),
+        ['app1', 'app2', 'app3'],
+      );
+      assert.deepEqual(await harness.store.list('autoscale/shop/'), []);
+      const kept = (await harness.store.list('interception/')).map(({ key }) => key);
+      assert.equal(kept.length, 3, kept.join(' '));
+    });
+    assert.ok(kills >= 8, `killed ${kills} times`);
   });
 });
