@@ -2,7 +2,15 @@
  * What the REST API asks of the rest of the controller. The API never imports controller or engine code: the
  * program that starts both (cli/controller.ts) hands it an implementation of this.
  */
-import type { Adoption, Explanation, StepSummary, SystemStatus, Trace } from '../policy/answers.ts';
+import type {
+  Adoption,
+  Explanation,
+  HostExplanation,
+  MembershipExplanation,
+  StepSummary,
+  SystemStatus,
+  Trace,
+} from '../policy/answers.ts';
 
 /** A change that a user considers: an object as it would be, or its deletion. */
 export type ProposedChange =
@@ -14,6 +22,10 @@ export interface Backend {
   plan(changes: readonly ProposedChange[], signal: AbortSignal): Promise<StepSummary[]>;
   /** Every concerned engine's view of a service. `from` is the client address the choice is explained for. */
   explain(service: string, from: string | null, signal: AbortSignal): Promise<Explanation[]>;
+  /** Why VMs are members of a pool or are not: one VM by name or id, or the members and those that nearly fit. */
+  explainPool(pool: string, vm: string | null, signal: AbortSignal): Promise<MembershipExplanation>;
+  /** Hosts of that name or id: their place in the network, and where it is known from. */
+  explainHost(host: string, signal: AbortSignal): Promise<HostExplanation[]>;
   /** The way of a packet from an address to a service. */
   trace(request: TraceRequest, signal: AbortSignal): Promise<Trace>;
   status(): Promise<SystemStatus>;

@@ -101,6 +101,29 @@ export function openApiDocument(): Json {
         },
       },
     },
+    '/api/v1/explain/pool/{name}': {
+      get: {
+        summary: 'Why VMs are members of a pool or are not, criterion by criterion',
+        parameters: [
+          path('name', 'The pool'),
+          query('vm', 'Name or id of one VM; else the members and those that nearly fit', { type: 'string' }),
+        ],
+        responses: {
+          200: ok('The VMs with what each criterion found', { type: 'object' }),
+          ...failures('ERR_BODY_INVALID', 'ERR_NOT_FOUND', 'ERR_TIMEOUT'),
+        },
+      },
+    },
+    '/api/v1/explain/host/{name}': {
+      get: {
+        summary: "A host's place in the physical network, where that is known from, and its hops to others",
+        parameters: [path('name', 'Name or id of the host')],
+        responses: {
+          200: ok('One entry per host of that name', list({ type: 'object' })),
+          ...failures('ERR_NOT_FOUND', 'ERR_TIMEOUT'),
+        },
+      },
+    },
     '/api/v1/trace': {
       post: {
         summary: 'The way of one packet through the live graph; nothing is sent',

@@ -10,6 +10,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ApplyResult } from '../policy/answers.ts';
 import { isWeftError, type Problem, WeftError } from '../policy/errors.ts';
 import type { Kind, PolicyObject } from '../policy/kind.ts';
+import { nearestName } from '../policy/nearest-name.ts';
 import {
   addressConflicts,
   missingReferences,
@@ -64,7 +65,12 @@ export class PolicyStore {
       this.#store.get(policyKey(kind.name, name)),
       this.#store.get(statusKey(kind.name, name)),
     ]);
-    if (!entry) throw notFound(kind.name, name);
+    if (!entry)
+      throw notFound(
+        kind.name,
+        name,
+        (await this.list(kind)).map((one) => one.name),
+      );
     return toObject(storedItem(kind, name, entry), status?.value);
   }
 
@@ -250,10 +256,10 @@ function toObject(item: StoredItem, status: unknown): PolicyObject {
   return { kind, name, revision, spec, ...(status === undefined ? {} : { status }) };
 }
 
-/** ERR_NOT_FOUND for an object of a known kind; ERR_KIND_UNKNOWN otherwise. */
-function notFound(kind: string, name: string): WeftError {
-  return new WeftError(
-    'ERR_NOT_FOUND',
-    `there is no ${kindNamed(kind).name} "${name}"; weft get ${kind} lists what there is`,
-  );
+/** ERR_NOT_FOUND for an object of a known kind, with the nearest of `known`; ERR_KIND_UNKNOWN otherwise. */
+function notFound(kind: string, name: string, known: readonly string[] = []): WeftError {
+  const nearest = nearestName(name, known);
+  const remedy =
+    nearest === undefined ? `weft get ${kind} lists what there is` : `did you mean "${nearest}"?`;
+  return new WeftError('ERR_NOT_FOUND', `there is no ${kindNamed(kind).name} "${name}"; ${remedy}`);
 }

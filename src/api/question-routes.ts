@@ -14,6 +14,8 @@ import type { PolicyStore } from './policy-store.ts';
 
 /** How long the controller and its engines may take to answer one question. */
 const ANSWER_MS = 30_000;
+/** The longest name of a VM that is looked for. */
+const MOST_NAME = 300;
 
 export const TraceBody = z.strictObject({
   service: Name.meta({ description: 'The virtual service.' }),
@@ -50,6 +52,20 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
     await objects.get(kindNamed('virtual-service'), service);
     return backend.explain(service, from ?? null, deadline(request, reply));
   });
+
+  app.get('/api/v1/explain/pool/:name', async (request, reply) => {
+    const name = parameter(request, 'name');
+    const vm = fieldOf(request.query, 'vm');
+    if (vm !== undefined && (typeof vm !== 'string' || vm === '' || vm.length > MOST_NAME)) {
+      throw new WeftError('ERR_BODY_INVALID', `vm must be the name or id of one VM, found ${shown(vm)}`);
+    }
+    await objects.get(kindNamed('pool'), name);
+    return backend.explainPool(name, vm ?? null, deadline(request, reply));
+  });
+
+  app.get('/api/v1/explain/host/:name', async (request, reply) =>
+    backend.explainHost(parameter(request, 'name'), deadline(request, reply)),
+  );
 
   app.post('/api/v1/trace', async (request, reply) => {
     const body = TraceBody.safeParse(request.body);

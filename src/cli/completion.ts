@@ -1,6 +1,7 @@
 /** `weft completion bash|zsh`, and what those scripts call at each press of the tab key. */
 import { Argument, type Command } from 'commander';
 import { findConnection } from './connection.ts';
+import type { ControllerClient } from './controller-client.ts';
 import { programFor, verbIn } from './program.ts';
 import type { Terminal } from './terminal.ts';
 import { VERBS } from './verbs.ts';
@@ -103,11 +104,17 @@ async function offers(before: readonly string[], last: string, terminal: Termina
     case 'kind':
       return (await import('../policy/registry.ts')).KINDS.map(({ name }) => name);
     case 'name':
-      return objectNames(given[0] ?? '', before, terminal);
+      return given[0] === 'host'
+        ? hostNames(before, terminal)
+        : objectNames(given[0] ?? '', before, terminal);
     case 'pool':
       return objectNames('pool', before, terminal);
     case 'service':
-      return objectNames('virtual-service', before, terminal);
+      // Words come before names: a press of the key without a controller still offers them.
+      return [
+        ...(verb === 'explain' ? ['pool', 'host', 'virtual-service'] : []),
+        ...(await objectNames('virtual-service', before, terminal).catch((): string[] => [])),
+      ];
     case 'vm':
     case 'host':
     case 'where':
@@ -124,6 +131,14 @@ async function offers(before: readonly string[], last: string, terminal: Termina
 }
 
 async function objectNames(kind: string, words: readonly string[], terminal: Terminal): Promise<string[]> {
+  return (await (await clientFor(words, terminal)).list(kind)).map(({ name }) => name);
+}
+
+async function hostNames(words: readonly string[], terminal: Terminal): Promise<string[]> {
+  return (await (await clientFor(words, terminal)).status()).hosts.map(({ name }) => name);
+}
+
+async function clientFor(words: readonly string[], terminal: Terminal): Promise<ControllerClient> {
   const { ControllerClient } = await import('./controller-client.ts');
   const url = optionValue('--url', words);
   const token = optionValue('--token', words);
@@ -136,8 +151,7 @@ async function objectNames(kind: string, words: readonly string[], terminal: Ter
     },
     terminal,
   );
-  const objects = await new ControllerClient(connection, TIMEOUT_MS).list(kind);
-  return objects.map(({ name }) => name);
+  return new ControllerClient(connection, TIMEOUT_MS);
 }
 
 function optionValue(option: string, words: readonly string[]): string | undefined {

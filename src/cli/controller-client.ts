@@ -4,6 +4,8 @@ import type {
   Adoption,
   ApplyResult,
   Explanation,
+  HostExplanation,
+  MembershipExplanation,
   StepSummary,
   SystemStatus,
   Trace,
@@ -84,6 +86,15 @@ export class ControllerClient {
   explain(service: string, from?: string): Promise<Explanation[]> {
     const query = from === undefined ? '' : `?from=${encodeURIComponent(from)}`;
     return this.#call('get', `/api/v1/explain/${segment(service)}${query}`);
+  }
+
+  explainPool(pool: string, vm?: string): Promise<MembershipExplanation> {
+    const query = vm === undefined ? '' : `?vm=${encodeURIComponent(vm)}`;
+    return this.#call('get', `/api/v1/explain/pool/${segment(pool)}${query}`);
+  }
+
+  explainHost(host: string): Promise<HostExplanation[]> {
+    return this.#call('get', `/api/v1/explain/host/${segment(host)}`);
   }
 
   trace(request: TraceRequest): Promise<Trace> {

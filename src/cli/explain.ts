@@ -1,27 +1,68 @@
-/** `weft explain SERVICE`: why this member, as each engine sees it: C, H and L of every candidate. */
+/**
+ * `weft explain`: why a member is chosen (SERVICE), why a VM is a member or is not (pool NAME), and where a host's
+ * place in the network is known from (host NAME).
+ */
 import type { Command } from 'commander';
 import type { Explanation } from '../policy/answers.ts';
+import { WeftError } from '../policy/errors.ts';
+import { drawHost } from './explain-host.ts';
+import { drawMembership } from './explain-pool.ts';
 import { type Cell, paint, table } from './table.ts';
 import { plain, type Terminal } from './terminal.ts';
 import { addVerb, connect, print, type VerbOptions } from './verb.ts';
+
+type Options = VerbOptions & { from?: string; vm?: string };
 
 /** Adds the verb. */
 export function register(program: Command, terminal: Terminal): void {
   addVerb(
     program,
-    'explain <service>',
-    'show which member each engine would choose for a new flow, and why',
-    ['weft explain web', 'weft explain web --from 10.77.0.9'],
+    'explain <service> [name]',
+    'say why: a choice of member, the members of a pool, the place of a host',
+    [
+      'weft explain web                    # the member each engine would choose for a new flow',
+      'weft explain web --from 10.77.0.9',
+      'weft explain virtual-service pool   # a service whose name is one of the words below',
+      'weft explain pool shop              # its members, and the VMs that nearly are',
+      'weft explain pool shop --vm app7    # why app7 is one, or is not: criterion by criterion',
+      'weft explain host h1                # the switches above it, and where that is known from',
+    ],
   )
     .option('--from <address>', 'the client address; it matters for sessions and hashing methods')
-    .action(async (service: string, options: VerbOptions & { from?: string }) => {
-      const answer = await (await connect(options, terminal)).explain(service, options.from);
-      await print(terminal, options, answer, (all) =>
-        all.length === 0
-          ? `no engine carries ${service} yet; "weft get virtual-service ${service}" and "weft plan" say why`
-          : all.map((one) => drawExplanation(terminal, one)).join('\n\n'),
-      );
+    .option('--vm <vm>', 'of a pool: this VM only, by its name or id')
+    .action(async (what: string, name: string | undefined, options: Options) => {
+      if (name !== undefined && what === 'pool') return explainPool(name, options, terminal);
+      if (name !== undefined && what === 'host') return explainHost(name, options, terminal);
+      if (name !== undefined && what !== 'virtual-service') {
+        throw new WeftError(
+          'ERR_USAGE',
+          `"weft explain ${what} ${name}": there are "weft explain SERVICE", "weft explain pool NAME" and "weft explain host NAME"`,
+        );
+      }
+      if (options.vm !== undefined) {
+        throw new WeftError('ERR_USAGE', '--vm is for pools: "weft explain pool NAME --vm VM"');
+      }
+      return explainService(name ?? what, options, terminal);
     });
+}
+
+async function explainService(service: string, options: Options, terminal: Terminal): Promise<void> {
+  const answer = await (await connect(options, terminal)).explain(service, options.from);
+  await print(terminal, options, answer, (all) =>
+    all.length === 0
+      ? `no engine carries ${service} yet; "weft get virtual-service ${service}" and "weft plan" say why`
+      : all.map((one) => drawExplanation(terminal, one)).join('\n\n'),
+  );
+}
+
+async function explainPool(pool: string, options: Options, terminal: Terminal): Promise<void> {
+  const answer = await (await connect(options, terminal)).explainPool(pool, options.vm);
+  await print(terminal, options, answer, (one) => drawMembership(terminal, one, options.vm !== undefined));
+}
+
+async function explainHost(host: string, options: Options, terminal: Terminal): Promise<void> {
+  const answer = await (await connect(options, terminal)).explainHost(host);
+  await print(terminal, options, answer, (all) => all.map((one) => drawHost(terminal, one)).join('\n\n'));
 }
 
 function drawExplanation(terminal: Terminal, explanation: Explanation): string {

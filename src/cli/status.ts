@@ -46,6 +46,7 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         { title: 'STATE' },
         { title: 'VMS', isRight: true },
         { title: 'ENGINE' },
+        { title: 'SWITCHES ABOVE', wraps: true },
       ],
       status.hosts.map((host) => [
         host.name,
@@ -53,6 +54,7 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         stateCell(hostState(host)),
         String(host.vms),
         host.engine ?? '-',
+        `${host.uplinkPath.join(' / ')} (${host.uplinkSource})`,
       ]),
     ),
     ...section(

@@ -41,7 +41,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'explain',
-    summary: 'show which member each engine would choose for a new flow, and why',
+    summary: 'say why: a choice of member, the members of a pool, the place of a host',
     load: async () => (await import('./explain.ts')).register,
   },
   {

@@ -7,6 +7,8 @@ import { WeftError } from '../policy/errors.ts';
 import type { Entry } from '../state/store.ts';
 import type { Actual } from './actual.ts';
 import { type Desired, desire } from './desired.ts';
+import { explainHost } from './host-explanation.ts';
+import { explainMembership } from './membership.ts';
 import { plan } from './plan.ts';
 import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
 import { describeAdoption } from './remains.ts';
@@ -72,6 +74,18 @@ export function createBackend(options: BackendOptions): Backend {
       // One engine that does not answer must not hide what the others say.
       if (explanations.length === 0 && failure !== undefined) throw failure;
       return explanations;
+    },
+
+    async explainPool(pool, vm, signal) {
+      await options.ready(signal);
+      const { desired, actual } = options.view();
+      return explainMembership(pool, vm, desired, actual);
+    },
+
+    async explainHost(host, signal) {
+      await options.ready(signal);
+      const { desired, actual } = options.view();
+      return explainHost(host, desired, actual);
     },
 
     async trace(request: TraceRequest, signal) {
@@ -155,6 +169,7 @@ function mergeWorlds(actual: Actual, extra: ReadonlyMap<string, Inventory>): Act
     nics: new Map([...world.nics, ...added.nics]),
     vms: new Map([...world.vms, ...added.vms]),
     engineVms: new Map([...added.engineVms, ...world.engineVms]),
+    listed: new Map([...world.listed, ...added.listed]),
     owners: new Map([...added.owners, ...world.owners]),
     unfinished: [...world.unfinished, ...added.unfinished],
     clouds: new Set([...world.clouds, ...added.clouds]),

@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import type { EngineGroupSpec } from '../policy/engine-group.ts';
 import { isResting, type Placement } from './actual.ts';
-import { allocateAddress, isInRange, prefixMatcher } from './address-range.ts';
+import { allocateAddress, isInRange } from './address-range.ts';
 import type { Policies } from './policies.ts';
-import { memberMatcher } from './selector.ts';
+import { criteriaOf, memberNic } from './selector.ts';
 import { hostKey, type SeatedHost, type SeatedNic, shadowOf, type World } from './world.ts';
 
 /** A VM that serves a pool, by the NIC it serves on. */
@@ -159,15 +159,12 @@ function chooseMembers(policies: Policies, world: World, serviceAddresses: Reado
   const members = new Map<string, Member>();
   const pools = new Map<string, string[]>();
   for (const [name, pool] of policies.pools) {
-    const fits = memberMatcher(pool.members);
-    const inPrefix = pool.members.addresses && prefixMatcher(pool.members.addresses);
+    const criteria = criteriaOf(pool.members);
     const ids: string[] = [];
     for (const nics of byVm.values()) {
-      const first = nics[0];
-      if (!first || first.cloud !== pool.cloud || !fits(first.vm)) continue;
-      const nic = inPrefix
-        ? nics.find((candidate) => candidate.nic.addresses.some(inPrefix))
-        : (nics.find((candidate) => candidate.nic.addresses.length > 0) ?? first);
+      const vm = nics[0]?.vm;
+      if (!vm || nics[0]?.cloud !== pool.cloud) continue;
+      const nic = memberNic(criteria, vm, nics);
       if (!nic) continue;
       ids.push(nic.id);
       if (!members.has(nic.id)) {

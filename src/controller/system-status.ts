@@ -47,6 +47,8 @@ export function compileSystemStatus(facts: SystemFacts): SystemStatus {
       maintenance: host.isInMaintenance ? 'in' : host.isEvacuating ? 'entering' : null,
       vms: vms.get(key)?.size ?? 0,
       engine: engineOn.get(key) ?? null,
+      uplinkPath: host.uplinkPath,
+      uplinkSource: host.uplinkEvidence.find(({ path }) => path !== null)?.source ?? '',
     })),
     engines: [...desired.engines.keys()].map((id) => engineStatus(id, facts)),
     services: [...desired.policies.services].map(([name, spec]) => {

@@ -28,6 +28,13 @@ export interface SeatedNic {
   isOnShadow: boolean;
 }
 
+/** A VM with the host it stands on; null where the inventory does not list that host. */
+export interface ListedVm {
+  cloud: string;
+  vm: Vm;
+  host: Host | null;
+}
+
 export interface World {
   /** By `<cloud>/<host id>`. */
   hosts: ReadonlyMap<string, SeatedHost>;
@@ -37,6 +44,8 @@ export interface World {
   vms: ReadonlyMap<string, SeatedVm>;
   /** VMs that bear an ownership mark, by engine id; more than one only where something went wrong. */
   engineVms: ReadonlyMap<string, readonly { cloud: string; vm: Vm }[]>;
+  /** Every VM that is listed, engines too, by `<cloud>/<vm id>`. */
+  listed: ReadonlyMap<string, ListedVm>;
   /** Who owns an address, engines left out. */
   owners: ReadonlyMap<string, SeatedNic>;
   /** VMs of ours that are being made or were left half made, engines and clones. */
@@ -50,6 +59,7 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
   const hosts = new Map<string, SeatedHost>();
   const nics = new Map<string, SeatedNic>();
   const vms = new Map<string, SeatedVm>();
+  const listed = new Map<string, ListedVm>();
   const engineVms = new Map<string, { cloud: string; vm: Vm }[]>();
   const owners = new Map<string, SeatedNic>();
   const unfinished: { cloud: string; vm: UnfinishedVm }[] = [];
@@ -57,13 +67,14 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
     for (const host of inventory.hosts) hosts.set(hostKey(cloud, host.id), { cloud, host });
     for (const vm of inventory.unfinished ?? []) unfinished.push({ cloud, vm });
     for (const vm of inventory.vms) {
+      const host = hosts.get(hostKey(cloud, vm.host))?.host;
+      listed.set(hostKey(cloud, vm.id), { cloud, vm, host: host ?? null });
       if (vm.engine !== null) {
         const list = engineVms.get(vm.engine) ?? [];
         list.push({ cloud, vm });
         engineVms.set(vm.engine, list);
         continue;
       }
-      const host = hosts.get(hostKey(cloud, vm.host))?.host;
       if (!host) continue;
       vms.set(hostKey(cloud, vm.id), { cloud, vm, host });
       for (const nic of vm.nics) {
@@ -74,7 +85,7 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
     }
   }
   for (const list of engineVms.values()) list.sort((a, b) => (a.vm.id < b.vm.id ? -1 : 1));
-  return { hosts, nics, vms, engineVms, owners, unfinished, clouds: new Set(inventories.keys()) };
+  return { hosts, nics, vms, engineVms, listed, owners, unfinished, clouds: new Set(inventories.keys()) };
 }
 
 /** The key of a host in `World.hosts`. */

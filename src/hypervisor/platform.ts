@@ -109,7 +109,29 @@ export interface Host {
   isEvacuating: boolean;
   /** The switches above the host, the outermost first, for example `['spine', 'tor-a']`; hops are counted from it. */
   uplinkPath: string[];
+  /** Where `uplinkPath` came from: what each source says, in order of precedence. The first that has a path counts. */
+  uplinkEvidence: UplinkEvidence[];
+  /** The cluster it belongs to; empty where there is none. */
+  cluster: string;
+  /** Null where the platform does not tell. */
+  hardware: HostHardware | null;
   segments: Segment[];
+}
+
+export interface UplinkEvidence {
+  /** `platform` where the platform knows it by itself. */
+  source: 'platform' | 'attribute' | 'rack-tag' | 'hints' | 'cluster';
+  /** Null where this source has nothing to say of the host. */
+  path: string[] | null;
+  /** For people: what was found, or why there is nothing. */
+  detail: string;
+}
+
+export interface HostHardware {
+  model: string;
+  cpuCores: number;
+  cpuMhz: number;
+  memoryBytes: number;
 }
 
 export interface Segment {
@@ -132,7 +154,10 @@ export interface Vm {
   host: string;
   power: 'on' | 'off';
   folder: string;
+  /** As `category=name`, and by the bare name where the platform has categories. */
   tags: string[];
+  /** Custom attributes that have a value. Empty on platforms without the notion. */
+  attributes: Record<string, string>;
   /** Set where Weft made this VM: the engine id. */
   engine: string | null;
   nics: Nic[];

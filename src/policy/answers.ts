@@ -101,6 +101,65 @@ export interface Candidate {
   isBehindEngine: boolean;
 }
 
+/** Why VMs are members of a pool or are not, as the inventory is now. */
+export interface MembershipExplanation {
+  pool: string;
+  cloud: string;
+  /** Empty while the cloud's inventory is current; else why it may be out of date. */
+  cloudMessage: string;
+  /** VMs that the cloud lists, and those of them that are members. */
+  considered: number;
+  members: number;
+  /** The VMs that were asked for; else the members, then those that nearly fit, the nearest first. */
+  vms: MembershipVerdict[];
+  /** Members and VMs that nearly fit beyond those in `vms`. */
+  omitted: number;
+}
+
+export interface MembershipVerdict {
+  vm: string;
+  id: string;
+  host: string;
+  isMember: boolean;
+  /** The NIC it serves on, or null where it is no member. */
+  nic: string | null;
+  /** Every criterion of the pool; after them, those that every member has to fulfil, where the VM does not. */
+  criteria: CriterionVerdict[];
+  /** One sentence: what decided. */
+  reason: string;
+}
+
+export interface CriterionVerdict {
+  /** `tags`, `names` ...; `exclude.tags` for what is left out; `engine`, `host`, `network`, `power` for all pools. */
+  criterion: string;
+  fits: boolean;
+  wanted: string[];
+  /** What the VM has in its place. */
+  found: string[];
+  /** What is missing, what matched, or what was probably meant; may be empty. */
+  detail: string;
+}
+
+/** A host as the controller sees it: its place in the physical network and where that is known from, its hops. */
+export interface HostExplanation {
+  host: string;
+  id: string;
+  cloud: string;
+  cluster: string;
+  isConnected: boolean;
+  isInMaintenance: boolean;
+  hardware: { model: string; cpuCores: number; cpuMhz: number; memoryBytes: number } | null;
+  segments: { name: string; role: string }[];
+  vms: number;
+  engine: string | null;
+  /** The switches above it, the outermost first. */
+  uplinkPath: string[];
+  /** In order of precedence; the first with a path is the one that counts. */
+  evidence: { source: string; path: string[] | null; detail: string; isUsed: boolean }[];
+  /** H between it and every other host of its cloud. */
+  hops: { host: string; hops: number }[];
+}
+
 /** The way of one packet through the live graph; nothing is changed and nothing is sent. */
 export interface Trace {
   service: string;
@@ -164,6 +223,9 @@ export interface SystemStatus {
     maintenance: 'entering' | 'in' | null;
     vms: number;
     engine: string | null;
+    /** The switches above it, the outermost first, and the source they are known from. */
+    uplinkPath: string[];
+    uplinkSource: string;
   }[];
   engines: EngineStatus[];
   services: { name: string; state: string; addresses: string[]; message: string }[];

@@ -81,8 +81,20 @@ const VcenterCloud = z.strictObject({
       'Custom attribute of hosts that names the physical switches above them, the outermost first: `spine/tor-a`.',
   }),
   rackCategory: z.string().min(1).max(80).default('rack').meta({
+    description: 'Tag category that names the rack of a host.',
+  }),
+  uplinkSources: z
+    .array(z.enum(['attribute', 'rack-tag', 'hints', 'cluster']))
+    .min(1)
+    .max(4)
+    .default(['attribute', 'rack-tag', 'hints', 'cluster'])
+    .meta({
+      description:
+        "Where the switches above a host are known from; the first that says something counts: `attribute` (uplinkAttribute), `rack-tag` (rackCategory), `hints` (what the host's NICs hear by LLDP or CDP), `cluster` (hosts of one cluster are neighbours; always the last resort).",
+    }),
+  hintDevices: z.array(z.string().min(1).max(80)).min(1).max(64).optional().meta({
     description:
-      'Tag category that names the rack of a host, where it has no such attribute; without both, hosts of one cluster count as neighbours.',
+      'Patterns of the physical NICs whose hints count, such as `vmnic2`; all where none is named. Name them where another NIC hears a switch that all racks share.',
   }),
   pollIntervalMs,
 });

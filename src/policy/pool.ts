@@ -1,8 +1,9 @@
 /** The kind `pool`: the target-application instances, chosen live from the inventory, and how their health is known. */
 import { z } from 'zod';
-import { DurationMs, Name, Port, Prefix } from './attributes.ts';
+import { DurationMs, Name, Port } from './attributes.ts';
 import { AutoscaleSpec, type AutoscaleStatus } from './autoscale.ts';
 import { defineKind } from './kind.ts';
+import { MemberSelector } from './member-selector.ts';
 
 const rounds = {
   intervalMs: DurationMs.min(50).default(1000).meta({ description: 'Time between two probes of a member.' }),
@@ -57,29 +58,7 @@ export type HealthMonitor = z.output<typeof HealthMonitor>;
 export const PoolSpec = z
   .strictObject({
     cloud: Name.meta({ description: 'The cloud whose inventory the members are chosen from.' }),
-    members: z
-      .strictObject({
-        tags: z
-          .array(z.string().min(1))
-          .optional()
-          .meta({ description: 'VMs that carry every one of these tags.' }),
-        names: z.array(z.string().min(1)).optional().meta({
-          description: 'VMs whose name matches one of these patterns; * stands for any characters.',
-        }),
-        folders: z
-          .array(z.string().min(1))
-          .optional()
-          .meta({ description: 'VMs in one of these inventory folders or below.' }),
-        addresses: z
-          .array(Prefix)
-          .optional()
-          .meta({ description: 'VMs with a guest address in one of these prefixes.' }),
-      })
-      .refine((selector) => Object.values(selector).some((list) => list !== undefined && list.length > 0), {
-        message:
-          'needs at least one of tags, names, folders, addresses: an empty selector would choose every VM',
-      })
-      .meta({ description: 'Which VMs are members: those that fulfil every criterion that is given.' }),
+    members: MemberSelector,
     port: Port.meta({ description: 'The port on which members serve.' }),
     healthMonitors: z.array(HealthMonitor).max(8).default([]).meta({
       description: 'A member is up while all of these say so; with none, every member is taken to be up.',

@@ -1,6 +1,6 @@
 /** The platform's inventory, made from the mirror of vCenter's objects: names, paths, segments and roles. */
 import { isDeepStrictEqual } from 'node:util';
-import type { Host, Nic, Segment, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
+import type { Host, HostHardware, Nic, Segment, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
 import {
   type Card,
   type GuestNic,
@@ -9,7 +9,9 @@ import {
   type ObjectMirror,
 } from './inventory-objects.ts';
 import { type PortGroupMark, readStandardName, type VmMark } from './marks.ts';
+import type { HintTable } from './network-hints.ts';
 import { ENGINE_NICS } from './nic.ts';
+import { type UplinkSource, uplinkEvidence } from './uplinks.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
 export interface ListingOptions {
@@ -19,6 +21,17 @@ export interface ListingOptions {
   uplinkAttribute: string;
   /** Tag category of hosts that names their rack. */
   rackCategory: string;
+  /** Where the place of hosts is known from, what counts first before the others. */
+  uplinkSources?: readonly UplinkSource[] | undefined;
+}
+
+/** What is read beside the watch. */
+export interface Beside {
+  tags: TagTable;
+  ports: PortTable;
+  hints: HintTable;
+  /** Why there are no hints, or an empty string. */
+  hintSilence: string;
 }
 
 /** A tag as it hangs on an object. */
@@ -65,11 +78,11 @@ export class InventoryListing {
   }
 
   /** Follows the mirror where `touched` says that it changed (null: anywhere). Answers whether the listing did. */
-  follow(mirror: ObjectMirror, tags: TagTable, ports: PortTable, touched: readonly MoRef[] | null): boolean {
+  follow(mirror: ObjectMirror, beside: Beside, touched: readonly MoRef[] | null): boolean {
     const isLocal = touched?.every((ref) => ref.type === 'VirtualMachine') ?? false;
     if (isLocal) {
       let changed = false;
-      for (const { value } of touched ?? []) changed = this.#followVm(value, mirror, tags, ports) || changed;
+      for (const { value } of touched ?? []) changed = this.#followVm(value, mirror, beside) || changed;
       return changed;
     }
     this.#portgroups = new Map();
@@ -82,25 +95,25 @@ export class InventoryListing {
     this.#attributes = attributeNames(mirror);
     const hosts = [...mirror.all()]
       .filter((object) => object.ref.type === 'HostSystem')
-      .map((object) => this.#host(object, mirror, tags))
+      .map((object) => this.#host(object, mirror, beside))
       .sort((a, b) => byId(a.id, b.id));
     let changed = !isDeepStrictEqual(hosts, this.#hosts);
     this.#hosts = hosts;
     const ids = new Set(this.#vms.keys());
     for (const id of this.#unfinished.keys()) ids.add(id);
     for (const { ref } of mirror.all()) if (ref.type === 'VirtualMachine') ids.add(ref.value);
-    for (const id of ids) changed = this.#followVm(id, mirror, tags, ports) || changed;
+    for (const id of ids) changed = this.#followVm(id, mirror, beside) || changed;
     return changed;
   }
 
-  #followVm(id: string, mirror: ObjectMirror, tags: TagTable, ports: PortTable): boolean {
+  #followVm(id: string, mirror: ObjectMirror, beside: Beside): boolean {
     const object = mirror.get(id);
     const before = this.#vms.get(id);
     const half = object && unfinishedVm(object);
     const isHalfSame = isDeepStrictEqual(this.#unfinished.get(id), half);
     if (half) this.#unfinished.set(id, half);
     else this.#unfinished.delete(id);
-    const after = object && this.#vm(object, mirror, tags, ports);
+    const after = object && this.#vm(object, mirror, beside);
     if (isDeepStrictEqual(before, after)) return !isHalfSame;
     this.#sorted = null;
     if (after) this.#vms.set(id, after);
@@ -108,38 +121,40 @@ export class InventoryListing {
     return true;
   }
 
-  #host({ ref, properties }: MirroredObject, mirror: ObjectMirror, tags: TagTable): Host {
+  #host({ ref, properties }: MirroredObject, mirror: ObjectMirror, beside: Beside): Host {
+    const above = ancestors(properties.parent, mirror);
+    const cluster = above[0]?.ref.type === 'ClusterComputeResource' ? textOf(above[0].properties.name) : '';
+    const { uplinkAttribute, rackCategory, uplinkSources } = this.#options;
+    const datacenter = above.find((one) => one.ref.type === 'Datacenter');
+    const evidence = uplinkEvidence(
+      {
+        datacenter: textOf(datacenter?.properties.name) || 'datacenter',
+        cluster: textOf(above[0]?.properties.name) || 'cluster',
+        attribute: {
+          name: uplinkAttribute,
+          value: this.#attributesOf(properties).get(uplinkAttribute) ?? '',
+        },
+        rack: {
+          category: rackCategory,
+          tag: beside.tags.get(ref.value)?.find((tag) => tag.category === rackCategory)?.name ?? null,
+        },
+        heard: beside.hints.get(ref.value),
+        silence: beside.hintSilence,
+      },
+      uplinkSources,
+    );
     return {
       id: ref.value,
       name: textOf(properties.name) || ref.value,
       isConnected: properties['runtime.connectionState'] === 'connected',
       isInMaintenance: properties['runtime.inMaintenanceMode'] === true,
       isEvacuating: this.evacuating.has(ref.value) && properties['runtime.inMaintenanceMode'] !== true,
-      uplinkPath: this.#uplinkPath(ref, properties, mirror, tags),
+      uplinkPath: evidence.find(({ path }) => path !== null)?.path ?? [],
+      uplinkEvidence: evidence,
+      cluster,
+      hardware: hardwareOf(properties),
       segments: this.#segments(ref.value, listOf<MoRef>(properties.network), mirror),
     };
-  }
-
-  /** What the admin wrote; else the datacenter and the rack, or the cluster as the next best thing. */
-  #uplinkPath(
-    ref: MoRef,
-    properties: Record<string, unknown>,
-    mirror: ObjectMirror,
-    tags: TagTable,
-  ): string[] {
-    const written = this.#attributesOf(properties).get(this.#options.uplinkAttribute);
-    const switches = written
-      ?.split('/')
-      .map((part) => part.trim())
-      .filter((part) => part !== '');
-    if (switches && switches.length > 0) return switches;
-    const rack = tags.get(ref.value)?.find((tag) => tag.category === this.#options.rackCategory)?.name;
-    const above = ancestors(properties.parent, mirror);
-    const datacenter = above.find((one) => one.ref.type === 'Datacenter');
-    return [
-      textOf(datacenter?.properties.name) || 'datacenter',
-      rack ?? (textOf(above[0]?.properties.name) || 'cluster'),
-    ];
   }
 
   #segments(host: string, networks: readonly MoRef[], mirror: ObjectMirror): Segment[] {
@@ -165,12 +180,7 @@ export class InventoryListing {
   }
 
   /** Undefined for templates, and for VMs that vCenter is still making or cannot read. */
-  #vm(
-    { ref, properties }: MirroredObject,
-    mirror: ObjectMirror,
-    tags: TagTable,
-    ports: PortTable,
-  ): Vm | undefined {
+  #vm({ ref, properties }: MirroredObject, mirror: ObjectMirror, { tags, ports }: Beside): Vm | undefined {
     const host = properties['runtime.host'] as MoRef | undefined;
     const mark = properties['config.annotation'] as VmMark | null | undefined;
     // What is still being imported or cloned is not there yet.
@@ -184,7 +194,8 @@ export class InventoryListing {
       host: host.value,
       power: properties['runtime.powerState'] === 'poweredOn' ? 'on' : 'off',
       folder: folderOf(properties.parent, mirror),
-      tags: this.#tagsOf(ref, properties, tags),
+      tags: tagsOf(ref, tags),
+      attributes: Object.fromEntries([...this.#attributesOf(properties)].filter(([, value]) => value !== '')),
       engine,
       nics: cards.map((card, index) => ({
         id: (engine !== null && ENGINE_NICS[index]) || String(card.key),
@@ -210,14 +221,6 @@ export class InventoryListing {
     return mark?.segment ?? textOf(portgroup?.name);
   }
 
-  /** Tags by name and as `category=name`; custom attributes as `attribute=value`. */
-  #tagsOf(ref: MoRef, properties: Record<string, unknown>, tags: TagTable): string[] {
-    const all = new Set<string>();
-    for (const { category, name } of tags.get(ref.value) ?? []) all.add(name).add(`${category}=${name}`);
-    for (const [name, value] of this.#attributesOf(properties)) if (value !== '') all.add(`${name}=${value}`);
-    return [...all].sort();
-  }
-
   #attributesOf(properties: Record<string, unknown>): Map<string, string> {
     const values = new Map<string, string>();
     for (const one of listOf<Vim<'CustomFieldValue'>>(properties.customValue)) {
@@ -237,6 +240,25 @@ function unfinishedVm({ ref, properties }: MirroredObject): UnfinishedVm | undef
     name: unescapeName(textOf(properties.name) || ref.value),
     host: (properties['runtime.host'] as MoRef | undefined)?.value ?? '',
     engine: mark.engine,
+  };
+}
+
+/** Tags by name and as `category=name`. */
+function tagsOf(ref: MoRef, tags: TagTable): string[] {
+  const all = new Set<string>();
+  for (const { category, name } of tags.get(ref.value) ?? []) all.add(name).add(`${category}=${name}`);
+  return [...all].sort();
+}
+
+/** Null for a host that vCenter has never reached. */
+function hardwareOf(properties: Record<string, unknown>): HostHardware | null {
+  const number = (path: string): number => Number(properties[`summary.hardware.${path}`] ?? 0);
+  if (properties['summary.hardware.numCpuCores'] === undefined) return null;
+  return {
+    model: textOf(properties['summary.hardware.model']),
+    cpuCores: number('numCpuCores'),
+    cpuMhz: number('cpuMhz'),
+    memoryBytes: number('memorySize'),
   };
 }
 

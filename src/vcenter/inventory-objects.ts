@@ -19,6 +19,11 @@ export const WATCHED: Record<string, readonly string[]> = {
     'recentTask',
     'network',
     'customValue',
+    'configManager.networkSystem',
+    'summary.hardware.model',
+    'summary.hardware.numCpuCores',
+    'summary.hardware.cpuMhz',
+    'summary.hardware.memorySize',
   ],
   VirtualMachine: [
     'name',

@@ -3,19 +3,22 @@
  * only. Tags and overridden ports, which no filter tells of, are read beside it at a rate that follows their cost.
  */
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Inventory } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
 import { Evacuations } from './evacuations.ts';
 import { InventoryListing, type ListingOptions, type PortTable, type TagTable } from './inventory-listing.ts';
 import { listOf, type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
+import { atMost, type HintOptions, NetworkHints } from './network-hints.ts';
 import { readPorts } from './ports.ts';
-import { abortable, type Log, type VcenterSession } from './session.ts';
+import { abortable, type VcenterSession } from './session.ts';
 import { TagReader } from './tags.ts';
 import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
-export interface InventoryOptions extends ListingOptions {
-  log?: Log;
+export interface InventoryOptions extends ListingOptions, HintOptions {
+  /** How often hosts are asked what they hear of the switches above them. */
+  hintIntervalMs?: number;
 }
 
 /** How long one long poll waits in vCenter. */
@@ -26,6 +29,9 @@ const PAGE_OBJECTS = 400;
 const SIDE_READ_MS = 1000;
 const SIDE_READ_REST = 10;
 const CANCEL_AGAIN_MS = 250;
+const HINT_INTERVAL_MS = 60_000;
+/** The first listing waits so long for hints; else hosts would be in their clusters first, and move a moment later. */
+const FIRST_HINTS_MS = 2000;
 
 /** What belongs to a vCenter session: view, collector, filter. */
 interface Feed {
@@ -44,6 +50,9 @@ export class VcenterInventory {
   readonly #session: VcenterSession;
   readonly #options: InventoryOptions;
   readonly #tagReader: TagReader;
+  readonly #hints: NetworkHints;
+  #hintRound: Promise<void> | null = null;
+  #hintsDue = 0;
   readonly #listing: InventoryListing;
   readonly #closed = new AbortController();
   /** Cursors of an earlier life of this process are told from ours. */
@@ -69,6 +78,7 @@ export class VcenterInventory {
     this.#session = session;
     this.#options = options;
     this.#tagReader = new TagReader(session);
+    this.#hints = new NetworkHints(session, options);
     this.#listing = new InventoryListing(options);
   }
 
@@ -313,7 +323,13 @@ export class VcenterInventory {
   #followMirror(touched: readonly MoRef[] | null): void {
     if (touched?.length === 0) return;
     if (touched?.some((ref) => ref.type === 'HostSystem')) this.#refuseEmptyNow();
-    if (!this.#listing.follow(this.#mirror!, this.#tags, this.#ports, touched)) return;
+    const beside = {
+      tags: this.#tags,
+      ports: this.#ports,
+      hints: this.#hints.table,
+      hintSilence: this.#hintSilence,
+    };
+    if (!this.#listing.follow(this.#mirror!, beside, touched)) return;
     this.#revision++;
     for (const watcher of this.#watchers) watcher.resolve(this.#cursor);
     this.#watchers.clear();
@@ -346,7 +362,43 @@ export class VcenterInventory {
     } finally {
       if (this.#sideDue !== 0) this.#sideDue = performance.now() + restMs;
     }
+    await this.#readHints();
     this.#followMirror(null);
+  }
+
+  get #hintSilence(): string {
+    if (!this.#wantsHints) return 'hints are not among the sources of this cloud';
+    return this.#hints.isUnsupported ? 'this vCenter does not tell what its hosts hear' : '';
+  }
+
+  get #wantsHints(): boolean {
+    return this.#options.uplinkSources?.includes('hints') ?? true;
+  }
+
+  /** Starts a round where one is due. Never waits for it but at the very first, and then not for long. */
+  async #readHints(): Promise<void> {
+    const { signal } = this.#closed;
+    if (!this.#wantsHints || this.#hintRound || performance.now() < this.#hintsDue) return;
+    const isFirst = this.#hintsDue === 0;
+    const hosts = this.objects('HostSystem').flatMap(({ ref, properties }) => {
+      const networkSystem = properties['configManager.networkSystem'] as MoRef | undefined;
+      return networkSystem && properties['runtime.connectionState'] === 'connected'
+        ? [{ id: ref.value, networkSystem }]
+        : [];
+    });
+    this.#hintsDue = performance.now() + (this.#options.hintIntervalMs ?? HINT_INTERVAL_MS);
+    const before = this.#hints.table;
+    this.#hintRound = this.#hints
+      .read(hosts, signal)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#hintRound = null;
+        if (isDeepStrictEqual(before, this.#hints.table)) return;
+        // The listing follows in its turn, which a wait under way would hold.
+        this.#sideDue = 0;
+        this.#cancelWait();
+      });
+    if (isFirst) await atMost(this.#hintRound, FIRST_HINTS_MS, signal);
   }
 
   async #readTags(signal: AbortSignal): Promise<TagTable | null> {

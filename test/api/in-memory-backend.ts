@@ -1,11 +1,27 @@
 /** A backend that answers from memory and notes what it was asked. */
 import type { Backend, ProposedChange, TraceRequest } from '../../src/api/backend.ts';
-import type { Adoption, SystemStatus } from '../../src/policy/answers.ts';
+import type {
+  Adoption,
+  HostExplanation,
+  MembershipExplanation,
+  SystemStatus,
+} from '../../src/policy/answers.ts';
 
 export const STATUS: SystemStatus = {
   controller: { version: '0.1.0', uptimeMs: 61_000, revision: 7, reconciling: null, lastError: null },
   clouds: [{ name: 'lab', state: 'connected', message: '' }],
-  hosts: [{ name: 'h1', cloud: 'lab', isConnected: true, maintenance: null, vms: 3, engine: 'edge-h1' }],
+  hosts: [
+    {
+      name: 'h1',
+      cloud: 'lab',
+      isConnected: true,
+      maintenance: null,
+      vms: 3,
+      engine: 'edge-h1',
+      uplinkPath: ['spine', 'tor-a'],
+      uplinkSource: 'hints',
+    },
+  ],
   engines: [
     {
       id: 'edge-h1',
@@ -70,6 +86,17 @@ export class InMemoryBackend implements Backend {
 
   async explain(service: string, from: string | null) {
     this.explained.push([service, from]);
+    return [];
+  }
+
+  async explainPool(pool: string, vm: string | null): Promise<MembershipExplanation> {
+    this.explained.push([pool, vm]);
+    return { pool, cloud: 'lab', cloudMessage: '', considered: 0, members: 0, vms: [], omitted: 0 };
+  }
+
+  async explainHost(host: string): Promise<HostExplanation[]> {
+    if (this.error) throw this.error;
+    this.explained.push([host, null]);
     return [];
   }
 

@@ -33,6 +33,20 @@ describe('questions over REST', () => {
     assert.deepEqual(fixture.backend.planned, []);
   });
 
+  it('explain tells of pools that there are, and names the nearest of those there are', async () => {
+    assert.equal((await fixture.call('GET', '/api/v1/explain/pool/shop?vm=app%201')).json().pool, 'shop');
+    assert.equal((await fixture.call('GET', '/api/v1/explain/pool/shop')).statusCode, 200);
+    assert.deepEqual(fixture.backend.explained, [
+      ['shop', 'app 1'],
+      ['shop', null],
+    ]);
+    const unknown = await fixture.call('GET', '/api/v1/explain/pool/shpo');
+    assert.equal(unknown.statusCode, 404);
+    assert.match(unknown.json().message, /did you mean "shop"/);
+    assert.equal((await fixture.call('GET', '/api/v1/explain/pool/shop?vm=a&vm=b')).statusCode, 400);
+    assert.deepEqual((await fixture.call('GET', '/api/v1/explain/host/h1')).json(), []);
+  });
+
   it('explain and trace are about services there are, from addresses that are addresses', async () => {
     assert.deepEqual((await fixture.call('GET', '/api/v1/explain/web?from=10.0.0.1')).json(), []);
     assert.deepEqual(fixture.backend.explained, [['web', '10.0.0.1']]);
@@ -156,6 +170,8 @@ describe('the OpenAPI document', () => {
         ['POST', '/api/v1/plan', '/api/v1/plan', [{ kind: 'pool', name: 'none', delete: true }]],
         ['GET', '/api/v1/explain/none', '/api/v1/explain/{service}'],
         ['GET', '/api/v1/explain/web?from=x', '/api/v1/explain/{service}'],
+        ['GET', '/api/v1/explain/pool/none', '/api/v1/explain/pool/{name}'],
+        ['GET', '/api/v1/explain/pool/shop?vm=', '/api/v1/explain/pool/{name}'],
         ['POST', '/api/v1/trace', '/api/v1/trace', { service: 'none', from: '10.77.0.9' }],
         ['POST', '/api/v1/trace', '/api/v1/trace', {}],
         ['GET', '/api/v1/spec/none', '/api/v1/spec/{kind}'],

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import nock from 'nock';
 import { run } from '../../src/cli/program.ts';
 import { VERBS } from '../../src/cli/verbs.ts';
-import type { Explanation, Trace } from '../../src/policy/answers.ts';
+import type { Explanation, HostExplanation, MembershipExplanation, Trace } from '../../src/policy/answers.ts';
 import { type ApiFixture, openApi, SAMPLE, TOKEN } from '../api/fixture.ts';
 import { STATUS } from '../api/in-memory-backend.ts';
 import { capturedTerminal } from './captured-terminal.ts';
@@ -191,6 +191,92 @@ describe('the verbs', () => {
     assert.match(out, /^> {2}app3 +h2 +5 +1 +10 +1 +yes +in line$/m);
     assert.match(out, /^ {3}app6 .*no: down +translated$/m);
     assert.match(out, /^choice app3: least L of 3 usable members$/m);
+  });
+
+  it('explain pool draws members and near misses, and every criterion of one VM', async () => {
+    const tags = { criterion: 'tags', wanted: ['app=shop'], detail: '' };
+    const answer: MembershipExplanation = {
+      pool: 'shop',
+      cloud: 'lab',
+      cloudMessage: 'it does not answer',
+      considered: 9,
+      members: 1,
+      vms: [
+        {
+          vm: 'app1',
+          id: 'vm-1',
+          host: 'h1',
+          isMember: true,
+          nic: 'eth0',
+          criteria: [{ ...tags, fits: true, found: ['app=shop'] }],
+          reason: 'it fulfils every criterion',
+        },
+        {
+          vm: 'app2',
+          id: 'vm-2',
+          host: 'h2',
+          isMember: false,
+          nic: null,
+          criteria: [{ ...tags, fits: false, found: [] }],
+          reason: 'tags: wants app=shop, has nothing',
+        },
+      ],
+      omitted: 3,
+    };
+    nock(URL).get('/api/v1/explain/pool/shop').reply(200, answer);
+    const all = (await weft(['explain', 'pool', 'shop'])).out;
+    assert.match(all, /^pool shop: 1 member of 9 VMs in cloud lab$/m);
+    assert.match(all, /^the inventory may be out of date: it does not answer$/m);
+    assert.match(all, /^app1 +h1 +yes +eth0 +it fulfils every criterion$/m);
+    assert.match(all, /^app2 +h2 +no +- +tags: wants app=shop, has nothing$/m);
+    assert.match(all, /^3 more are not shown/m);
+    nock(URL)
+      .get('/api/v1/explain/pool/shop')
+      .query({ vm: 'app2' })
+      .reply(200, { ...answer, vms: [answer.vms[1]], omitted: 0 });
+    const one = (await weft(['explain', 'pool', 'shop', '--vm', 'app2'])).out;
+    assert.match(one, /^CRITERION +WANTED +FOUND +FITS +DETAIL$/m);
+    assert.match(one, /^tags +app=shop +- +no$/m);
+    assert.match(one, /^app2 \(vm-2\) on h2 is no member: tags: wants app=shop, has nothing$/m);
+    nock(URL).get('/api/v1/explain/pool/shop').reply(200, answer);
+    const json = JSON.parse((await weft(['explain', 'pool', 'shop', '-o', 'json'])).out);
+    assert.deepEqual(json, answer);
+    assert.equal((await weft(['explain', 'pol', 'shop'])).code, 2);
+    assert.equal((await weft(['explain', 'web', '--vm', 'app1'])).code, 2);
+  });
+
+  it('explain host draws where its place is known from, and its hops', async () => {
+    const answer: HostExplanation[] = [
+      {
+        host: 'h1',
+        id: 'host-11',
+        cloud: 'vc',
+        cluster: 'c1',
+        isConnected: true,
+        isInMaintenance: false,
+        hardware: { model: 'R750', cpuCores: 32, cpuMhz: 2600, memoryBytes: 64 * 2 ** 30 },
+        segments: [{ name: 'prod', role: 'production' }],
+        vms: 3,
+        engine: null,
+        uplinkPath: ['dc', 'tor-a'],
+        evidence: [
+          {
+            source: 'attribute',
+            path: null,
+            detail: 'custom attribute weft.uplinks is not set',
+            isUsed: false,
+          },
+          { source: 'hints', path: ['dc', 'tor-a'], detail: 'vmnic0 hears tor-a by LLDP', isUsed: true },
+        ],
+        hops: [{ host: 'h2', hops: 1 }],
+      },
+    ];
+    nock(URL).get('/api/v1/explain/host/h1').reply(200, answer);
+    const { out } = await weft(['explain', 'host', 'h1']);
+    assert.match(out, /^cluster c1; connected, 3 VMs, no engine; R750, 32 cores at 2600 MHz, 64 GiB$/m);
+    assert.match(out, /^ {3}attribute +- +custom attribute weft.uplinks/m);
+    assert.match(out, /^> {2}hints +dc \/ tor-a +vmnic0 hears tor-a by LLDP$/m);
+    assert.match(out, /^h2 +1$/m);
   });
 
   it('trace draws each hop and ends with the outcome', async () => {

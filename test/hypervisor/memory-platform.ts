@@ -276,6 +276,7 @@ export class MemoryPlatform implements Platform {
         power: 'on',
         folder: '/weft',
         tags: [],
+        attributes: {},
         engine: engine.engine,
         nics: (['mgmt', 'out', 'in'] as const).map((port) => this.#nic(port, engine.segments[port], [])),
       };
@@ -426,6 +427,11 @@ export function datacenterOf(placement: Record<string, string[]>): DatacenterSta
       isInMaintenance: false,
       isEvacuating: false,
       uplinkPath: ['spine', index < 2 ? 'tor-a' : 'tor-b'],
+      uplinkEvidence: [
+        { source: 'platform', path: ['spine', index < 2 ? 'tor-a' : 'tor-b'], detail: 'memory' },
+      ],
+      cluster: 'memory-cluster',
+      hardware: null,
       segments: [
         { name: 'prod', role: 'production' },
         { name: 'mgmt', role: 'management' },
@@ -441,6 +447,7 @@ export function datacenterOf(placement: Record<string, string[]>): DatacenterSta
           power: 'on',
           folder: '/apps',
           tags: ['app=shop'],
+          attributes: { owner: 'shop-team' },
           engine: null,
           nics: [
             {

@@ -55,6 +55,8 @@ describe('the inventory of vcsim', () => {
     const host = hosts[0]!;
     assert.ok(host.isConnected && !host.isInMaintenance);
     assert.deepEqual(host.uplinkPath, ['DC0', 'DC0_C0']);
+    assert.equal(host.cluster, 'DC0_C0');
+    assert.ok(host.hardware && host.hardware.cpuCores > 0 && host.hardware.memoryBytes > 2 ** 30);
     assert.ok(host.segments.some(({ name, role }) => name === 'DC0_DVPG0' && role === 'production'));
     assert.deepEqual(
       host.segments.filter(({ role }) => role === 'management').map(({ name }) => name),
@@ -137,7 +139,8 @@ describe('the inventory of vcsim', () => {
     await session.task(entity, 'ReconfigVM_Task', { spec: { extraConfig } }, never);
     await tag(vm.id, 'tier', 'front');
     const seen = (await afresh()).vms[0]!;
-    assert.deepEqual(seen.tags, ['front', 'owner=web', 'tier=front']);
+    assert.deepEqual(seen.tags, ['front', 'tier=front']);
+    assert.deepEqual(seen.attributes, { owner: 'web' });
     assert.deepEqual(seen.nics[0]!.addresses, ['10.0.0.7']);
   });
 

@@ -1,10 +1,11 @@
 /** What the next clones of a pool are to be: the VM they are like, their names, their hosts; or why there can be none. Pure. */
 import type { CloneSource, CloneSpec, Vm } from '../../hypervisor/platform.ts';
 import type { AutoscaleSpec } from '../../policy/autoscale.ts';
+import type { CriterionName } from '../../policy/member-selector.ts';
 import { type Actual, isResting } from '../actual.ts';
 import type { Desired } from '../desired.ts';
-import { memberMatcher, patternMatcher } from '../selector.ts';
-import { hostKey, type SeatedHost, type SeatedVm, shadowOf } from '../world.ts';
+import { type Candidate, criteriaOf, patternMatcher } from '../selector.ts';
+import { hostKey, type SeatedHost, type SeatedVm, SHADOW_SUFFIX, shadowOf } from '../world.ts';
 import { type CloneRecord, NEW_STATE } from './fleet.ts';
 import type { Survey } from './survey.ts';
 
@@ -134,7 +135,6 @@ function plugged(seated: SeatedVm): boolean {
 /** Why the selector would not take a clone in, or null. Addresses are not known before there is one. */
 function whyNotChosen(survey: Survey, model: SeatedVm | null, name: string): string | null {
   const { pool, spec, autoscale } = survey;
-  const { addresses, ...selector } = spec.members;
   const like: Vm = model?.vm ?? {
     id: '',
     name,
@@ -142,6 +142,7 @@ function whyNotChosen(survey: Survey, model: SeatedVm | null, name: string): str
     power: 'on',
     folder: '',
     tags: [],
+    attributes: {},
     engine: null,
     nics: [],
   };
@@ -154,15 +155,31 @@ function whyNotChosen(survey: Survey, model: SeatedVm | null, name: string): str
     tags: [...new Set([...like.tags, ...autoscale.tags])],
     nics: like.nics.map((nic, index) => (index === 0 && segment !== undefined ? { ...nic, segment } : nic)),
   };
-  const criteria = Object.entries(selector).filter(([, value]) => value !== undefined);
-  if (criteria.length === 0 || memberMatcher({ ...selector })(clone)) return null;
-  const wrong = criteria
-    .filter(([key, value]) => !memberMatcher({ [key]: value })(clone))
-    .map(([key]) => key);
+  // What a template has is not seen before it is cloned: its networks and attributes are taken on trust.
+  const isUnseen = (name: CriterionName): boolean =>
+    name === 'addresses' ||
+    (model === null && (name === 'attributes' || (name === 'segments' && segment === undefined)));
+  const production = (name: string): string =>
+    name.endsWith(SHADOW_SUFFIX) ? name.slice(0, -SHADOW_SUFFIX.length) : name;
+  const candidate: Candidate = {
+    vm: clone,
+    segments: clone.nics
+      .map((nic) => production(nic.segment))
+      .concat(clone.nics.length === 0 && segment !== undefined ? segment : []),
+    addresses: [],
+  };
+  const wrong = criteriaOf(spec.members)
+    .filter((one) => !isUnseen(one.name) && !one.passes(candidate))
+    .map((one) => (one.isExclusion ? `exclude.${one.name}` : one.name));
+  if (wrong.length === 0) return null;
   const remedies: Record<string, string> = {
     names: 'set autoscale.namePrefix to what the names begin with',
     tags: 'give the source VM the tags, or list them in autoscale.tags',
     folders: 'set autoscale.folder to one of the folders',
+    segments: 'set autoscale.segment to one of the segments',
+    'exclude.names': 'set autoscale.namePrefix to what is not left out',
+    'exclude.folders': 'set autoscale.folder to one that is not left out',
+    'exclude.segments': 'set autoscale.segment to one that is not left out',
   };
   const remedy = wrong.map((key) => remedies[key] ?? `choose a source that fulfils ${key}`).join('; ');
   return `a clone called ${name} would not be chosen by the selector of pool ${pool} (${wrong.join(', ')}): ${remedy}`;

@@ -84,14 +84,28 @@ export function adoptMachines(vcenter: Vcenter): boolean {
         isImporting: false,
         isTemplate: false,
       };
-      if (!vcenter.cloned.has(vm.name))
+      if (!vcenter.cloned.has(vm.name)) {
         for (const tag of vm.tags) attachTag(state, tag, moRef('VirtualMachine', vm.id));
+        for (const [name, value] of Object.entries(vm.attributes ?? {}))
+          giveAttribute(state, name, value, vm.id);
+      }
     }
     for (const nic of vm.nics) {
       if (!plugOf(state, vm, nic)) plug(vcenter, vm, nic, plugOfSegment(state, vm.host, nic.segment));
     }
   }
   return before !== JSON.stringify([state.ports, state.standard.nics, Object.keys(state.vms)]);
+}
+
+/** Sets a custom attribute of a VM; its field is made where it is not there yet. */
+function giveAttribute(state: VcenterState, name: string, value: string, vm: string): void {
+  const managedType = 'VirtualMachine';
+  let field = state.customFields.find((one) => one.name === name && one.managedType === managedType);
+  if (!field) {
+    field = { key: state.nextId++, name, managedType };
+    state.customFields.push(field);
+  }
+  state.customValues[vm] = { ...state.customValues[vm], [field.key]: value };
 }
 
 /** Device key of a NIC: 4000 for the first. */

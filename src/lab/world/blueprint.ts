@@ -18,14 +18,14 @@ export const HOSTS: readonly { id: string; rack: string }[] = [
   { id: 'h3', rack: 'tor-b' },
 ];
 
-/** Application VMs at the start. `station` is the last number of their addresses. */
-export const APPLICATION_VMS: readonly { name: string; host: string; station: number }[] = [
-  { name: 'app1', host: 'h1', station: 11 },
-  { name: 'app2', host: 'h1', station: 12 },
-  { name: 'app3', host: 'h2', station: 13 },
-  { name: 'app4', host: 'h2', station: 14 },
-  { name: 'app5', host: 'h3', station: 15 },
-  { name: 'app6', host: 'h3', station: 16 },
+/** Application VMs at the start. `station` is the last number of their addresses, `owner` a custom attribute. */
+export const APPLICATION_VMS: readonly { name: string; host: string; station: number; owner: string }[] = [
+  { name: 'app1', host: 'h1', station: 11, owner: 'storefront' },
+  { name: 'app2', host: 'h1', station: 12, owner: 'checkout' },
+  { name: 'app3', host: 'h2', station: 13, owner: 'storefront' },
+  { name: 'app4', host: 'h2', station: 14, owner: 'checkout' },
+  { name: 'app5', host: 'h3', station: 15, owner: 'storefront' },
+  { name: 'app6', host: 'h3', station: 16, owner: 'checkout' },
 ];
 export const APPLICATION_TAGS: readonly string[] = ['app=shop'];
 export const APPLICATION_FOLDER = '/lab/shop';

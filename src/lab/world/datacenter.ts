@@ -4,9 +4,11 @@
  * controller.
  */
 import { mkdirSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
 import type {
   CloneSpec,
   EngineSpec,
+  HostHardware,
   Inventory,
   SegmentSpec,
   Vm,
@@ -89,6 +91,9 @@ export class Datacenter {
         isInMaintenance: host.maintenance === 'in',
         isEvacuating: host.maintenance === 'entering',
         uplinkPath: [...host.uplinkPath],
+        uplinkEvidence: [{ source: 'platform', path: [...host.uplinkPath], detail: 'the lab cabled it so' }],
+        cluster: `${this.lab}-cluster`,
+        hardware: hardwareHere(),
         segments: host.segments.map(({ name, role }) => ({ name, role })),
       })),
       vms: this.record.vms.map(viewOf),
@@ -273,6 +278,7 @@ export class Datacenter {
         host: clone.host,
         folder: source.folder,
         tags: [...source.tags],
+        attributes: { ...source.attributes },
         engine: null,
         clonedFrom: source.id,
         nics: source.nics.map((nic) => {
@@ -525,6 +531,17 @@ export class Datacenter {
     this.#last = result.catch(() => {});
     return result;
   }
+}
+
+/** Every host of the lab is this machine. */
+function hardwareHere(): HostHardware {
+  const cores = cpus();
+  return {
+    model: cores[0]?.model.trim() || 'this machine',
+    cpuCores: cores.length,
+    cpuMhz: cores[0]?.speed ?? 0,
+    memoryBytes: totalmem(),
+  };
 }
 
 function vmOf(fault: Fault): string | null {

@@ -36,12 +36,13 @@ export function newRecord(lab: string): LabRecord {
     faults: [],
     gateway: null,
   };
-  for (const { name, host, station } of APPLICATION_VMS) {
+  for (const { name, host, station, owner } of APPLICATION_VMS) {
     newVm(record, {
       name,
       host,
       folder: APPLICATION_FOLDER,
       tags: [...APPLICATION_TAGS],
+      attributes: { owner },
       engine: null,
       clonedFrom: null,
       nics: [{ id: 'eth0', segment: PRODUCTION_SEGMENT, addresses: productionAddresses(station) }],
@@ -77,6 +78,7 @@ export function viewOf(vm: VmRecord): Vm {
     power: vm.process ? 'on' : 'off',
     folder: vm.folder,
     tags: [...vm.tags],
+    attributes: { ...vm.attributes },
     engine: vm.engine?.id ?? null,
     nics: vm.nics.map(({ id, mac, segment, addresses }) => ({
       id,

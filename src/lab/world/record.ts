@@ -35,6 +35,8 @@ export interface VmRecord {
   host: string;
   folder: string;
   tags: string[];
+  /** Custom attributes; missing in records of before they were known. */
+  attributes?: Record<string, string>;
   /** What Weft was told to put here; null for a VM that is not Weft's. */
   engine: { id: string; properties: EngineProperties } | null;
   clonedFrom: string | null;
