@@ -50,6 +50,10 @@ const VcenterCloud = z.strictObject({
     .max(4096)
     .regex(/^\//, 'must be an absolute path')
     .meta({ description: "The engine appliance's OVA, a file on the controller's machine." }),
+  contentLibrary: z.string().min(1).max(80).optional().meta({
+    description:
+      'The local content library that the appliance is uploaded to once, as an item named after its content, and that engines are deployed from; where none is named, each engine is uploaded for itself.',
+  }),
   signedBy: z.array(z.string().max(65_536)).min(1).max(16).optional().meta({
     description:
       'CA certificates (PEM), one of which must have signed the OVA; unsigned ones are taken where none is named.',

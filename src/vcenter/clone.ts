@@ -4,9 +4,9 @@
  */
 import type { CloneSpec, Progress } from '../hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
-import { type CloneOrigin, originOf } from './clone-origin.ts';
+import { type CloneOrigin, type OriginContext, originOf } from './clone-origin.ts';
 import { type HostNetworks, readHostNetworks, refusal } from './host-networks.ts';
-import { folderAt, type Lookup } from './inventory-lookup.ts';
+import { folderAt } from './inventory-lookup.ts';
 import { readVmMark, type VmMark, withVmMark } from './marks.ts';
 import { type EthernetCard, nicsOf } from './nic.ts';
 import { readOne } from './objects.ts';
@@ -16,10 +16,7 @@ import { abortable, type VcenterSession } from './session.ts';
 import { isKindOf, type MoRef, type Vim } from './vim/schema.ts';
 import { findChild, markVm, powerVm, removeVm, vmRef } from './vm.ts';
 
-export interface CloneContext {
-  session: VcenterSession;
-  /** The inventory as it is now. */
-  lookup(signal: AbortSignal): Promise<Lookup>;
+export interface CloneContext extends OriginContext {
   /** Gives a clone what vCenter does not clone: tags, custom attributes. Before it counts as whole; repeated, it does no harm. */
   decorate(clone: string, model: string | null, spec: CloneSpec, signal: AbortSignal): Promise<void>;
 }
@@ -53,7 +50,7 @@ const POLL_MS = 1000;
 const CLEAN_UP_MS = 60_000;
 
 async function cloneOnce(
-  { session, lookup, decorate }: CloneContext,
+  { session, lookup, rest, decorate }: CloneContext,
   model: string | null,
   clone: CloneSpec,
   progress: Progress,
@@ -62,7 +59,7 @@ async function cloneOnce(
 ): Promise<string> {
   await session.connect(signal);
   const on = await readHostNetworks(session, clone.host, signal);
-  const origin = await originOf({ session, lookup }, model, clone, on, signal);
+  const origin = await originOf({ session, lookup, rest }, model, clone, on, signal);
   const customisation = await readCustomisation(session, clone, signal);
   const folder = await folderFor({ session, lookup }, model, clone, origin, on, signal);
   const mark: VmMark = { engine: null, cloneOf: origin.id, isComplete: false };

@@ -5,8 +5,14 @@
  */
 import { createHash } from 'node:crypto';
 import type { EngineSpec, Progress } from '../hypervisor/platform.ts';
-import { WeftError } from '../policy/errors.ts';
 import { pinEngine } from './cluster-rules.ts';
+import {
+  deployFromLibrary,
+  type EngineImport,
+  importDirectly,
+  isUnmarkedHalf,
+  withoutSecrets,
+} from './engine-import.ts';
 import {
   findOut,
   findSegment,
@@ -15,11 +21,11 @@ import {
   refusal,
   segmentNotFound,
 } from './host-networks.ts';
-import { uploadUnderLease } from './lease.ts';
 import { readVmMark, type VmMark, withVmMark } from './marks.ts';
 import { readOne } from './objects.ts';
 import { openOva } from './ova.ts';
 import { type PlacementOptions, placementOn } from './placement.ts';
+import type { RestClient } from './rest.ts';
 import { untilFree } from './retry.ts';
 import type { Log, VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
@@ -35,6 +41,8 @@ export interface EngineOptions extends PlacementOptions {
   /** The deployment option of the descriptor, where the engine names none. */
   size: 'small' | 'medium' | 'large';
   now: () => number;
+  /** The content library that holds the appliance; engines are imported directly where none is named. */
+  library?: { name: string; rest: RestClient };
   log?: Log | undefined;
 }
 
@@ -58,58 +66,27 @@ export async function deployEngine(
     return adopted;
   }
 
-  const networkMapping = mapNetworks(await readHostNetworks(session, engine.host, signal), engine);
+  const networks = mapNetworks(await readHostNetworks(session, engine.host, signal), engine);
   progress(0, `checking the appliance of engine ${engine.engine}`);
   const ova = await openOva(options.ova, { signedBy: options.signedBy, now: options.now() }, signal);
   try {
-    const { ovfManager } = session.content;
-    if (!ovfManager) throw new WeftError('ERR_HYPERVISOR_UNSUPPORTED', 'this vCenter imports no OVF');
-    const made = await session.call(
-      ovfManager,
-      'CreateImportSpec',
-      {
-        ovfDescriptor: ova.descriptor,
-        resourcePool: placement.pool,
-        datastore: placement.datastore,
-        cisp: {
-          locale: '',
-          deploymentOption: engine.size ?? options.size,
-          entityName: engine.engine,
-          hostSystem: host,
-          networkMapping,
-          propertyMapping: propertiesOf(engine),
-          diskProvisioning: 'thin',
-        },
-      },
-      signal,
-    );
     const mark: VmMark = { engine: engine.engine, cloneOf: null, isComplete: false };
-    const spec = ownedSpec(made, instanceUuid, withVmMark(NOTES, mark));
-    const files = (made.fileItem ?? []).map((item) => {
-      const file = ova.files.find(({ name }) => name === item.path);
-      if (!file) throw refusal(`vCenter asks for ${item.path}, which the appliance does not hold`);
-      return {
-        deviceId: item.deviceId,
-        sizeBytes: file.sizeBytes,
-        isCreated: item.create,
-        read: (ended: AbortSignal) => ova.read(file.name, ended),
-      };
-    });
-    const lease = await session.call(
-      placement.pool,
-      'ImportVApp',
-      { spec, folder: placement.folder, host },
-      signal,
-    );
-    const vm = await uploadUnderLease(
-      session,
-      lease,
-      files,
-      (fraction) => progress(0.05 + fraction * 0.85, `uploading engine ${engine.engine}`),
-      signal,
+    const wanted: EngineImport = {
+      engine,
+      size: engine.size ?? options.size,
+      host,
+      placement,
+      networks,
+      instanceUuid,
+      annotation: withVmMark(NOTES, mark),
+      ova,
+    };
+    const vm = await (options.library
+      ? deployFromLibrary(session, options.library.rest, options.library.name, wanted, progress, signal)
+      : importDirectly(session, wanted, progress, signal)
     ).catch(async (error: unknown) => {
       await removeHalf(session, engine.engine, instanceUuid, placement.folder);
-      throw error;
+      throw withoutSecrets(error, engine);
     });
     progress(0.92, `keeping engine ${engine.engine} on its host`);
     // Before it is switched on: DRS chooses a host for whatever starts and has no rule.
@@ -158,7 +135,15 @@ async function adopt(
   const found = await find(session, engine.engine, instanceUuid, folder, signal);
   if (!found) return null;
   const read = await readOne(session, found, ['name', 'config.annotation', 'runtime.host'], signal);
-  const mark = readVmMark(read['config.annotation'] as string | undefined);
+  let mark = readVmMark(read['config.annotation'] as string | undefined);
+  if (
+    !mark &&
+    found.type === 'VirtualMachine' &&
+    (await isUnmarkedHalf(session, found, engine.engine, signal))
+  ) {
+    mark = { engine: engine.engine, cloneOf: null, isComplete: false };
+    await untilFree(() => markVm(session, found, withVmMark(NOTES, mark!), signal), signal);
+  }
   if (mark?.engine !== engine.engine) {
     throw refusal(
       `there is a VM ${read.name} in the way of engine ${engine.engine}, and no mark of that engine is in its notes: rename it, or restore its notes`,
@@ -227,31 +212,4 @@ async function find(
   const args = { uuid, vmSearch: true, instanceUuid: true };
   const found = searchIndex && (await session.call(searchIndex, 'FindByUuid', args, signal));
   return found ?? findChild(session, folder, engine, signal);
-}
-
-/** One line each: property values have no line breaks. */
-function propertiesOf({ properties }: EngineSpec): Vim<'KeyValue'>[] {
-  const { engine, controller, ca, token } = properties;
-  return [
-    { key: 'weft.engine', value: engine },
-    { key: 'weft.controller', value: controller },
-    { key: 'weft.ca', value: Buffer.from(ca).toString('base64') },
-    { key: 'weft.token', value: token },
-  ];
-}
-
-/** The spec that vCenter made, with our mark in it from the first moment. */
-function ownedSpec(
-  made: Vim<'OvfCreateImportSpecResult'>,
-  instanceUuid: string,
-  annotation: string,
-): Vim<'ImportSpec'> {
-  const errors = (made.error ?? []).map(
-    ({ localizedMessage, fault }) => localizedMessage || fault.$type || 'a fault without a name',
-  );
-  const { importSpec } = made;
-  if (errors.length > 0 || importSpec?.$type !== 'VirtualMachineImportSpec') {
-    throw refusal(`vCenter does not take the appliance: ${errors.join('; ') || 'it is no single VM'}`);
-  }
-  return { ...importSpec, configSpec: { ...importSpec.configSpec, instanceUuid, annotation } };
 }

@@ -8,6 +8,7 @@ import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
 import { ensureSegment, removeSegment, type VlanRange } from './network.ts';
+import { RestClient } from './rest.ts';
 import { type VcenterOptions, VcenterSession } from './session.ts';
 import { VcenterStats } from './stats.ts';
 import { TagReader } from './tags.ts';
@@ -15,6 +16,8 @@ import { migrateVm, powerVm, removeVm, vmRef } from './vm.ts';
 
 export interface VcenterPlatformOptions extends VcenterOptions, ListingOptions {
   engines: EngineOptions;
+  /** Name of the content library that engines are deployed from; they are imported directly where none is named. */
+  contentLibrary?: string | undefined;
   /** VLAN ids that shadows may take. */
   shadowVlans: VlanRange;
 }
@@ -24,7 +27,8 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
   const session = new VcenterSession(options);
   const inventory = new VcenterInventory(session, options);
   const stats = new VcenterStats(session);
-  const tags = new TagReader(session);
+  const rest = new RestClient(session);
+  const tags = new TagReader(rest);
   const mover = new NicMover(session);
 
   const list = async (signal: AbortSignal): Promise<Inventory> => {
@@ -39,8 +43,14 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
       `VM ${id} was made, and vCenter does not list it: may the user see it?`,
     );
   };
+  const engines: EngineOptions = {
+    log: options.log,
+    ...options.engines,
+    ...(options.contentLibrary === undefined ? {} : { library: { name: options.contentLibrary, rest } }),
+  };
   const clones: CloneContext = {
     session,
+    rest,
     lookup: async (signal) => {
       await list(signal);
       return inventory;
@@ -58,7 +68,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     capabilities: {
       product: 'VMware vCenter',
       clone: true,
-      cloneSources: ['full', 'linked', 'template'],
+      cloneSources: ['full', 'linked', 'template', 'library-item'],
       customisation: true,
       migrate: true,
       isolation: false,
@@ -69,10 +79,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     removeSegment: (host, segment, signal) =>
       removeSegment(session, options.shadowVlans, host, segment, signal),
     deployEngine: async (engine, progress, signal) =>
-      listed(
-        await deployEngine(session, { log: options.log, ...options.engines }, engine, progress, signal),
-        signal,
-      ),
+      listed(await deployEngine(session, engines, engine, progress, signal), signal),
     removeVm: (vm, signal) => removeVm(session, vm, signal),
     cloneVm: async (model, clone, progress, signal) => {
       const made = await cloneVm(clones, model, clone, progress, signal);

@@ -11,6 +11,7 @@ import { InventoryListing, type ListingOptions, type PortTable, type TagTable } 
 import { listOf, type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
 import { atMost, type HintOptions, NetworkHints } from './network-hints.ts';
 import { readPorts } from './ports.ts';
+import { RestClient } from './rest.ts';
 import { abortable, type VcenterSession } from './session.ts';
 import { TagReader } from './tags.ts';
 import { faultName } from './vim/faults.ts';
@@ -77,7 +78,7 @@ export class VcenterInventory {
   constructor(session: VcenterSession, options: InventoryOptions) {
     this.#session = session;
     this.#options = options;
-    this.#tagReader = new TagReader(session);
+    this.#tagReader = new TagReader(new RestClient(session));
     this.#hints = new NetworkHints(session, options);
     this.#listing = new InventoryListing(options);
   }

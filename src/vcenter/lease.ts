@@ -3,12 +3,11 @@
  * off goes on with the same lease, the disk from its beginning (hosts take no part of one); whatever else goes wrong ends
  * the lease, so that vCenter removes the half of a VM at once instead of after the lease's time.
  */
-import { request } from 'node:https';
-import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { refusal } from './host-networks.ts';
 import { readOne } from './objects.ts';
 import { abortable, type VcenterSession } from './session.ts';
+import { sendFile } from './upload.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
 /** One file to upload. */
@@ -46,7 +45,16 @@ export async function uploadUnderLease(
             uploaded(bytes);
           };
           try {
-            await upload(url, device, file, session, count, ended);
+            const target = {
+              url,
+              method: file.isCreated ? ('PUT' as const) : ('POST' as const),
+              headers: {
+                'Content-Type': 'application/x-vnd.vmware-streamVmdk',
+                ...(file.isCreated ? { Overwrite: 't' } : {}),
+              },
+              thumbprint: device.sslThumbprint || null,
+            };
+            await sendFile(session, target, file, count, ended);
           } catch (error) {
             uploaded(-taken);
             throw error;
@@ -68,13 +76,9 @@ export async function uploadUnderLease(
 const POLL_MS = 200;
 const UPLOAD_ATTEMPTS = 6;
 const FIRST_PAUSE_MS = 250;
-/** What proxies in front of hosts say while there is nobody behind them. */
-const BUSY = [502, 503, 504];
 /** Leases end after 300 s without a word; proxies and impatient people after less. */
 const KEEP_ALIVE_MS = 5000;
 const CLEAN_UP_MS = 10_000;
-/** Without a byte taken. */
-const STALL_MS = 60_000;
 
 async function untilReady(
   session: VcenterSession,
@@ -163,106 +167,4 @@ function urlOf(text: string, origin: string): URL {
   }
   if (text.includes('//*/') && port !== '') url.port = port;
   return url;
-}
-
-async function upload(
-  url: URL,
-  device: Vim<'HttpNfcLeaseDeviceUrl'>,
-  file: UploadFile,
-  session: VcenterSession,
-  uploaded: (bytes: number) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  signal.throwIfAborted();
-  const isVcenter = url.origin === new URL(session.address).origin;
-  const thumbprint = device.sslThumbprint;
-  if (!thumbprint && !isVcenter) {
-    throw refusal(`vCenter names no thumbprint for ${url.host}, so the disk is not sent there`);
-  }
-  let taken = 0;
-  const outgoing = request(url, {
-    method: file.isCreated ? 'PUT' : 'POST',
-    headers: {
-      'Content-Type': 'application/x-vnd.vmware-streamVmdk',
-      'Content-Length': file.sizeBytes,
-      ...(file.isCreated ? { Overwrite: 't' } : {}),
-    },
-    signal,
-    // The ticket is in the URL: the session's cookie is nothing for a host. Its own vCenter is pinned as ever.
-    ...(isVcenter
-      ? { agent: session.transport.agent }
-      : { createConnection: (_: object, done: Connected) => pinned(url, thumbprint, done) }),
-  });
-  outgoing.setTimeout(STALL_MS, () =>
-    outgoing.destroy(new Error(`nothing was taken for ${STALL_MS / 1000} s`)),
-  );
-  const answer = new Promise<number>((resolve, reject) => {
-    outgoing.once('error', reject);
-    outgoing.once('response', (response) => {
-      response.resume();
-      response.once('error', reject);
-      response.once('end', () => resolve(response.statusCode ?? 0));
-    });
-  });
-  answer.catch(() => undefined);
-  try {
-    for await (const part of file.read(signal)) {
-      if (outgoing.destroyed) break;
-      if (!outgoing.write(part)) {
-        await Promise.race([
-          abortable(new Promise((resolve) => outgoing.once('drain', resolve)), signal),
-          answer,
-        ]);
-      }
-      taken += part.length;
-      uploaded(part.length);
-    }
-    if (taken === file.sizeBytes) outgoing.end();
-    const status = await abortable(answer, signal);
-    if (BUSY.includes(status)) throw new Error(`it answered with HTTP status ${status}`);
-    if (status < 200 || status >= 300)
-      throw refusal(`${url.host} refused the disk with HTTP status ${status}`);
-  } catch (error) {
-    outgoing.destroy();
-    if (signal.aborted) throw signal.reason;
-    if (error instanceof WeftError) throw error;
-    throw new WeftError(
-      'ERR_HYPERVISOR_UNREACHABLE',
-      `the upload to ${url.host} broke off after ${taken} of ${file.sizeBytes} bytes (${(error as Error).message})`,
-      { cause: error },
-    );
-  }
-}
-
-type Connected = (error: Error | null, socket: TLSSocket) => void;
-
-/** A connection to a host whose certificate is the one that vCenter told of, by SHA-1 or SHA-256. */
-function pinned(url: URL, thumbprint: string, done: Connected): undefined {
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const socket = connect({
-    host,
-    port: Number(url.port || 443),
-    rejectUnauthorized: false,
-    minVersion: 'TLSv1.2',
-  });
-  const fail = (error: Error): void => done(error, socket);
-  socket.once('error', fail);
-  socket.once('secureConnect', () => {
-    socket.off('error', fail);
-    const certificate: PeerCertificate = socket.getPeerCertificate();
-    const plain = (text: string): string => text.replace(/[:\s]/g, '').toUpperCase();
-    const wanted = plain(thumbprint);
-    const shown = plain((wanted.length === 40 ? certificate.fingerprint : certificate.fingerprint256) ?? '');
-    if (shown === wanted) return done(null, socket);
-    socket.on('error', () => undefined);
-    socket.destroy();
-    done(
-      new WeftError(
-        'ERR_HYPERVISOR_UNREACHABLE',
-        `${url.host} shows another certificate than the one that vCenter told of: the disk is not sent`,
-      ),
-      socket,
-    );
-  });
-  return undefined;
 }

@@ -34,10 +34,14 @@ export interface Ova {
   descriptor: string;
   /** The files that the descriptor refers to, in its order. */
   files: readonly OvaFile[];
+  /** Everything in it in the order of the archive: descriptor, manifest, certificate, files. */
+  parts: readonly OvaFile[];
+  /** SHA-256 of the manifest, which names the SHA-256 of all else: the same for the same appliance. */
+  contentHash: string;
   /** The subject of the signer's certificate; null where it is not signed. */
   signer: string | null;
   /**
-   * The content of a file. It is hashed again while it is read, and the last piece is followed by ERR_IMAGE_INVALID
+   * The content of a part. It is hashed again while it is read, and the last piece is followed by ERR_IMAGE_INVALID
    * where the archive was changed since it was checked.
    */
   read(name: string, signal: AbortSignal): AsyncGenerator<Buffer, void, void>;
@@ -97,13 +101,9 @@ async function checkOva(
   };
   const manifest = await whole(manifestEntry, MAX_MANIFEST_BYTES);
   // The signature first: nothing that a stranger wrote is interpreted where a signer of ours was demanded.
-  const signer = certificateEntry
-    ? checkSignature(
-        await whole(certificateEntry, MAX_CERTIFICATE_BYTES),
-        { name: manifestEntry.name, content: manifest },
-        demands,
-        refuse,
-      )
+  const certificate = certificateEntry && (await whole(certificateEntry, MAX_CERTIFICATE_BYTES));
+  const signer = certificate
+    ? checkSignature(certificate, { name: manifestEntry.name, content: manifest }, demands, refuse)
     : null;
   if (signer === null && demands.signedBy !== null) {
     refuse(
@@ -138,23 +138,34 @@ async function checkOva(
   const extra = rest.find((entry) => !references.some(({ name }) => name === entry.name));
   if (extra) refuse(`it holds ${extra.name}, to which the descriptor does not refer`);
 
+  const parts = entries.map((entry) => ({
+    entry,
+    file: { name: entry.name, sizeBytes: entry.sizeBytes, sha256: hashes.get(entry.name) ?? '' },
+  }));
+  for (const { entry, file: part } of parts) {
+    if (entry === manifestEntry) part.sha256 = createHash('sha256').update(manifest).digest('hex');
+    if (entry === certificateEntry) part.sha256 = createHash('sha256').update(certificate!).digest('hex');
+  }
+
   return {
     descriptor,
     signer,
+    parts: parts.map((one) => one.file),
+    contentHash: createHash('sha256').update(manifest).digest('hex'),
     files: references.map(({ name }) => ({
       name,
       sizeBytes: found.get(name)!.sizeBytes,
       sha256: hashes.get(name)!,
     })),
     read: async function* (name, readSignal) {
-      const entry = found.get(name);
-      if (!entry) throw new WeftError('ERR_NOT_FOUND', `the appliance ${file} has no file ${name}`);
+      const found = parts.find(({ entry }) => entry.name === name);
+      if (!found) throw new WeftError('ERR_NOT_FOUND', `the appliance ${file} has no file ${name}`);
       const hash = createHash('sha256');
-      for await (const part of readEntry(handle, entry, readSignal)) {
+      for await (const part of readEntry(handle, found.entry, readSignal)) {
         hash.update(part);
         yield part;
       }
-      if (hash.digest('hex') !== hashes.get(name)) refuse(`${name} was changed while it was read`);
+      if (hash.digest('hex') !== found.file.sha256) refuse(`${name} was changed while it was read`);
     },
     close: () => handle.close(),
   };

@@ -161,8 +161,9 @@ export class VcenterSession {
   rest(
     request: { method: string; path: string; headers: Record<string, string>; body?: string },
     signal: AbortSignal,
+    deadlineMs: number = this.#deadlineMs,
   ): Promise<Reply> {
-    return this.#withDeadline(`${request.method} ${request.path}`, this.#deadlineMs, signal, (ended) =>
+    return this.#withDeadline(`${request.method} ${request.path}`, deadlineMs, signal, (ended) =>
       this.transport.request(request, ended),
     );
   }

@@ -1,36 +1,21 @@
-/**
- * Tags of hosts and VMs, from vCenter's tagging service. It speaks REST, knows no watch, and has a session of its own;
- * older vCenters have it below `/rest/com/vmware/cis`, newer ones below `/api/cis`.
- */
+/** Tags of hosts and VMs, from vCenter's tagging service. It speaks REST and knows no watch. */
 import { WeftError } from '../policy/errors.ts';
 import type { AttachedTag, TagTable } from './inventory-listing.ts';
 import { listOf } from './inventory-objects.ts';
-import type { VcenterSession } from './session.ts';
+import type { RestClient } from './rest.ts';
 
-interface Dialect {
-  session: string;
-  tagging: string;
-  /** How an action is named in the query. */
-  action: string;
-}
-
-const DIALECTS: readonly Dialect[] = [
-  { session: '/api/session', tagging: '/api/cis/tagging', action: 'action' },
-  { session: '/rest/com/vmware/cis/session', tagging: '/rest/com/vmware/cis/tagging', action: '~action' },
-];
+const TAGGING = '/cis/tagging';
 /** Beyond it a listing of tags is refused rather than asked for one by one. */
 const MAX_TAGS = 20_000;
 
 export class TagReader {
-  readonly #session: VcenterSession;
-  #dialect: Dialect | null = null;
-  #token = '';
+  readonly #rest: RestClient;
   /** Names by tag id: a tag's name is asked for once. */
   #names = new Map<string, AttachedTag>();
   #categories = new Map<string, string>();
 
-  constructor(session: VcenterSession) {
-    this.#session = session;
+  constructor(rest: RestClient) {
+    this.#rest = rest;
   }
 
   /** Every tag that hangs on a host or VM now. */
@@ -46,12 +31,12 @@ export class TagReader {
     for (const id of ids) if (!this.#names.has(id)) this.#names.set(id, await this.#name(id, signal));
     const table = new Map<string, AttachedTag[]>();
     if (ids.length === 0) return table;
-    const list = {
-      path: '/tag-association',
-      action: 'list-attached-objects-on-tags',
-      body: { tag_ids: ids },
-    };
-    const attached = await this.#act(list, signal);
+    const attached = await this.#act(
+      '/tag-association',
+      'list-attached-objects-on-tags',
+      { tag_ids: ids },
+      signal,
+    );
     for (const one of listOf<{ tag_id?: string; object_ids?: { id?: string; type?: string }[] }>(attached)) {
       const tag = this.#names.get(one.tag_id ?? '');
       if (!tag) continue;
@@ -68,10 +53,9 @@ export class TagReader {
   /** Hangs every tag of one VM on another, which may have some of them already. */
   async copy(from: string, to: string, signal: AbortSignal): Promise<void> {
     const object = (id: string) => ({ object_id: { id, type: 'VirtualMachine' } });
-    const list = { path: '/tag-association', action: 'list-attached-tags', body: object(from) };
-    for (const id of listOf<unknown>(await this.#act(list, signal))) {
-      const path = `/tag-association/id:${encodeURIComponent(String(id))}`;
-      await this.#act({ path, action: 'attach', body: object(to) }, signal);
+    const attached = await this.#act('/tag-association', 'list-attached-tags', object(from), signal);
+    for (const id of listOf<unknown>(attached)) {
+      await this.#act('/tag-association', 'attach', object(to), signal, String(id));
     }
   }
 
@@ -94,32 +78,29 @@ export class TagReader {
           : `${text} is the tag of several categories: name it as ${found.map(([, { category, name }]) => `${category}=${name}`).join(' or ')}`,
       );
     });
-    for (const id of ids) {
-      const path = `/tag-association/id:${encodeURIComponent(id)}`;
-      await this.#act(
-        { path, action: 'attach', body: { object_id: { id: vm, type: 'VirtualMachine' } } },
-        signal,
-      );
-    }
+    const object = { object_id: { id: vm, type: 'VirtualMachine' } };
+    for (const id of ids) await this.#act('/tag-association', 'attach', object, signal, id);
   }
 
-  async #act(
-    { path, action, body }: { path: string; action: string; body: object },
-    signal: AbortSignal,
-  ): Promise<unknown> {
-    this.#dialect ??= await this.#logIn(signal);
-    return this.#call('POST', `${path}?${this.#dialect.action}=${action}`, signal, body);
+  #act(service: string, action: string, body: object, signal: AbortSignal, id?: string): Promise<unknown> {
+    const at = { method: 'POST', service: TAGGING + service, action, body } as const;
+    return this.#rest.call(id === undefined ? at : { ...at, id }, signal);
+  }
+
+  #get(service: string, signal: AbortSignal, id?: string): Promise<unknown> {
+    const at = { method: 'GET', service: TAGGING + service } as const;
+    return this.#rest.call(id === undefined ? at : { ...at, id }, signal);
   }
 
   async #name(id: string, signal: AbortSignal): Promise<AttachedTag> {
-    const tag = (await this.#get(`/tag/id:${encodeURIComponent(id)}`, signal)) as {
+    const tag = (await this.#get('/tag', signal, id)) as {
       name?: string;
       category_id?: string;
     };
     const categoryId = String(tag.category_id ?? '');
     let category = this.#categories.get(categoryId);
     if (category === undefined) {
-      const read = (await this.#get(`/category/id:${encodeURIComponent(categoryId)}`, signal)) as {
+      const read = (await this.#get('/category', signal, categoryId)) as {
         name?: string;
       };
       category = String(read.name ?? '');
@@ -127,75 +108,4 @@ export class TagReader {
     }
     return { category, name: String(tag.name ?? '') };
   }
-
-  #get(path: string, signal: AbortSignal): Promise<unknown> {
-    return this.#call('GET', path, signal);
-  }
-
-  async #call(method: string, path: string, signal: AbortSignal, body?: object): Promise<unknown> {
-    for (let attempt = 0; ; attempt++) {
-      const dialect = this.#dialect ?? (await this.#logIn(signal));
-      this.#dialect = dialect;
-      const { tagging } = dialect;
-      // `id:` is how the older dialect marks an id in a path.
-      const place = tagging.startsWith('/api/') ? path.replace('/id:', '/') : path;
-      const reply = await this.#session.rest(
-        {
-          method,
-          path: tagging + place,
-          headers: {
-            'vmware-api-session-id': this.#token,
-            Accept: 'application/json',
-            ...(body ? { 'Content-Type': 'application/json' } : {}),
-          },
-          ...(body ? { body: JSON.stringify(body) } : {}),
-        },
-        signal,
-      );
-      if (reply.status === 401 && attempt === 0) this.#dialect = null;
-      else if (reply.status !== 200 && reply.status !== 204) {
-        throw new WeftError(
-          reply.status === 404 ? 'ERR_NOT_FOUND' : 'ERR_HYPERVISOR_REFUSED',
-          `vCenter's tagging service answered ${method} ${path} with HTTP status ${reply.status}`,
-        );
-      } else return unwrap(reply.text);
-    }
-  }
-
-  async #logIn(signal: AbortSignal): Promise<Dialect> {
-    const { user, password } = await this.#session.credentials();
-    const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
-    for (const dialect of DIALECTS) {
-      const reply = await this.#session.rest(
-        { method: 'POST', path: dialect.session, headers: { Authorization: authorization } },
-        signal,
-      );
-      if (reply.status === 404) continue;
-      const token = reply.status < 300 ? unwrap(reply.text) : null;
-      if (typeof token !== 'string') {
-        throw new WeftError(
-          'ERR_HYPERVISOR_REFUSED',
-          `vCenter's tagging service refused the login (HTTP status ${reply.status})`,
-        );
-      }
-      this.#token = token;
-      return dialect;
-    }
-    throw new WeftError('ERR_HYPERVISOR_UNSUPPORTED', 'this vCenter has no tagging service');
-  }
-}
-
-/** The older dialect wraps every answer in `value`; actions answer with nothing. */
-function unwrap(text: string): unknown {
-  if (text === '') return undefined;
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (error) {
-    throw new WeftError('ERR_HYPERVISOR_REFUSED', "vCenter's tagging service answered with what is no JSON", {
-      cause: error,
-    });
-  }
-  const isWrapped = typeof parsed === 'object' && parsed !== null && 'value' in parsed;
-  return isWrapped ? (parsed as { value: unknown }).value : parsed;
 }

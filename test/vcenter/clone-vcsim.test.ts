@@ -6,6 +6,7 @@ import { type CloneContext, cloneVm } from '../../src/vcenter/clone.ts';
 import { VcenterInventory } from '../../src/vcenter/inventory.ts';
 import { readVmMark } from '../../src/vcenter/marks.ts';
 import { nicsOf, plugOf } from '../../src/vcenter/nic.ts';
+import { RestClient } from '../../src/vcenter/rest.ts';
 import { VcenterSession } from '../../src/vcenter/session.ts';
 import type { MoRef, Vim } from '../../src/vcenter/vim/schema.ts';
 import { powerVm, removeVm, vmRef } from '../../src/vcenter/vm.ts';
@@ -32,6 +33,7 @@ describe('clones on vcsim', function () {
     });
     context = {
       session,
+      rest: new RestClient(session),
       // Afresh each time: vcsim does not tell every change.
       lookup: async (signal) => {
         const inventory = new VcenterInventory(session, {
