@@ -1,14 +1,8 @@
 /** Builds and starts govmomi's vCenter simulator (test/vcsim), where Go is to be had. */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { readThumbprint } from '../../src/vcenter/transport.ts';
-
-const SOURCE = resolve(import.meta.dirname, '../vcsim');
-const BUILD_TIMEOUT_MS = 280_000;
+import { BUILD_TIMEOUT_MS, goProgram } from './go-program.ts';
 
 export interface Vcsim {
   url: string;
@@ -25,34 +19,9 @@ export interface Vcsim {
   stop(): Promise<void>;
 }
 
-/** The program, built outside the tree once per version of its source; null, after one visible line, without Go. */
+/** The program; null, after one visible line, where it cannot be built. */
 export function vcsimProgram(): string | null {
-  const hash = createHash('sha256');
-  const files = readdirSync(SOURCE).filter((file) => /\.(go|mod|sum)$/.test(file));
-  for (const file of files.sort()) hash.update(readFileSync(join(SOURCE, file)));
-  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'weft');
-  const program = join(cache, `vcsim-${hash.digest('hex').slice(0, 16)}`);
-  if (existsSync(program)) return program;
-  const go = [process.env.GO, '/usr/local/go/bin/go', 'go'].filter((one) => one !== undefined);
-  for (const command of go) {
-    try {
-      mkdirSync(cache, { recursive: true });
-      const fresh = `${program}.${process.pid}`;
-      execFileSync(command, ['build', '-o', fresh, '.'], {
-        cwd: SOURCE,
-        timeout: BUILD_TIMEOUT_MS,
-        stdio: ['ignore', 'ignore', 'pipe'],
-      });
-      renameSync(fresh, program);
-      return program;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
-      console.log(`    vcsim was not run: it could not be built (${String(error).split('\n')[0]})`);
-      return null;
-    }
-  }
-  console.log('    vcsim was not run: there is no Go here to build it with');
-  return null;
+  return goProgram('vcsim');
 }
 
 /** Definitions that govmomi has of types, by name, fields in wire order. */

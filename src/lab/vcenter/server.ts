@@ -7,6 +7,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { collectorMethods } from './method/collect.ts';
+import { eventMethods } from './method/events.ts';
 import { fabricMethods } from './method/fabric.ts';
 import { hostMethods } from './method/hosts.ts';
 import { importMethods } from './method/import.ts';
@@ -31,6 +32,7 @@ const METHODS: Methods = {
   ...fabricMethods,
   ...hostMethods,
   ...importMethods,
+  ...eventMethods,
   ...standardSwitchMethods,
 };
 /** What anybody may ask. */
@@ -213,6 +215,7 @@ function anonymous(): Session {
     filters: new Map(),
     collectors: new Set(),
     views: new Map(),
+    events: new Map(),
     remainders: new Map(),
     waits: new Map(),
     nextToken: 1,

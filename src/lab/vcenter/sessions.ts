@@ -4,6 +4,7 @@
  */
 import { randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { PropertyFilter } from './collector/filter.ts';
+import type { EventCursor } from './events.ts';
 import type { ManagedObject } from './inventory/object.ts';
 import { VimFault } from './wire/fault.ts';
 import { dateTime, type Struct } from './wire/values.ts';
@@ -29,6 +30,8 @@ export interface Session {
   /** Property collectors beside the one that every session has. */
   collectors: Set<string>;
   views: Map<string, ManagedObject>;
+  /** Places in the event log, by the id of their collector. */
+  events: Map<string, EventCursor>;
   /** What RetrievePropertiesEx has not handed out yet, by token. */
   remainders: Map<string, { contents: Struct[]; size: number }>;
   /** Waits that are going on, by collector. */
@@ -66,6 +69,7 @@ export class SessionTable {
       filters: new Map(),
       collectors: new Set(),
       views: new Map(),
+      events: new Map(),
       remainders: new Map(),
       waits: new Map(),
       nextToken: 1,

@@ -2,6 +2,7 @@
 
 import { COUNTERS } from '../load-history.ts';
 import { PRIVILEGES } from '../privileges.ts';
+import { dataTypesOf } from '../schema/notation.ts';
 import { REFS } from '../state.ts';
 import { type Vcenter, VERSION } from '../vcenter.ts';
 import { dateTime, type MoRef, moRef, type Struct } from '../wire/values.ts';
@@ -104,6 +105,7 @@ export function serviceObjects(vcenter: Vcenter): ManagedObject[] {
       historicalInterval: () => [],
     }),
     manager(MANAGERS.eventManager, {
+      description: eventDescription,
       latestEvent: () => vcenter.events.latest(),
       maxCollector: () => 0,
     }),
@@ -114,4 +116,22 @@ export function serviceObjects(vcenter: Vcenter): ManagedObject[] {
     manager(MANAGERS.ovfManager, { ovfImportOption: () => [], ovfExportOption: () => [] }),
     manager(MANAGERS.dvSwitchManager),
   ];
+}
+
+/** Which events there are, and how grave each is. */
+function eventDescription(): Struct {
+  const describe = (key: string): Struct => ({ label: key, summary: key, key });
+  return {
+    category: ['info', 'warning', 'error', 'user'].map(describe),
+    eventInfo: dataTypesOf('Event').map((key) => ({
+      key,
+      description: key.replace(/Event$/, ''),
+      category: /Lost|Failed|Alternate/.test(key) ? 'error' : 'info',
+      formatOnDatacenter: '{fullFormattedMessage}',
+      formatOnComputeResource: '{fullFormattedMessage}',
+      formatOnHost: '{fullFormattedMessage}',
+      formatOnVm: '{fullFormattedMessage}',
+      fullFormat: '{fullFormattedMessage}',
+    })),
+  };
 }

@@ -83,17 +83,19 @@ export const machineMethods: Methods = {
     startTask(call, async (progress) => {
       const spec = call.args.spec as Struct;
       const vm = vmOf(call.vcenter, call.self);
+      const from = vm.host;
       progress(10);
       if (spec.host) await relocate(call.vcenter, vm, spec.host as MoRef);
       if (spec.deviceChange) await changeDevices(call.vcenter, vm, spec.deviceChange as Struct[]);
-      note(call, 'VmMigratedEvent', vm, `migrated to ${vm.host}`);
+      noteMigration(call, vm, from);
       return undefined;
     }),
   MigrateVM_Task: (call) =>
     startTask(call, async () => {
       const vm = vmOf(call.vcenter, call.self);
+      const from = vm.host;
       if (call.args.host) await relocate(call.vcenter, vm, call.args.host as MoRef);
-      note(call, 'VmMigratedEvent', vm, `migrated to ${vm.host}`);
+      noteMigration(call, vm, from);
       return undefined;
     }),
 
@@ -420,6 +422,12 @@ function requirePower(vm: VmRecord, wanted: 'poweredOn' | 'poweredOff', requeste
   );
 }
 
+function noteMigration(call: Call, vm: VmRecord, from: string): void {
+  note(call, 'VmMigratedEvent', vm, `migrated from ${from}`, {
+    sourceHost: { $type: 'HostEventArgument', name: from, host: hostRef(call.vcenter, from) },
+  });
+}
+
 function note(call: Call, type: string, vm: VmRecord, what: string, more: Struct = {}): void {
   const { vcenter, session } = call;
   const name = machineName(vcenter, vm);
@@ -427,9 +435,6 @@ function note(call: Call, type: string, vm: VmRecord, what: string, more: Struct
   vcenter.events.note(type, session.user, `${name} on ${vm.host} ${what}`, {
     host: { $type: 'HostEventArgument', name: vm.host, host },
     vm: { $type: 'VmEventArgument', name, vm: moRef('VirtualMachine', vm.id) },
-    ...(type === 'VmMigratedEvent'
-      ? { sourceHost: { $type: 'HostEventArgument', name: vm.host, host } }
-      : {}),
     ...(/^Vm/.test(type) ? { template: false } : {}),
     ...(type === 'VmReconfiguredEvent' ? { configSpec: {} } : {}),
     ...more,

@@ -88,20 +88,6 @@ export const serviceMethods: Methods = {
       return found ? [found] : [];
     }),
 
-  QueryEvents: ({ vcenter, args }) => vcenter.events.query(args.filter as Struct),
-  LogUserEvent: ({ vcenter, session, args }) => {
-    const object = vcenter.object(args.entity as MoRef);
-    const about: Struct =
-      object.ref.$ref === 'VirtualMachine'
-        ? { vm: { $type: 'VmEventArgument', name: String(object.properties.name?.()), vm: object.ref } }
-        : {};
-    vcenter.events.note('GeneralUserEvent', session.user, String(args.msg), {
-      ...about,
-      message: String(args.msg),
-    });
-    vcenter.wake();
-    return undefined;
-  },
   CancelTask: ({ vcenter, self }) => {
     vcenter.tasks.cancel(self.id);
     return undefined;

@@ -95,6 +95,11 @@ EnteringMaintenanceModeEvent < HostEvent
 EnteredMaintenanceModeEvent < HostEvent
 ExitMaintenanceModeEvent < HostEvent
 CanceledHostOperationEvent < HostEvent
+EventDescription < DynamicData: category ElementDescription[], eventInfo EventDescriptionEventDetail[],
+  enumeratedTypes? EnumDescription[]
+EventDescriptionEventDetail < DynamicData: key TypeName, description? string, category string,
+  formatOnDatacenter string, formatOnComputeResource string, formatOnHost string, formatOnVm string,
+  fullFormat string, longDescription? string
 VmEvent < Event: template boolean
 VmPoweredOnEvent < VmEvent
 VmPoweredOffEvent < VmEvent

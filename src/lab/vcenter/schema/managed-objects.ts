@@ -70,6 +70,8 @@ HttpNfcLease < ManagedObject: initializeProgress int, transferProgress int, mode
 Task < ExtensibleManagedObject: info TaskInfo
 TaskManager < ManagedObject: recentTask? &Task[], description TaskDescription, maxCollector int
 EventManager < ManagedObject: description EventDescription, latestEvent? Event, maxCollector int
+HistoryCollector < ManagedObject: filter anyType
+EventHistoryCollector < HistoryCollector: latestPage? Event[], initialized? boolean
 PerformanceManager < ManagedObject: description PerformanceDescription, historicalInterval? PerfInterval[],
   perfCounter? PerfCounterInfo[]
 CustomFieldsManager < ManagedObject: field? CustomFieldDef[]

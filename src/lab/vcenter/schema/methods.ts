@@ -70,6 +70,13 @@ HttpNfcLease.HttpNfcLeaseProgress(percent int) -> void
 HttpNfcLease.HttpNfcLeaseGetManifest() -> HttpNfcLeaseManifestEntry[]?
 Task.CancelTask() -> void
 EventManager.QueryEvents(filter EventFilterSpec) -> Event[]?
+EventManager.CreateCollectorForEvents(filter EventFilterSpec) -> &EventHistoryCollector
+HistoryCollector.SetCollectorPageSize(maxCount int) -> void
+HistoryCollector.RewindCollector() -> void
+HistoryCollector.ResetCollector() -> void
+HistoryCollector.DestroyCollector() -> void
+EventHistoryCollector.ReadNextEvents(maxCount int) -> Event[]?
+EventHistoryCollector.ReadPreviousEvents(maxCount int) -> Event[]?
 EventManager.LogUserEvent(entity &ManagedEntity, msg string) -> void
 PerformanceManager.QueryPerf(querySpec PerfQuerySpec[]) -> PerfEntityMetricBase[]?
 PerformanceManager.QueryAvailablePerfMetric(entity &ManagedObject, beginTime? dateTime, endTime? dateTime,

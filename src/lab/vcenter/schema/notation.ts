@@ -113,6 +113,11 @@ export function isKindOf(type: string, base: string): boolean {
   return false;
 }
 
+/** Data types that are derived from one, in whichever depth. */
+export function dataTypesOf(base: string): string[] {
+  return [...dataTypes.keys()].filter((type) => type !== base && isKindOf(type, base));
+}
+
 function membersOf(table: Map<string, TypeEntry>, type: string): readonly Member[] {
   const known = fieldsOf.get(type);
   if (known) return known;
