@@ -315,6 +315,8 @@ function schemas(): Record<string, Json> {
       object: { type: 'string' },
       reason: { type: 'string' },
       undo: { type: ['string', 'null'] },
+      changes: { type: 'array', items: { type: 'string' } },
+      missing: { type: 'array', items: { type: 'string' } },
     }),
   };
   for (const kind of KINDS) {

@@ -172,6 +172,22 @@ export function registerLabFault(lab: Command, terminal: Terminal): void {
       }),
     );
   fault
+    .command('privilege')
+    .description('withhold a privilege from the user of the simulated vCenter, until it is cleared')
+    .argument('<privilege>', 'for example DVSwitch.PortConfig')
+    .addOption(labOption())
+    .addHelpText(
+      'after',
+      examples('weft lab fault privilege DVSwitch.PortConfig', 'weft lab fault privilege VApp.Import'),
+    )
+    .action((privilege: string, options: LabOptions) =>
+      inject(options, () => {
+        const spec = FaultSpec.safeParse({ kind: 'privilege', privilege });
+        if (spec.success) return spec.data;
+        throw new WeftError('ERR_USAGE', `"${privilege}" names no privilege: write for example VApp.Import`);
+      }),
+    );
+  fault
     .command('list')
     .description('list the faults')
     .addOption(labOption())

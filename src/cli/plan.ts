@@ -4,7 +4,7 @@ import type { StepSummary } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import { meantFor } from './apply.ts';
 import type { ControllerClient } from './controller-client.ts';
-import { table } from './table.ts';
+import { paint, table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import { addVerb, connect, print, type VerbOptions } from './verb.ts';
 
@@ -48,7 +48,7 @@ async function changesOf(options: Options, terminal: Terminal, client: Controlle
 /** Steps as a table. */
 export function drawSteps(terminal: Terminal, steps: readonly StepSummary[]): string {
   if (steps.length === 0) return 'nothing to do';
-  return table(
+  const rows = table(
     terminal,
     [
       { title: '#', isRight: true },
@@ -65,4 +65,17 @@ export function drawSteps(terminal: Terminal, steps: readonly StepSummary[]): st
       undo === null ? { text: 'cannot be undone', colour: 'yellow' } : undo,
     ]),
   );
+  return [rows, ...drawChanges(steps), ...drawMissing(terminal, steps)].join('\n');
+}
+
+/** What each step reconfigures, by its number in the table. */
+function drawChanges(steps: readonly StepSummary[]): string[] {
+  const lines = steps.flatMap(({ changes = [] }, index) => changes.map((line) => `  ${index + 1}  ${line}`));
+  return lines.length === 0 ? [] : ['', 'what is reconfigured, by step:', ...lines];
+}
+
+function drawMissing(terminal: Terminal, steps: readonly StepSummary[]): string[] {
+  const lines = new Set(steps.flatMap(({ missing = [] }) => missing));
+  if (lines.size === 0) return [];
+  return ['', paint(terminal, 'missing privileges:', 'red'), ...[...lines].map((line) => `  ${line}`)];
 }

@@ -1,4 +1,5 @@
 /** What is, as the planner sees it: inventories, placements, interceptions, and what engines say of themselves. */
+import type { Lack } from '../hypervisor/platform.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, HealthReport } from '../state/shared.ts';
 import type { FleetView } from './autoscale/fleet-view.ts';
@@ -67,6 +68,8 @@ export interface Actual {
   unreachable: ReadonlyMap<string, string>;
   /** Clouds in which an earlier controller left something that nobody has adopted, with that sentence: nothing is done there. */
   held: ReadonlyMap<string, string>;
+  /** What the users of clouds may not do there, by cloud. */
+  lacks: ReadonlyMap<string, readonly Lack[]>;
   engines: ReadonlyMap<string, EngineActual>;
   placements: ReadonlyMap<string, Placement>;
   /** Base64 key per engine group. */

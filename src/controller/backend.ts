@@ -1,6 +1,6 @@
 /** What the REST API is answered: plan, explain, trace, status. */
 import type { Backend, ProposedChange, TraceRequest } from '../api/backend.ts';
-import type { Inventory, Platform } from '../hypervisor/platform.ts';
+import type { Inventory, PlannedCall, Platform } from '../hypervisor/platform.ts';
 import type { Explanation, StepSummary, SystemStatus } from '../policy/answers.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
@@ -11,6 +11,7 @@ import { explainHost } from './host-explanation.ts';
 import { explainMembership } from './membership.ts';
 import { plan } from './plan.ts';
 import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import { callOf } from './privileges.ts';
 import { describeAdoption } from './remains.ts';
 import { type Step, summarize } from './step.ts';
 import { type Ask, traceFlow } from './trace.ts';
@@ -28,6 +29,8 @@ export interface BackendOptions {
   view(): View;
   entries(): Entry[];
   openPlatform(spec: CloudSpec): Platform;
+  /** The platform of a cloud that is in use, or null. */
+  platform(cloud: string): Platform | null;
   /** Resolves once every known cloud has been listed or has failed to. */
   ready(signal: AbortSignal): Promise<void>;
   ask: Ask;
@@ -41,8 +44,8 @@ export function createBackend(options: BackendOptions): Backend {
   return {
     async plan(changes, signal) {
       await options.ready(signal);
-      if (changes.length === 0) return options.view().steps.map(summarize);
-      return planChanges(changes, options, signal);
+      if (changes.length > 0) return planChanges(changes, options, signal);
+      return summarizeAll(options.view().steps, options.platform, signal);
     },
 
     async explain(service, from, signal) {
@@ -118,7 +121,7 @@ export function createBackend(options: BackendOptions): Backend {
   };
 }
 
-/** Plans as if the changes had been made. Clouds that only the changes name are opened, listed, and closed again. */
+/** Plans as if the changes had been made. Clouds that only the changes name are opened, asked, and closed again. */
 async function planChanges(
   changes: readonly ProposedChange[],
   options: BackendOptions,
@@ -136,15 +139,56 @@ async function planChanges(
     if (bad) throw new WeftError('ERR_POLICY_INVALID', bad.message);
   }
   const { actual } = options.view();
-  const extra = await listNewClouds(policies, actual, options, signal);
-  const world = extra.size === 0 ? actual.world : mergeWorlds(actual, extra);
-  const proposed: Actual = { ...actual, world };
-  return plan(desire(policies, world, actual.placements), proposed).map(summarize);
+  const opened = new Map<string, Platform>();
+  try {
+    const extra = await listNewClouds(policies, actual, opened, options, signal);
+    const world = extra.size === 0 ? actual.world : mergeWorlds(actual, extra);
+    const lacks = new Map(actual.lacks);
+    for (const [name, platform] of opened) lacks.set(name, (await platform.lacks?.(signal)) ?? []);
+    const proposed: Actual = { ...actual, world, lacks };
+    const steps = plan(desire(policies, world, actual.placements), proposed);
+    return await summarizeAll(steps, (cloud) => opened.get(cloud) ?? options.platform(cloud), signal);
+  } finally {
+    for (const platform of opened.values()) await platform.close();
+  }
+}
+
+/** Steps as people see them, with what each would reconfigure where its platform says so. */
+async function summarizeAll(
+  steps: readonly Step[],
+  platformOf: (cloud: string) => Platform | null,
+  signal: AbortSignal,
+): Promise<StepSummary[]> {
+  const summaries = steps.map(summarize);
+  const byCloud = new Map<string, { call: PlannedCall; index: number }[]>();
+  // In the order in which they become due: what is attached needs the segment that is made.
+  const isAttach = (step: Step): number => Number(callOf(step)?.call === 'attach');
+  const order = [...steps.entries()].sort(([, a], [, b]) => isAttach(a) - isAttach(b));
+  for (const [index, step] of order) {
+    const call = callOf(step);
+    if (call === null || step.cloud === null) continue;
+    byCloud.set(step.cloud, [...(byCloud.get(step.cloud) ?? []), { call, index }]);
+  }
+  for (const [cloud, planned] of byCloud) {
+    const calls = planned.map(({ call }) => call);
+    // A cloud that does not answer now must not keep the plan from being seen.
+    const lines = await platformOf(cloud)
+      ?.preview?.(calls, signal)
+      .catch(() => null);
+    signal.throwIfAborted();
+    for (const [at, { index }] of planned.entries()) {
+      const changes = lines?.[at] ?? [];
+      const summary = summaries[index];
+      if (summary && changes.length > 0) summaries[index] = { ...summary, changes };
+    }
+  }
+  return summaries;
 }
 
 async function listNewClouds(
   policies: Policies,
   actual: Actual,
+  opened: Map<string, Platform>,
   options: BackendOptions,
   signal: AbortSignal,
 ): Promise<Map<string, Inventory>> {
@@ -152,11 +196,8 @@ async function listNewClouds(
   for (const [name, spec] of policies.clouds) {
     if (actual.world.clouds.has(name) || actual.unreachable.has(name)) continue;
     const platform = options.openPlatform(spec);
-    try {
-      inventories.set(name, await platform.inventory(signal));
-    } finally {
-      await platform.close();
-    }
+    opened.set(name, platform);
+    inventories.set(name, await platform.inventory(signal));
   }
   return inventories;
 }

@@ -2,7 +2,7 @@
  * One cloud: its platform, its inventory kept current by watch and poll, and the brake on inventories that are
  * suddenly half empty.
  */
-import type { Inventory, Platform } from '../hypervisor/platform.ts';
+import type { Inventory, Lack, Platform } from '../hypervisor/platform.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { Clock } from './clock.ts';
@@ -24,6 +24,8 @@ export interface CloudSessionOptions {
 
 const LISTING_TIMEOUT_MS = 30_000;
 const BRAKE_MS = 250;
+/** What is allowed is asked before the first step, again after this, and more often while something is not. */
+const ALLOWED_MS = { granted: 30_000, lacking: 1000 };
 const BACK_OFF_MS = { first: 250, most: 5000 };
 
 export class CloudSession {
@@ -38,6 +40,8 @@ export class CloudSession {
   #known: { hosts: ReadonlySet<string>; vms: ReadonlySet<string> };
   /** A listing that lost more than half: accepted once a second one says the same. */
   #suspect: string | null = null;
+  #lacks: readonly Lack[] = [];
+  #lacksAt = Number.NEGATIVE_INFINITY;
   #isRequested = false;
   #wake: (() => void) | null = null;
   #waiters: (() => void)[] = [];
@@ -58,6 +62,11 @@ export class CloudSession {
     return this.#inventory;
   }
 
+  /** What the cloud's user may not do, as last asked. */
+  get lacks(): readonly Lack[] {
+    return this.#lacks;
+  }
+
   /** Why the inventory cannot be relied on now, or null. */
   get failure(): string | null {
     return this.#failure;
@@ -70,6 +79,11 @@ export class CloudSession {
       'ERR_HYPERVISOR_UNREACHABLE',
       `cloud ${this.#options.name} does not answer: ${this.#failure ?? 'it is being opened'}`,
     );
+  }
+
+  /** As {@link platform}, or null where it could not be opened. */
+  get openPlatform(): Platform | null {
+    return this.#platform;
   }
 
   isListedAfter(tick: number): boolean {
@@ -120,6 +134,7 @@ export class CloudSession {
       this.#platform ??= this.#options.openPlatform(this.#options.spec);
       const signal = AbortSignal.any([this.#closing.signal, timeout.signal]);
       const inventory = await this.#platform.inventory(signal);
+      await this.#askLacks(this.#platform, signal);
       this.#failures = 0;
       return this.#consider(inventory, startedTick);
     } catch (error) {
@@ -133,6 +148,25 @@ export class CloudSession {
       return Math.min(BACK_OFF_MS.first * 2 ** (this.#failures - 1), BACK_OFF_MS.most);
     } finally {
       cancel();
+    }
+  }
+
+  async #askLacks(platform: Platform, signal: AbortSignal): Promise<void> {
+    const { clock, log, name } = this.#options;
+    const after = this.#lacks.length > 0 ? ALLOWED_MS.lacking : ALLOWED_MS.granted;
+    if (!platform.lacks || clock.now() - this.#lacksAt < after) return;
+    this.#lacksAt = clock.now();
+    try {
+      const lacks = await platform.lacks(signal);
+      const said = lacks.map(({ privilege }) => privilege).join(', ');
+      if (said !== '' && said !== this.#lacks.map(({ privilege }) => privilege).join(', ')) {
+        log.warn({ cloud: name, privileges: said }, 'the user of the cloud lacks privileges');
+      }
+      this.#lacks = lacks;
+    } catch (error) {
+      // The calls themselves will tell.
+      if (signal.aborted) throw error;
+      log.debug({ cloud: name, error: String(error) }, 'privileges could not be read');
     }
   }
 
@@ -160,7 +194,12 @@ export class CloudSession {
     const { clock, log, name } = this.#options;
     const wake = new AbortController();
     const woken = new Promise<void>((resolve) => wake.signal.addEventListener('abort', () => resolve()));
-    const cancel = clock.after(delayMs ?? this.#options.spec.pollIntervalMs, () => wake.abort());
+    // No watch tells that a privilege was granted.
+    const pollMs = Math.min(
+      this.#options.spec.pollIntervalMs,
+      this.#lacks.length > 0 ? ALLOWED_MS.lacking : Number.POSITIVE_INFINITY,
+    );
+    const cancel = clock.after(delayMs ?? pollMs, () => wake.abort());
     // While listings fail, requests wait too: a cloud in trouble is not helped by more of them.
     this.#wake = delayMs === null || this.#closing.signal.aborted ? () => wake.abort() : null;
     const stop = (): void => wake.abort();

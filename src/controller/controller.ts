@@ -171,6 +171,7 @@ class Reconciler implements Controller {
       view: () => this.#view(),
       entries: () => [...this.#entries.values()],
       openPlatform: options.openPlatform,
+      platform: (cloud) => this.#sessions.get(cloud)?.openPlatform ?? null,
       ready: (signal) => this.#ready(signal),
       ask: (engine, method, params) => hub.request(engine, method, params, 3000),
       status: () => this.#status(),

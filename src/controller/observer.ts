@@ -84,6 +84,9 @@ export class Observer {
       now,
       world: this.#world,
       unreachable,
+      lacks: new Map(
+        [...sessions].flatMap(([name, { lacks }]) => (lacks.length > 0 ? [[name, lacks] as const] : [])),
+      ),
       held: this.#held(sessions),
       engines,
       placements: ledger.placements,

@@ -9,6 +9,7 @@ import { planClones } from './autoscale/plan-clones.ts';
 import type { Desired, WantedEngine } from './desired.ts';
 import { compileGraphs, graphHash } from './graph.ts';
 import { planNics } from './plan-nics.ts';
+import { requirePrivileges } from './privileges.ts';
 import { engineLane, type Step, segmentLane, stepId } from './step.ts';
 import { hostKey, SHADOW_SUFFIX } from './world.ts';
 
@@ -24,6 +25,7 @@ export function plan(desired: Desired, actual: Actual): Step[] {
     ...planClones(desired, actual),
   ];
   return steps
+    .map((step) => requirePrivileges(step, actual))
     .map((step) => hold(step, desired, actual))
     .sort((a, b) => Number(b.isUrgent) - Number(a.isUrgent));
 }

@@ -186,6 +186,7 @@ function pendingMembers(service: string, desired: Desired, actual: Actual): numb
 
 function cloudStatus(name: string, actual: Actual): CloudStatus {
   const failure = actual.unreachable.get(name);
+  const lacks = (actual.lacks.get(name) ?? []).map(({ privilege, purpose }) => `${privilege} (${purpose})`);
   let hosts = 0;
   for (const key of actual.world.hosts.keys()) if (key.startsWith(hostKey(name, ''))) hosts++;
   const vms = new Set<string>();
@@ -197,7 +198,8 @@ function cloudStatus(name: string, actual: Actual): CloudStatus {
         : actual.held.has(name)
           ? 'held'
           : 'connected',
-    message: failure ?? actual.held.get(name) ?? '',
+    message:
+      failure ?? actual.held.get(name) ?? (lacks.length > 0 ? `its user lacks ${lacks.join(', ')}` : ''),
     hosts,
     vms: vms.size,
   };

@@ -19,6 +19,8 @@ interface StepBase {
   lanes: readonly string[];
   /** Things that no step may have as a lane meanwhile. */
   shares: readonly string[];
+  /** Privileges that the cloud's user lacks for it, a sentence each. */
+  missing?: readonly string[];
 }
 
 export type Action =
@@ -102,5 +104,6 @@ export function summarize(step: Step): StepSummary {
     object: step.object,
     reason: step.blockedBy === null ? step.reason : `${step.reason} (waits: ${step.blockedBy})`,
     undo: step.undo,
+    ...(step.missing ? { missing: [...step.missing] } : {}),
   };
 }

@@ -61,8 +61,38 @@ export interface Platform {
    */
   attach(nic: NicRef, segment: string, signal: AbortSignal): Promise<void>;
 
+  /**
+   * What calls would reconfigure, in the vendor's words, a list of lines for each call. Nothing is touched, and a later
+   * call may build on what an earlier one would make. Left out by platforms whose calls say it all themselves.
+   */
+  preview?(calls: readonly PlannedCall[], signal: AbortSignal): Promise<string[][]>;
+  /** What the platform's user lacks for calls of this contract; empty where nothing. Left out where all may do all. */
+  lacks?(signal: AbortSignal): Promise<Lack[]>;
+
   /** Frees sockets and watches. */
   close(): Promise<void>;
+}
+
+/** A mutation that is going to be asked for. */
+export type PlannedCall =
+  | { call: 'ensureSegment'; host: string; segment: string; shadows: string }
+  | { call: 'removeSegment'; host: string; segment: string }
+  | { call: 'deployEngine'; host: string; engine: string; segments: EngineSpec['segments'] }
+  | { call: 'removeVm'; vm: string }
+  /** `host` null: wherever there is room. */
+  | { call: 'cloneVm'; host: string | null; name: string }
+  | { call: 'power'; vm: string; action: 'on' | 'off' | 'reset' }
+  | { call: 'attach'; nic: NicRef; segment: string };
+
+/** A privilege that the platform's user does not have. */
+export interface Lack {
+  /** The vendor's name of it. */
+  privilege: string;
+  /** What cannot be done without it, for people, for example `deploy engines`. */
+  purpose: string;
+  calls: readonly PlannedCall['call'][];
+  /** Ids of the hosts on which those calls are refused. */
+  hosts: readonly string[];
 }
 
 export interface Capabilities {

@@ -37,6 +37,10 @@ export interface StepSummary {
   reason: string;
   /** What undoes it, or null where nothing can. */
   undo: string | null;
+  /** What the platform would reconfigure for it, a line each, in the platform's words; only where it says so. */
+  changes?: string[];
+  /** Privileges that the cloud's user lacks for it, a sentence each; only where there are any. */
+  missing?: string[];
 }
 
 /** What an earlier controller left in a cloud, and what becomes of it when the cloud is adopted. */

@@ -15,15 +15,30 @@ import type { VcenterSession } from './session.ts';
 import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
-/** Makes the shadow segment of one host, and what all hosts share. Throws ERR_HYPERVISOR_REFUSED with the reason. */
-export async function ensureDistributedSegment(
+/** What is still to be made of a shadow segment of a host. */
+export interface SegmentPlan {
+  dvs: MoRef;
+  /** The VLAN of the production port group, and that of its shadow. */
+  vlan: number;
+  shadowVlan: number;
+  allowed: PortGroupMark['allowed'];
+  learnsMacs: boolean;
+  /** The name of the port group to be made; null where it is there. */
+  out: string | null;
+  in: string | null;
+  /** Whether the production port group has to be made to allow overrides. */
+  allows: boolean;
+}
+
+/** Reads what is there, and says what is to be made. Throws ERR_HYPERVISOR_REFUSED with the reason. */
+export async function planDistributedSegment(
   session: VcenterSession,
   on: HostNetworks,
   production: DistributedNetwork,
   segment: string,
   shadowVlans: VlanRange,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<SegmentPlan> {
   const dvs = switchOf(production);
   const groups = await readPortGroups(session, dvs, signal);
   const { features, pvlans } = await readSwitch(session, dvs, signal);
@@ -36,37 +51,57 @@ export async function ensureDistributedSegment(
     throw refusal(`segment ${production.name} has a shadow on host ${on.name}: ${shadow.mark?.segment}`);
   }
   const policy = production.config.policy;
-  const allowed = out?.mark?.allowed ?? {
+  const now = {
     vlanOverride: 'vlanOverrideAllowed' in policy && policy.vlanOverrideAllowed,
     teamingOverride: 'uplinkTeamingOverrideAllowed' in policy && policy.uplinkTeamingOverrideAllowed,
   };
-  const shadowVlan = out?.mark?.vlan ?? freeVlan(groups, pvlans, shadowVlans, production.name);
-  const mark = { production: production.ref.value, vlan: shadowVlan, allowed };
-  const security = securityFor(features);
+  return {
+    dvs,
+    vlan,
+    shadowVlan: out?.mark?.vlan ?? freeVlan(groups, pvlans, shadowVlans, production.name),
+    allowed: out?.mark?.allowed ?? now,
+    learnsMacs: features?.macLearningSupported === true,
+    out: out ? null : `${cut(production.name)}-weft-out`,
+    in: shadow ? null : `${cut(segment)}-${on.host.value}`,
+    allows: !now.vlanOverride || !now.teamingOverride,
+  };
+}
 
-  if (!out) {
+/** Makes the shadow segment of one host, and what all hosts share. Throws ERR_HYPERVISOR_REFUSED with the reason. */
+export async function ensureDistributedSegment(
+  session: VcenterSession,
+  on: HostNetworks,
+  production: DistributedNetwork,
+  segment: string,
+  shadowVlans: VlanRange,
+  signal: AbortSignal,
+): Promise<void> {
+  const plan = await planDistributedSegment(session, on, production, segment, shadowVlans, signal);
+  const mark = { production: production.ref.value, vlan: plan.shadowVlan, allowed: plan.allowed };
+  const security = securityFor(plan.learnsMacs);
+  if (plan.out !== null) {
     const setting = settingOf(production.config.defaultPortConfig);
     await addPortGroup(
       session,
-      dvs,
-      `${cut(production.name)}-weft-out`,
+      plan.dvs,
+      plan.out,
       { ...mark, role: 'out', segment: production.name, host: null },
       {
         ...(setting?.uplinkTeamingPolicy ? { uplinkTeamingPolicy: setting.uplinkTeamingPolicy } : {}),
         ...security,
-        ...vlanSetting(vlan, false),
+        ...vlanSetting(plan.vlan, false),
       },
       signal,
     );
   }
   await setOverridesAllowed(session, production.ref, { vlanOverride: true, teamingOverride: true }, signal);
-  if (!shadow) {
+  if (plan.in !== null) {
     await addPortGroup(
       session,
-      dvs,
-      `${cut(segment)}-${on.host.value}`,
+      plan.dvs,
+      plan.in,
       { ...mark, role: 'in', segment, host: on.host.value },
-      { ...vlanSetting(shadowVlan, false), ...noUplinks(false), ...security },
+      { ...vlanSetting(plan.shadowVlan, false), ...noUplinks(false), ...security },
       signal,
     );
   }
@@ -174,6 +209,11 @@ function settingFor(
     );
   }
   return { $type: 'VMwareDVSPortSetting', ...vlanSetting(vlan, false), ...noUplinks(false) };
+}
+
+/** The VLAN of a port group; null where it has none of its own, as a trunk. */
+export function vlanOfGroup({ config }: DistributedNetwork): number | null {
+  return vlanOf(settingOf(config.defaultPortConfig)?.vlan) ?? null;
 }
 
 /** The VLAN by which a port's setting departs from its port group; null where it inherits, -1 for a trunk or PVLAN. */
@@ -295,9 +335,9 @@ function noUplinks(inherited: boolean): Pick<Setting, 'uplinkTeamingPolicy'> {
 }
 
 /** An engine sends for others and receives for others: by MAC learning where the switch can, else promiscuously. */
-function securityFor(features: Vim<'DVSFeatureCapability'> | undefined): Partial<Setting> {
+function securityFor(learnsMacs: boolean): Partial<Setting> {
   const yes = { inherited: false, value: true };
-  if (features?.macLearningSupported) {
+  if (learnsMacs) {
     return {
       macManagementPolicy: {
         inherited: false,

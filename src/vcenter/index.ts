@@ -8,6 +8,8 @@ import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
 import { ensureSegment, removeSegment, type VlanRange } from './network.ts';
+import { previewCalls } from './preview.ts';
+import { readLacks } from './privileges.ts';
 import { RestClient } from './rest.ts';
 import { type VcenterOptions, VcenterSession } from './session.ts';
 import { VcenterStats } from './stats.ts';
@@ -97,6 +99,8 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
         inventory.changedBeside();
       }
     },
+    preview: (calls, signal) => previewCalls(session, options.shadowVlans, calls, signal),
+    lacks: async (signal) => readLacks(session, inventory, signal),
     close: async () => {
       await inventory.close();
       await session.close();

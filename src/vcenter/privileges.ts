@@ -1,5 +1,8 @@
 /** The pre-flight: which privileges the user lacks, and what cannot be done without each. */
+import type { Lack, PlannedCall } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
+import type { VcenterInventory } from './inventory.ts';
+import { listOf, type MirroredObject } from './inventory-objects.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef } from './vim/schema.ts';
 
@@ -51,55 +54,103 @@ export const PRIVILEGES = {
 
 export type PrivilegedOperation = keyof typeof PRIVILEGES;
 
-export interface MissingPrivilege {
-  privilege: string;
-  /** What cannot be done without it. */
-  operations: PrivilegedOperation[];
-}
-
-/**
- * The privileges that the session's user lacks on an object, usually the root folder or a datacenter. Empty where
- * everything may be done. One call; nothing is changed.
- */
-export async function missingPrivileges(
+/** The privileges that the session's user lacks on each of the objects, by id. */
+async function readWithheld(
   session: VcenterSession,
-  on: MoRef,
-  operations: readonly PrivilegedOperation[],
+  entity: MoRef[],
+  privId: string[],
   signal: AbortSignal,
-): Promise<MissingPrivilege[]> {
-  const { authorizationManager, sessionManager } = await session.connect(signal);
-  if (!authorizationManager || !sessionManager) {
+): Promise<Map<string, Set<string>>> {
+  const { authorizationManager } = await session.connect(signal);
+  if (!authorizationManager) {
     throw new WeftError('ERR_HYPERVISOR_UNSUPPORTED', 'this vCenter does not tell privileges');
   }
-  const needs = new Map<string, PrivilegedOperation[]>();
-  for (const operation of operations) {
-    for (const privilege of PRIVILEGES[operation]) {
-      needs.set(privilege, [...(needs.get(privilege) ?? []), operation]);
-    }
-  }
-  const read = await session.properties([sessionManager], ['currentSession'], signal);
-  const current = read.get(sessionManager.value)?.currentSession as { key?: string } | undefined;
-  if (!current?.key) throw new WeftError('ERR_HYPERVISOR_REFUSED', 'vCenter does not tell who is logged in');
-  const answer = await session.call(
-    authorizationManager,
-    'HasPrivilegeOnEntities',
-    { entity: [on], sessionId: current.key, privId: [...needs.keys()] },
-    signal,
+  const args = { entity, sessionId: session.key, privId };
+  const answer = await session.call(authorizationManager, 'HasPrivilegeOnEntities', args, signal);
+  return new Map(
+    (answer ?? []).map(({ entity: of, privAvailability }) => [
+      of.value,
+      new Set(privAvailability.filter(({ isGranted }) => !isGranted).map(({ privId: id }) => id)),
+    ]),
   );
-  const granted = new Set(
-    (answer ?? []).flatMap(({ privAvailability }) =>
-      privAvailability.filter(({ isGranted }) => isGranted).map(({ privId }) => privId),
-    ),
-  );
-  return [...needs]
-    .filter(([privilege]) => !granted.has(privilege))
-    .map(([privilege, needed]) => ({ privilege, operations: needed }));
 }
 
-/** One line for people for each missing privilege. */
-export function describeMissing(missing: readonly MissingPrivilege[]): string[] {
-  return missing.map(
-    ({ privilege, operations }) =>
-      `${privilege} is missing, without which Weft cannot ${operations.join(', ')}`,
-  );
+/** The calls of the platform contract that need each. */
+const CALLS: Partial<Record<PrivilegedOperation, readonly PlannedCall['call'][]>> = {
+  'make and remove shadow segments': ['ensureSegment', 'removeSegment'],
+  'bend and release the path of members': ['attach'],
+  'deploy engines': ['deployEngine'],
+  'switch engines on, off and through a reset': ['power', 'deployEngine', 'removeVm'],
+  'remove engines': ['removeVm'],
+  'clone members': ['cloneVm'],
+  'shadow segments of standard switches': ['ensureSegment', 'removeSegment', 'attach'],
+};
+
+/**
+ * Where a privilege is asked for: on the distributed switches of a host, on its cluster, or on its datacenter. A role
+ * that is given on the datacenter or above it, propagating, answers for all of them.
+ */
+function scopeOf(privilege: string): 'switches' | 'cluster' | 'datacenter' {
+  if (/^DV(Switch|Portgroup)\./.test(privilege)) return 'switches';
+  return /^(Host|Resource|VApp)\./.test(privilege) ? 'cluster' : 'datacenter';
+}
+
+/** What the session's user lacks, by what it is for and the hosts where. One call of vCenter; nothing is changed. */
+export async function readLacks(
+  session: VcenterSession,
+  inventory: VcenterInventory,
+  signal: AbortSignal,
+): Promise<Lack[]> {
+  const hosts = inventory.objects('HostSystem').map((host) => placeOf(host, inventory));
+  const entities = new Map<string, MoRef>();
+  for (const { cluster, datacenter, switches } of hosts) {
+    for (const ref of [cluster, datacenter, ...switches]) if (ref) entities.set(ref.value, ref);
+  }
+  if (entities.size === 0) return [];
+  const privId = [...new Set(Object.values(PRIVILEGES).flat())];
+  const withheld = await readWithheld(session, [...entities.values()], privId, signal);
+  const lacks: Lack[] = [];
+  for (const [purpose, calls] of Object.entries(CALLS)) {
+    const isStandard = purpose === 'shadow segments of standard switches';
+    for (const privilege of PRIVILEGES[purpose as PrivilegedOperation]) {
+      const scope = scopeOf(privilege);
+      const where = hosts.filter((host) => {
+        // A host without a distributed switch has standard ones, and needs nothing for the others.
+        if (isStandard !== (host.switches.length === 0) && (isStandard || scope === 'switches')) return false;
+        const refs = scope === 'switches' ? host.switches : [host[scope]];
+        return refs.some((ref) => ref !== undefined && withheld.get(ref.value)?.has(privilege));
+      });
+      if (where.length > 0) lacks.push({ privilege, purpose, calls, hosts: where.map(({ id }) => id) });
+    }
+  }
+  return lacks;
+}
+
+interface Place {
+  id: string;
+  cluster: MoRef | undefined;
+  datacenter: MoRef | undefined;
+  switches: MoRef[];
+}
+
+function placeOf({ ref, properties }: MirroredObject, inventory: VcenterInventory): Place {
+  const switches = new Map<string, MoRef>();
+  for (const network of listOf<MoRef>(properties.network)) {
+    const dvs = inventory.object(network.value)?.properties['config.distributedVirtualSwitch'] as
+      | MoRef
+      | undefined;
+    if (dvs) switches.set(dvs.value, dvs);
+  }
+  const cluster = properties.parent as MoRef | undefined;
+  let at = cluster;
+  // Bounded: a peer could tell of a circle.
+  for (let depth = 0; at && at.type !== 'Datacenter' && depth < 64; depth++) {
+    at = inventory.object(at.value)?.properties.parent as MoRef | undefined;
+  }
+  return {
+    id: ref.value,
+    cluster,
+    datacenter: at?.type === 'Datacenter' ? at : undefined,
+    switches: [...switches.values()],
+  };
 }

@@ -50,6 +50,7 @@ export class VcenterSession {
   readonly #id = randomUUID().slice(0, 8);
   #content: Vim<'ServiceContent'> | null = null;
   #cookie = '';
+  #key = '';
   #calls = 0;
   #logins = 0;
   #login: Promise<void> | null = null;
@@ -70,6 +71,11 @@ export class VcenterSession {
   /** Counts logins: what belongs to a session (views, filters, collectors) is gone when it has changed. */
   get generation(): number {
     return this.#logins;
+  }
+
+  /** What vCenter calls this session. Empty before `connect`. */
+  get key(): string {
+    return this.#key;
   }
 
   get address(): string {
@@ -215,7 +221,8 @@ export class VcenterSession {
     if (!manager)
       throw new WeftError('ERR_HYPERVISOR_REFUSED', `${this.address} offers no login: is it a vCenter?`);
     const { user: userName, password } = await this.credentials();
-    await this.#send(manager, 'Login', { userName, password }, signal);
+    const login = await this.#send(manager, 'Login', { userName, password }, signal);
+    this.#key = (login as Vim<'UserSession'>).key;
     this.#logins++;
     this.#options.log?.debug({ address: this.address, generation: this.#logins }, 'logged in to vCenter');
     // Sessions end after 30 idle minutes.

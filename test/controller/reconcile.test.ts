@@ -400,4 +400,41 @@ describe('reconciling', () => {
       { code: 'ERR_POLICY_INVALID' },
     );
   });
+
+  it('waits for a privilege instead of failing, names it in plan and status, and goes on when it is granted', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1'], h2: ['app2'] }));
+    harness.datacenter.lacks = [
+      { privilege: 'DVSwitch.PortConfig', purpose: 'bend paths', calls: ['attach'], hosts: ['h1'] },
+    ];
+    await harness.start();
+    await applyShop(harness);
+    await harness.until('h2 is served', () => harness.segmentOf('app2') === 'prod-weft');
+    await harness.run(3000);
+    assert.equal(harness.segmentOf('app1'), 'prod');
+    const [step] = (await harness.plan()).filter((one) => one.object === 'nic app1/eth0');
+    assert.match(step?.reason ?? '', /the user of cloud lab lacks DVSwitch\.PortConfig/);
+    assert.deepEqual(step?.missing, ['DVSwitch.PortConfig is missing, without which Weft cannot bend paths']);
+    assert.deepEqual(step?.changes, ['port of id-app1 -> prod-weft']);
+    const status = await harness.stored<{ message: string }>('status/cloud/lab');
+    assert.equal(status?.message, 'its user lacks DVSwitch.PortConfig (bend paths)');
+    assert.deepEqual(
+      (await harness.status()).operations.map(({ state, attempts }) => [state, attempts]),
+      [['waiting', 0]],
+      'nothing was tried',
+    );
+    harness.datacenter.lacks = [];
+    const took = await harness.until('h1 is served', () => harness.segmentOf('app1') === 'prod-weft');
+    assert.ok(took <= 2000, `${took} ms`);
+  });
+
+  it('tries to put lost traffic back even where it seems to lack the privilege', async () => {
+    await begin({ h1: ['app1'] });
+    await serving();
+    harness.datacenter.lacks = [
+      { privilege: 'DVSwitch.PortConfig', purpose: 'bend paths', calls: ['attach'], hosts: ['h1'] },
+    ];
+    await harness.run(31_000);
+    harness.engines.kill('edge-h1');
+    await harness.until('app1 is bypassed', () => harness.segmentOf('app1') === 'prod', 3000);
+  });
 });

@@ -8,8 +8,10 @@ import type {
   EngineSpec,
   Host,
   Inventory,
+  Lack,
   Nic,
   NicRef,
+  PlannedCall,
   Platform,
   Progress,
   SegmentSpec,
@@ -47,6 +49,8 @@ export class MemoryDatacenter {
   /** Shown instead of the true listing. */
   disguise: ((inventory: Inventory) => Inventory) | null = null;
   isReachable = true;
+  /** What the user may not do. */
+  lacks: Lack[] = [];
   /** Share of one core by VM name, where it is not 0.1. */
   readonly cpu = new Map<string, number>();
   readonly calls: { method: Mutation; subject: string }[] = [];
@@ -343,6 +347,15 @@ export class MemoryPlatform implements Platform {
       }
       vm.host = hostId;
     });
+  }
+
+  async lacks(signal: AbortSignal): Promise<Lack[]> {
+    signal.throwIfAborted();
+    return structuredClone(this.#datacenter.lacks);
+  }
+
+  async preview(calls: readonly PlannedCall[]): Promise<string[][]> {
+    return calls.map((call) => (call.call === 'attach' ? [`port of ${call.nic.vm} -> ${call.segment}`] : []));
   }
 
   async stats(vms: readonly string[], signal: AbortSignal): Promise<VmStats[]> {

@@ -1,4 +1,10 @@
-/** Privileges that the simulated vCenter knows by name. Its one user has them all, unless a fault withholds one. */
+/**
+ * Privileges that the simulated vCenter knows by name. Its one user has them all, unless a fault withholds some: then
+ * it says so when asked, and refuses the methods that need them.
+ */
+import type { Fault } from '../world/faults.ts';
+import { VimFault } from './wire/fault.ts';
+import type { MoRef } from './wire/values.ts';
 
 export const PRIVILEGES: readonly string[] = [
   'System.Anonymous',
@@ -69,3 +75,48 @@ export const PRIVILEGES: readonly string[] = [
   'VirtualMachine.Provisioning.MarkAsVM',
   'VirtualMachine.Provisioning.ReadCustSpecs',
 ];
+
+/** What methods need, as far as Weft calls them. */
+const NEEDS: Record<string, readonly string[]> = {
+  AddDVPortgroup_Task: ['DVPortgroup.Create'],
+  ReconfigureDVPortgroup_Task: ['DVPortgroup.Modify', 'DVPortgroup.PolicyOp', 'DVPortgroup.ScopeOp'],
+  ReconfigureDVPort_Task: ['DVSwitch.PortConfig', 'DVSwitch.PortSetting', 'DVSwitch.PolicyOp'],
+  AddPortGroup: ['Host.Config.Network'],
+  RemovePortGroup: ['Host.Config.Network'],
+  UpdatePortGroup: ['Host.Config.Network'],
+  ImportVApp: ['VApp.Import', 'Resource.AssignVMToPool'],
+  CloneVM_Task: ['VirtualMachine.Provisioning.Clone', 'VirtualMachine.Inventory.CreateFromExisting'],
+  PowerOnVM_Task: ['VirtualMachine.Interact.PowerOn'],
+  PowerOffVM_Task: ['VirtualMachine.Interact.PowerOff'],
+  ResetVM_Task: ['VirtualMachine.Interact.Reset'],
+  RelocateVM_Task: ['Resource.HotMigrate'],
+  MigrateVM_Task: ['Resource.HotMigrate'],
+  ReconfigureComputeResource_Task: ['Host.Inventory.EditCluster'],
+  EnterMaintenanceMode_Task: ['Host.Config.Maintenance'],
+  ExitMaintenanceMode_Task: ['Host.Config.Maintenance'],
+  AddCustomFieldDef: ['Global.ManageCustomFields'],
+  SetField: ['Global.SetCustomField'],
+  RegisterExtension: ['Extension.Register'],
+  UpdateExtension: ['Extension.Update'],
+  UnregisterExtension: ['Extension.Unregister'],
+};
+
+/** Whether a fault withholds the privilege. */
+export function isWithheld(faults: readonly Fault[], privilege: string): boolean {
+  return faults.some((fault) => fault.kind === 'privilege' && fault.privilege === privilege);
+}
+
+/** Throws NoPermission where a privilege that the method needs is withheld. */
+export function requirePrivileges(faults: readonly Fault[], method: string, object: MoRef): void {
+  const destroys: Record<string, string> = {
+    VirtualMachine: 'VirtualMachine.Inventory.Delete',
+    DistributedVirtualPortgroup: 'DVPortgroup.Delete',
+  };
+  const needs = method === 'Destroy_Task' ? [destroys[object.$ref] ?? ''] : (NEEDS[method] ?? []);
+  const privilegeId = needs.find((privilege) => isWithheld(faults, privilege));
+  if (privilegeId === undefined) return;
+  throw new VimFault('NoPermission', `Permission to perform this operation was denied.`, {
+    object,
+    privilegeId,
+  });
+}

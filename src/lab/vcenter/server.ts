@@ -15,6 +15,7 @@ import { machineMethods } from './method/machines.ts';
 import type { Methods } from './method/method.ts';
 import { login, serviceMethods } from './method/service.ts';
 import { standardSwitchMethods } from './method/standard-switch.ts';
+import { requirePrivileges } from './privileges.ts';
 import { answerRest } from './rest/rest.ts';
 import { type Session, sessionGone, viewOfSession } from './sessions.ts';
 import { type Vcenter, VERSION } from './vcenter.ts';
@@ -150,6 +151,7 @@ async function perform(
   const session = vcenter.sessions.find(cookieOf(request));
   if (!session && !OPEN_METHODS.has(name) && !isAboutItself(call)) throw sessionGone();
   if (fate.fault) throw fate.fault;
+  requirePrivileges(vcenter.datacenter.record.faults, name, call.self);
   if (name === 'Login' || name === 'CloneSession')
     return openSession(vcenter, request, response, call, session);
   const method = METHODS[name];

@@ -78,6 +78,8 @@ export const FaultSpec = z.discriminatedUnion('kind', [
     delayMs: z.int().min(0).max(600_000),
     effect: z.enum(VCENTER_EFFECTS),
   }),
+  /** The user of the simulated vCenter has the privilege no more, as with a role that lacks it. */
+  z.strictObject({ kind: z.literal('privilege'), privilege: z.string().regex(/^\w+(\.\w+)+$/) }),
 ]);
 export type FaultSpec = z.output<typeof FaultSpec>;
 export type Fault = FaultSpec & { id: string };
@@ -113,6 +115,7 @@ export function isSameLink(a: Link, b: Link): boolean {
 /** True when injecting `next` replaces `present`: one fault of a kind per VM, link or method. */
 export function isReplacedBy(present: FaultSpec, next: FaultSpec): boolean {
   if (present.kind === 'hang') return next.kind === 'hang' && present.vm === next.vm;
+  if (present.kind === 'privilege') return next.kind === 'privilege' && present.privilege === next.privilege;
   if (present.kind === 'vcenter') {
     const isSameCall = next.kind === 'vcenter' && present.call === next.call;
     return isSameCall && present.object === next.object && present.effect === next.effect;
@@ -136,6 +139,8 @@ export function describeFault(fault: FaultSpec, nameOf: (vm: string) => string):
       return `${link(fault.link)} loses ${fault.percent}% of its packets`;
     case 'slow':
       return `${fault.method} calls wait ${fault.delayMs} ms`;
+    case 'privilege':
+      return `vCenter: the user lacks the privilege ${fault.privilege}`;
     case 'vcenter':
       return describeVcenterFault(fault);
     case 'fail':

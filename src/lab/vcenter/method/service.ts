@@ -6,6 +6,7 @@ import { hostOf, networkHint } from '../inventory/hosts.ts';
 import { valueAt } from '../inventory/object.ts';
 import { serviceContent } from '../inventory/services.ts';
 import { COUNTERS, INTERVAL_SECONDS } from '../load-history.ts';
+import { isWithheld } from '../privileges.ts';
 import { isKindOf } from '../schema/notation.ts';
 import { isSameSecret, viewOfSession } from '../sessions.ts';
 import { REFS } from '../state.ts';
@@ -169,14 +170,18 @@ export const serviceMethods: Methods = {
   HasPrivilegeOnEntities: ({ vcenter, args }) =>
     (args.entity as MoRef[]).map((entity) => ({
       entity: vcenter.object(entity).ref,
-      privAvailability: ((args.privId ?? []) as string[]).map((privId) => ({ privId, isGranted: true })),
+      privAvailability: ((args.privId ?? []) as string[]).map((privId) => ({
+        privId,
+        isGranted: !isWithheld(vcenter.datacenter.record.faults, privId),
+      })),
     })),
   HasUserPrivilegeOnEntities: ({ vcenter, args }) =>
     (args.entities as MoRef[]).map((entity) => ({
       entity: vcenter.object(entity).ref,
       privAvailability: ((args.privId ?? []) as string[]).map((privId) => ({
         privId,
-        isGranted: args.userName === vcenter.state.user,
+        isGranted:
+          args.userName === vcenter.state.user && !isWithheld(vcenter.datacenter.record.faults, privId),
       })),
     })),
   FetchUserPrivilegeOnEntities: ({ vcenter, args }) =>
@@ -187,7 +192,9 @@ export const serviceMethods: Methods = {
           ? (
               valueAt(vcenter.object(moRef('AuthorizationManager', 'AuthorizationManager')), 'privilegeList')!
                 .value as Struct[]
-            ).map((one) => one.privId as Value)
+            )
+              .map((one) => one.privId as Value)
+              .filter((one) => !isWithheld(vcenter.datacenter.record.faults, String(one)))
           : [],
     })),
 

@@ -1,0 +1,108 @@
+/** What an administrator is shown before anything is touched: each reconfiguration, and each privilege that is missing. */
+import assert from 'node:assert/strict';
+import type { PlannedCall, Platform } from '../../src/hypervisor/platform.ts';
+import { isWeftError } from '../../src/policy/errors.ts';
+import { openVcenter } from '../../src/vcenter/index.ts';
+import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
+
+describe('the preview of vCenter', function () {
+  this.timeout(30_000);
+  const never = new AbortController().signal;
+  let paper: PaperVcenter;
+  let platform: Platform;
+
+  beforeEach(async () => {
+    paper = await startPaperVcenter();
+    platform = openVcenter({
+      address: paper.url,
+      user: paper.user,
+      password: () => paper.password,
+      thumbprint: paper.thumbprint,
+      managementNetwork: 'mgmt',
+      uplinkAttribute: 'uplinks',
+      rackCategory: 'rack',
+      engines: { ova: '/none', signedBy: null, size: 'small', folder: null, datastore: null, now: Date.now },
+      shadowVlans: { first: 3001, last: 3010 },
+    });
+  });
+  afterEach(async () => {
+    await platform?.close();
+    await paper?.stop();
+  });
+
+  const calls: PlannedCall[] = [
+    { call: 'ensureSegment', host: 'host-11', segment: 'prod-weft', shadows: 'prod' },
+    { call: 'ensureSegment', host: 'host-12', segment: 'prod-weft', shadows: 'prod' },
+    {
+      call: 'deployEngine',
+      host: 'host-11',
+      engine: 'edge-h1',
+      segments: { mgmt: 'mgmt', out: 'prod', in: 'prod-weft' },
+    },
+    { call: 'attach', nic: { vm: 'vm-1', nic: '4000' }, segment: 'prod-weft' },
+    { call: 'attach', nic: { vm: 'vm-none', nic: '4000' }, segment: 'prod-weft' },
+  ];
+
+  it('names each object that would be reconfigured, and touches none', async () => {
+    await platform.inventory(never);
+    const configured = () => JSON.stringify([paper.vcenter.state.portgroups, paper.vcenter.state.ports]);
+    const before = configured();
+    const lines = await platform.preview!(calls, never);
+    const { key } = paper.vcenter.state.ports.find((port) => port.connectee?.vm === 'vm-1')!;
+    assert.deepEqual(lines, [
+      [
+        'DVPG prod-weft-out: create on VLAN 100; MAC learning, forged transmits',
+        'DVPG prod: allow VLAN override and teaming override',
+        'DVPG prod-weft-host-11: create on VLAN 3001, no uplinks; MAC learning, forged transmits',
+      ],
+      ['DVPG prod-weft-host-12: create on VLAN 3001, no uplinks; MAC learning, forged transmits'],
+      ['VM edge-h1: import to host h1, NICs on mgmt, prod and prod-weft; power on'],
+      [`port ${key} of paper-dvs (app1): VLAN 100 -> 3001, no uplinks`],
+      ['refused: there is no VM vm-none'],
+    ]);
+    assert.equal(configured(), before);
+  });
+
+  it('says what is left to be done, and how it is undone', async () => {
+    const [ensure, , , attach] = calls as [PlannedCall, PlannedCall, PlannedCall, PlannedCall];
+    await platform.ensureSegment(
+      { host: 'host-11', name: 'prod-weft', role: 'shadow', shadows: 'prod' },
+      never,
+    );
+    await platform.attach({ vm: 'vm-1', nic: '4000' }, 'prod-weft', never);
+    const back: PlannedCall = { call: 'attach', nic: { vm: 'vm-1', nic: '4000' }, segment: 'prod' };
+    const { key } = paper.vcenter.state.ports.find((port) => port.connectee?.vm === 'vm-1')!;
+    assert.deepEqual(await platform.preview!([ensure, back], never), [
+      [],
+      [`port ${key} of paper-dvs (app1): VLAN and uplinks as prod says (100)`],
+    ]);
+    assert.equal((await platform.preview!([attach], never)).length, 1);
+  });
+
+  it('names each missing privilege with what it is for, and no other', async () => {
+    await platform.inventory(never);
+    assert.deepEqual(await platform.lacks!(never), []);
+    for (const privilege of ['DVSwitch.PortConfig', 'VApp.Import', 'Host.Config.Network']) {
+      paper.record.faults.push({ id: `fault-${privilege}`, kind: 'privilege', privilege });
+    }
+    const hosts = ['host-11', 'host-12', 'host-13'];
+    assert.deepEqual(await platform.lacks!(never), [
+      {
+        privilege: 'DVSwitch.PortConfig',
+        purpose: 'bend and release the path of members',
+        calls: ['attach'],
+        hosts,
+      },
+      { privilege: 'VApp.Import', purpose: 'deploy engines', calls: ['deployEngine'], hosts },
+    ]);
+    await platform.ensureSegment(
+      { host: 'host-11', name: 'prod-weft', role: 'shadow', shadows: 'prod' },
+      never,
+    );
+    await assert.rejects(platform.attach({ vm: 'vm-1', nic: '4000' }, 'prod-weft', never), (error) =>
+      isWeftError(error, 'ERR_HYPERVISOR_REFUSED'),
+    );
+    paper.record.faults.length = 0;
+    await platform.attach({ vm: 'vm-1', nic: '4000' }, 'prod-weft', never);
+  });
+});
