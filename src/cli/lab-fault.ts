@@ -71,6 +71,13 @@ export function registerLabFault(lab: Command, terminal: Terminal): void {
       }),
     );
   fault
+    .command('host')
+    .description('take the power from a host: its VMs are off, and start on other hosts, except engines')
+    .argument('<host>')
+    .addOption(labOption())
+    .addHelpText('after', examples('weft lab fault host h2', 'weft lab fault clear'))
+    .action((host: string, options: LabOptions) => inject(options, () => ({ kind: 'host', host })));
+  fault
     .command('cut')
     .description('cut a link: the uplink of a host (h1), or a NIC (app1, engine-h1/out)')
     .argument('<link>')

@@ -40,8 +40,9 @@ export function drawLabStatus(status: LabStatus): string {
     '',
   ];
   for (const host of status.hosts) {
-    const state =
+    const maintenance =
       host.maintenance && (host.maintenance.state === 'in' ? 'in maintenance' : 'entering maintenance');
+    const state = host.hasPower ? maintenance : 'no power';
     const waits = host.maintenance?.waitsFor.map(({ vm, reason }) => `${vm} (${reason})`).join(', ');
     lines.push(
       `host ${host.id} (${[...host.uplinkPath].reverse().join(' < ')})${state ? `, ${state}` : ''}${waits ? `, waits for ${waits}` : ''}`,

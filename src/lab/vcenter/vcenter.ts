@@ -15,7 +15,7 @@ import { serviceObjects } from './inventory/services.ts';
 import { standardNetworkObjects } from './inventory/standard-switch.ts';
 import { LeaseTable } from './leases.ts';
 import { LoadHistory } from './load-history.ts';
-import { followEvacuations } from './method/hosts.ts';
+import { followEvacuations, followFailures } from './method/hosts.ts';
 import { adoptMachines, seedPortgroups } from './ports.ts';
 import { attachTag } from './rest/tag-store.ts';
 import { SessionTable } from './sessions.ts';
@@ -55,6 +55,7 @@ export class Vcenter {
     this.loads = new LoadHistory(datacenter);
     if (state.portgroups.length + state.standard.groups.length === 0) this.#seed();
     followEvacuations(this);
+    followFailures(this);
   }
 
   /** Follows the lab from now on. What an earlier daemon left half imported is removed. */

@@ -77,6 +77,7 @@ export async function serveLab(options: DaemonOptions): Promise<LabDaemon> {
   const wantsVcenter = options.cloud === 'vcenter' || hasVcenter(options.lab);
   const vcenter = wantsVcenter ? await startVcenter(datacenter, undefined, options.switches) : null;
   datacenter.maintenance.resume();
+  datacenter.availability.resume();
   const ended = new AbortController();
   const server = routes(datacenter, gateway, vcenter?.address ?? null, ended.signal);
   await server.listen({ path: paths.socket });

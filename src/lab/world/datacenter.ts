@@ -15,6 +15,7 @@ import type {
   VmStats,
 } from '../../hypervisor/platform.ts';
 import { WeftError } from '../../policy/errors.ts';
+import { Availability } from './availability.ts';
 import {
   CLONE_STATIONS,
   ENGINE_FOLDER,
@@ -46,6 +47,7 @@ export class Datacenter {
   readonly lab: string;
   readonly record: LabRecord;
   readonly maintenance: Maintenance;
+  readonly availability: Availability;
   /** Cursors of an earlier daemon are not ours, so they resolve at once. */
   readonly #epoch = `${process.pid.toString(36)}.${Date.now().toString(36)}`;
   #version = 1;
@@ -71,6 +73,7 @@ export class Datacenter {
     this.lab = record.lab;
     this.record = record;
     this.maintenance = new Maintenance(this);
+    this.availability = new Availability(this);
     this.#machines = machinery;
     machinery.onEnd = (vm, ref) => void this.#crashed(vm, ref);
   }
@@ -87,7 +90,7 @@ export class Datacenter {
       hosts: this.record.hosts.map((host) => ({
         id: host.id,
         name: host.id,
-        isConnected: true,
+        isConnected: host.failed === undefined,
         isInMaintenance: host.maintenance === 'in',
         isEvacuating: host.maintenance === 'entering',
         uplinkPath: [...host.uplinkPath],
@@ -308,12 +311,17 @@ export class Datacenter {
     });
   }
 
-  migrate(id: string, toHost: string): Promise<void> {
+  /** `isProductionEnough`: a NIC that the host has no shadow segment for arrives on the segment that this shadows. */
+  migrate(id: string, toHost: string, isProductionEnough = false): Promise<void> {
     return this.#exclusively(async () => {
       const vm = this.#vm(id);
       this.#host(toHost);
       if (vm.host === toHost) return;
       this.#requireInService(toHost);
+      for (const nic of isProductionEnough ? vm.nics : []) {
+        if (this.#findSegment(toHost, nic.segment)) continue;
+        nic.segment = this.#findSegment(vm.host, nic.segment)?.shadows ?? nic.segment;
+      }
       const missing = vm.nics.find((nic) => !this.#findSegment(toHost, nic.segment));
       if (missing) {
         throw refused(
@@ -344,6 +352,8 @@ export class Datacenter {
         const vm = this.#vm(spec.vm);
         if (!vm.process) throw refused(`VM ${vm.name} is off and cannot hang`);
         this.#machines.hang(vm, true);
+      } else if (spec.kind === 'host') {
+        await this.#failHost(spec.host);
       } else if ('link' in spec) {
         if ('host' in spec.link) this.#host(spec.link.host);
         else this.#nic(this.#vm(spec.link.vm), spec.link.nic);
@@ -353,6 +363,7 @@ export class Datacenter {
       this.record.faults.push(fault);
       if ('link' in spec) await this.#machines.refreshLink(spec.link);
       this.#save();
+      if (spec.kind === 'host') this.availability.begin(spec.host);
       return fault;
     });
   }
@@ -364,6 +375,7 @@ export class Datacenter {
       if (id !== null && healed.length === 0) throw notFound(`there is no fault ${id}`);
       this.#dropFaults((fault) => healed.includes(fault));
       for (const fault of healed) {
+        if (fault.kind === 'host') this.#returnHost(fault.host);
         if ('link' in fault) await this.#machines.refreshLink(fault.link);
         const vm = fault.kind === 'hang' ? this.record.vms.find((one) => one.id === fault.vm) : undefined;
         if (vm) this.#machines.hang(vm, false);
@@ -383,6 +395,7 @@ export class Datacenter {
   close(): void {
     this.#isClosed = true;
     this.maintenance.stop();
+    this.availability.stop();
     this.#machines.stop();
     for (const wake of [...this.#watchers]) wake();
   }
@@ -484,9 +497,27 @@ export class Datacenter {
     return host;
   }
 
+  async #failHost(id: string): Promise<void> {
+    const host = this.#host(id);
+    const others = this.record.hosts.filter((one) => one !== host && !one.failed);
+    if (host.failed) throw refused(`host ${id} has lost its power already`);
+    if (others.length === 0) throw refused(`host ${id} is the last one that has power`);
+    const on = this.record.vms.filter((vm) => vm.host === id && vm.process !== null);
+    host.failed = { vms: on.map((vm) => vm.id) };
+    for (const vm of on) await this.#powerOff(vm);
+    this.#changed();
+  }
+
+  #returnHost(id: string): void {
+    delete this.#host(id).failed;
+    this.#changed();
+    this.availability.onReturned(id);
+  }
+
   /** Throws ERR_HYPERVISOR_REFUSED for a host that takes no VMs now, ERR_NOT_FOUND for one that is none. */
   #requireInService(id: string): void {
-    const { maintenance } = this.#host(id);
+    const { maintenance, failed } = this.#host(id);
+    if (failed) throw refused(`host ${id} has no power; \`weft lab fault clear\` gives it back`);
     if (maintenance === undefined) return;
     throw refused(
       `host ${id} is ${maintenance === 'in' ? 'in' : 'entering'} maintenance and takes no VM; \`weft lab maintenance exit ${id}\` ends that`,

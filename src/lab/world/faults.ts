@@ -42,6 +42,8 @@ export const VCENTER_EFFECTS = [
 export const FaultSpec = z.discriminatedUnion('kind', [
   /** Every process of the VM is stopped: the VM is on and does nothing. */
   z.strictObject({ kind: z.literal('hang'), vm: z.string() }),
+  /** The host loses its power: its VMs are off, and the cluster starts those that are no engines elsewhere. */
+  z.strictObject({ kind: z.literal('host'), host: z.string() }),
   /** The link is down. */
   z.strictObject({ kind: z.literal('cut'), link: Link }),
   /** So many of a hundred packets are lost, in each direction. */
@@ -116,6 +118,7 @@ export function isSameLink(a: Link, b: Link): boolean {
 export function isReplacedBy(present: FaultSpec, next: FaultSpec): boolean {
   if (present.kind === 'hang') return next.kind === 'hang' && present.vm === next.vm;
   if (present.kind === 'privilege') return next.kind === 'privilege' && present.privilege === next.privilege;
+  if (present.kind === 'host') return next.kind === 'host' && present.host === next.host;
   if (present.kind === 'vcenter') {
     const isSameCall = next.kind === 'vcenter' && present.call === next.call;
     return isSameCall && present.object === next.object && present.effect === next.effect;
@@ -133,6 +136,8 @@ export function describeFault(fault: FaultSpec, nameOf: (vm: string) => string):
   switch (fault.kind) {
     case 'hang':
       return `${nameOf(fault.vm)} hangs`;
+    case 'host':
+      return `${fault.host} has lost its power`;
     case 'cut':
       return `${link(fault.link)} is cut`;
     case 'lose':

@@ -25,6 +25,8 @@ export interface HostRecord {
   uplinkPath: string[];
   /** Left out while it is in service. */
   maintenance?: 'entering' | 'in';
+  /** It has lost its power; `vms` were on then. */
+  failed?: { vms: string[] };
   segments: (Segment & { shadows: string | null })[];
 }
 

@@ -21,6 +21,8 @@ export interface LabStatus {
     id: string;
     namespace: string;
     uplinkPath: string[];
+    /** False after `weft lab fault host`. */
+    hasPower: boolean;
     /** Null while it is in service; `waitsFor` says what keeps it from being in maintenance. */
     maintenance: { state: 'entering' | 'in'; waitsFor: { vm: string; reason: string }[] } | null;
     segments: { name: string; role: string; shadows: string | null; ports: string[] }[];
@@ -53,6 +55,7 @@ export function labStatus(datacenter: Datacenter, vcenter: VcenterAddress | null
       id: host.id,
       namespace: namespaceOf(lab, host.id),
       uplinkPath: host.uplinkPath,
+      hasPower: host.failed === undefined,
       maintenance: host.maintenance
         ? { state: host.maintenance, waitsFor: [...datacenter.maintenance.obstacles(host.id)] }
         : null,

@@ -164,8 +164,8 @@ function hostObject(vcenter: Vcenter, host: HostRecord): ManagedObject {
     hyperThread: undefined,
   });
   const runtime = (): Struct => ({
-    connectionState: 'connected',
-    powerState: 'poweredOn',
+    connectionState: host.failed ? 'notResponding' : 'connected',
+    powerState: host.failed ? 'unknown' : 'poweredOn',
     standbyMode: 'none',
     inMaintenanceMode: host.maintenance === 'in',
     bootTime: dateTime(STARTED),

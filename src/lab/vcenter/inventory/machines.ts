@@ -28,6 +28,7 @@ function machineObject(vcenter: Vcenter, vm: VmRecord): ManagedObject {
   const overlay = vcenter.state.vms[vm.id]!;
   const name = machineName(vcenter, vm);
   const isOn = vm.process !== null;
+  const failed = vcenter.datacenter.record.hosts.find((host) => host.id === vm.host)?.failed;
   const vmPath = `[lab-store] ${name}/${name}.vmx`;
   const addresses = isOn ? vm.nics.flatMap((nic) => nic.addresses) : [];
   const tools = isOn ? 'toolsOk' : 'toolsNotRunning';
@@ -35,8 +36,9 @@ function machineObject(vcenter: Vcenter, vm: VmRecord): ManagedObject {
   const runtime = (): Struct => ({
     device: vm.nics.map((nic) => ({ $type: 'VirtualMachineDeviceRuntimeInfo', key: nicKey(vm, nic) })),
     host: hostRef(vcenter, vm.host),
-    connectionState: 'connected',
-    powerState: isOn ? 'poweredOn' : 'poweredOff',
+    // What was known last is what is shown of a VM whose host does not respond.
+    connectionState: failed ? 'disconnected' : 'connected',
+    powerState: isOn || failed?.vms.includes(vm.id) ? 'poweredOn' : 'poweredOff',
     faultToleranceState: 'notConfigured',
     toolsInstallerMounted: false,
     maxCpuUsage: 2600,

@@ -81,6 +81,40 @@ export function followEvacuations(vcenter: Vcenter): void {
   };
 }
 
+/** What a cluster with HA tells of a host that fails, of the VMs that it starts elsewhere, and of the return. */
+export function followFailures(vcenter: Vcenter): void {
+  const { availability } = vcenter.datacenter;
+  const argument = (host: string): Struct => ({
+    $type: 'HostEventArgument',
+    name: host,
+    host: hostRef(vcenter, host),
+  });
+  availability.onFailed = (host) => {
+    note(vcenter, 'HostConnectionLostEvent', '', hostRef(vcenter, host), 'is not responding');
+    vcenter.events.note('DasHostFailedEvent', '', `vSphere HA detected that host ${host} failed`, {
+      failedHost: argument(host),
+    });
+    vcenter.changed();
+  };
+  // The ports of its NICs go with a VM, overrides and all; their VLANs are made where it goes.
+  availability.place = (vm, host) => relocate(vcenter, vm, hostRef(vcenter, host));
+  availability.onRestarted = (vm, from) => {
+    const name = machineName(vcenter, vm);
+    const message = `vSphere HA restarted ${name} on ${vm.host}, since ${from} failed`;
+    vcenter.events.note('VmRestartedOnAlternateHostEvent', '', message, {
+      vm: { $type: 'VmEventArgument', name, vm: moRef('VirtualMachine', vm.id) },
+      host: argument(vm.host),
+      template: false,
+      sourceHost: argument(from),
+    });
+    vcenter.changed();
+  };
+  availability.onReturned = (host) => {
+    note(vcenter, 'HostConnectedEvent', '', hostRef(vcenter, host), 'is connected');
+    vcenter.changed();
+  };
+}
+
 function hostOfLab(vcenter: Vcenter, ref: MoRef) {
   const host = hostOf(vcenter, ref);
   if (host) return host;

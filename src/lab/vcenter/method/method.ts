@@ -30,6 +30,7 @@ export function startTask(
   work: (progress: (percent: number) => void, cancelled: AbortSignal) => Promise<Value | undefined>,
   entity: MoRef = call.self,
 ): MoRef {
+  requireConnected(call.vcenter, entity);
   return call.vcenter.tasks.start({
     method: call.method,
     entity,
@@ -38,6 +39,14 @@ export function startTask(
     isStuck: call.isStuck,
     work,
   });
+}
+
+/** Throws HostNotConnected for a VM on a host that does not respond: nobody there would do what is asked. */
+function requireConnected(vcenter: Vcenter, entity: MoRef): void {
+  const vm = vcenter.datacenter.record.vms.find((one) => one.id === entity.id);
+  const host = vcenter.datacenter.record.hosts.find((one) => one.id === vm?.host);
+  if (entity.$ref !== 'VirtualMachine' || !host?.failed) return;
+  throw new VimFault('HostNotConnected', `host ${host.id} of ${vm?.name} is not responding`);
 }
 
 /** The lab's VM behind a reference. Throws ManagedObjectNotFound. */

@@ -106,6 +106,11 @@ VmPoweredOffEvent < VmEvent
 VmMigratedEvent < VmEvent: sourceHost HostEventArgument, sourceDatacenter? DatacenterEventArgument,
   sourceDatastore? DatastoreEventArgument
 DrsVmMigratedEvent < VmMigratedEvent
+VmRestartedOnAlternateHostEvent < VmPoweredOnEvent: sourceHost HostEventArgument
+HostConnectionLostEvent < HostEvent
+HostConnectedEvent < HostEvent
+ClusterEvent < Event
+DasHostFailedEvent < ClusterEvent: failedHost HostEventArgument
 VmRemovedEvent < VmEvent
 VmCreatedEvent < VmEvent
 VmReconfiguredEvent < VmEvent: configSpec VirtualMachineConfigSpec, configChanges? ChangesInfoEventArgument
