@@ -152,9 +152,7 @@ export function registerLabFault(lab: Command, terminal: Terminal): void {
     );
   fault
     .command('vcenter')
-    .description(
-      'let calls of the simulated vCenter wait, fail, lose their replies, or begin tasks that never end',
-    )
+    .description('let calls of the simulated vCenter wait, fail, lose their replies, or find it restarting')
     .argument('<method>', 'a method such as PowerOnVM_Task, or "*" for every one')
     .option('--effect <effect>', VCENTER_EFFECTS.join(', '), 'refuse')
     .option('--object <id>', 'only calls on this object, for example vm-7')
@@ -162,6 +160,19 @@ export function registerLabFault(lab: Command, terminal: Terminal): void {
     .option('--count <n>', 'so many calls; all of them until it is cleared', Number)
     .option('--delay <ms>', 'milliseconds that each call waits first', Number, 0)
     .addOption(labOption())
+    .addHelpText('after', VCENTER_EFFECT_HELP)
+    .addHelpText(
+      'after',
+      examples(
+        'weft lab fault vcenter PowerOnVM_Task',
+        'weft lab fault vcenter ReconfigureDVPort_Task --effect conflict --count 3',
+        'weft lab fault vcenter CloneVM_Task --effect lose-reply --count 1',
+        'weft lab fault vcenter RelocateVM_Task --effect stick --object vm-7',
+        'weft lab fault vcenter "*" --effect expire-session --percent 5',
+        'weft lab fault vcenter "*" --effect none --delay 300',
+        'weft lab fault vcenter ImportVApp --effect restart',
+      ),
+    )
     .action((call: string, options: LabOptions & VcenterFaultOptions) =>
       inject(options, () => {
         const spec = FaultSpec.safeParse({
@@ -169,7 +180,8 @@ export function registerLabFault(lab: Command, terminal: Terminal): void {
           call,
           object: options.object ?? null,
           percent: options.percent,
-          count: options.count ?? null,
+          // Once is enough: a vCenter that restarts at every call is none.
+          count: options.count ?? (options.effect === 'restart' ? 1 : null),
           delayMs: options.delay,
           effect: options.effect,
         });
@@ -217,6 +229,20 @@ export function registerLabFault(lab: Command, terminal: Terminal): void {
       }),
     );
 }
+
+const VCENTER_EFFECT_HELP = `
+Effects:
+  none            the call is carried out, after its --delay
+  refuse          the call fails (SystemError)
+  busy            the call fails with ResourceInUse
+  conflict        the call fails with ConcurrentAccess
+  deny            the call fails with NoPermission
+  lose-reply      the call is carried out, and the connection breaks instead of its answer
+  expire-session  every session has ended before the call
+  stick           the task that the call begins does not end until it is cancelled
+  fail-task       the task that the call begins ends with a fault, and nothing is done
+  restart         vCenter restarts: sessions, tasks and imports are gone, and for a while nobody answers (one call,
+                  unless --count says more)`;
 
 function methodArgument(): Argument {
   return new Argument('<method>', 'the call').choices(PLATFORM_METHODS);

@@ -12,6 +12,10 @@ export interface CallFate {
   isSessionLost: boolean;
   /** The task that the call begins never ends by itself. */
   isStuck: boolean;
+  /** What the task that the call begins ends with, undone. */
+  taskFault: VimFault | null;
+  /** vCenter goes down, after the call where its reply is lost as well, else before it; and comes back. */
+  isRestart: boolean;
 }
 
 /** Decides one call and counts it: a rule whose calls are used up leaves the list. */
@@ -22,6 +26,8 @@ export function fateOf(faults: Fault[], method: string, object: string): CallFat
     isReplyLost: false,
     isSessionLost: false,
     isStuck: false,
+    taskFault: null,
+    isRestart: false,
   };
   for (const rule of [...faults]) {
     if (rule.kind !== 'vcenter') continue;
@@ -50,6 +56,19 @@ export function fateOf(faults: Fault[], method: string, object: string): CallFat
     } else if (rule.effect === 'lose-reply') fate.isReplyLost = true;
     else if (rule.effect === 'expire-session') fate.isSessionLost = true;
     else if (rule.effect === 'stick') fate.isStuck = true;
+    else if (rule.effect === 'restart') fate.isRestart = true;
+    else if (rule.effect === 'conflict') {
+      fate.fault ??= new VimFault(
+        'ConcurrentAccess',
+        `${object} has been changed since it was read, because a fault was injected`,
+      );
+    } else if (rule.effect === 'fail-task') {
+      fate.taskFault ??= new VimFault(
+        'SystemError',
+        `the task of ${method} failed, because a fault was injected`,
+        { reason: 'injected' },
+      );
+    }
     if (rule.count !== null && --rule.count === 0) faults.splice(faults.indexOf(rule), 1);
   }
   return fate;

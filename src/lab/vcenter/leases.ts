@@ -186,6 +186,13 @@ export class LeaseTable {
     }
   }
 
+  /** After a restart: no lease is known any more, and what was half imported goes. */
+  async forget(): Promise<void> {
+    this.stop();
+    this.#leases.clear();
+    await this.removeRemains();
+  }
+
   stop(): void {
     for (const lease of this.#leases.values()) clearTimeout(lease.deadline);
   }

@@ -71,6 +71,7 @@ export async function serveVcenter(vcenter: Vcenter): Promise<VcenterServer> {
   const { port } = server.address() as AddressInfo;
   vcenter.state.port = port;
   vcenter.url = `https://127.0.0.1:${port}`;
+  vcenter.onRestart = () => server.closeAllConnections();
   vcenter.changed();
   return {
     url: vcenter.url,
@@ -93,6 +94,8 @@ function listen(server: Server, port: number): Promise<void> {
 }
 
 async function answer(vcenter: Vcenter, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  // As the reverse proxy of a vCenter says while what is behind it starts.
+  if (Date.now() < vcenter.downUntilMs) return send(response, 503, 'no healthy upstream', 'text/plain');
   const path = (request.url ?? '/').split('?')[0]!;
   if (path === '/sdk' || path === '/sdk/') {
     if (request.method !== 'POST') return send(response, 405, 'SOAP needs POST', 'text/plain');
@@ -129,7 +132,9 @@ async function answerSoap(
     fate = vcenter.fate(call.method.name, call.self.id);
     if (fate.delayMs > 0) await sleep(fate.delayMs, undefined, { signal: gone.signal });
     if (fate.isSessionLost) vcenter.sessions.endAll();
+    if (fate.isRestart && !fate.isReplyLost) return vcenter.restart();
     const result = await perform(vcenter, request, response, call, gone.signal, fate);
+    if (fate.isRestart) return vcenter.restart();
     if (fate.isReplyLost) return void request.socket.destroy();
     send(response, 200, writeAnswer(call, result));
   } catch (error) {
@@ -165,6 +170,7 @@ async function perform(
     method: name,
     signal,
     isStuck: fate.isStuck,
+    taskFault: fate.taskFault,
   });
 }
 

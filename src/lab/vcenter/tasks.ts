@@ -39,6 +39,8 @@ export interface TaskOrder {
   locks: readonly string[];
   /** A fault wants the task never to end by itself. */
   isStuck: boolean;
+  /** A fault wants the task to end with this, undone. */
+  fault?: VimFault | null;
   work: (progress: (percent: number) => void, cancelled: AbortSignal) => Promise<Value | undefined>;
 }
 
@@ -96,6 +98,14 @@ export class TaskTable {
     task.stop.abort(new VimFault('RequestCanceled', 'The task was canceled by a user.'));
   }
 
+  /** After a restart: hosts carry out what they were told, and nobody hears how it ended. */
+  forget(): void {
+    for (const task of this.#tasks.values()) {
+      task.stop.abort(new VimFault('RequestCanceled', 'vCenter was restarted'));
+    }
+    this.#tasks.clear();
+  }
+
   recent(): MoRef[] {
     return [...this.#tasks.values()].filter(isRecent).map((task) => task.ref);
   }
@@ -119,6 +129,7 @@ export class TaskTable {
       task.state = 'running';
       task.startedMs = Date.now();
       this.#vcenter.wake();
+      if (order.fault) throw order.fault;
       if (order.isStuck) {
         task.progress = 42;
         await sleep(2 ** 31 - 1, undefined, {

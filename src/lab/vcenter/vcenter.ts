@@ -28,6 +28,9 @@ import type { MoRef, Struct } from './wire/values.ts';
 /** How the simulated vCenter names itself. */
 export const VERSION = { version: '8.0.2', build: '22385739', api: '8.0.2.0' } as const;
 
+/** How long a restart takes: much less than that of a vCenter. */
+const RESTART_MS = 1500;
+
 export class Vcenter {
   readonly datacenter: Datacenter;
   readonly state: VcenterState;
@@ -38,6 +41,8 @@ export class Vcenter {
   readonly loads: LoadHistory;
   /** `https://address:port`, once the server listens. */
   url = '';
+  downUntilMs = 0;
+  onRestart: () => void = () => undefined;
   readonly #keeper: StateKeeper;
   readonly #waiting = new Set<() => void>();
   readonly #ended = new AbortController();
@@ -71,6 +76,18 @@ export class Vcenter {
     this.loads.stop();
     this.leases.stop();
     this.wake();
+  }
+
+  /**
+   * Goes down and comes back: sessions, tasks and leases are gone, what a database keeps stays. `onRestart` breaks the
+   * connections; until `downUntilMs` the proxy in front answers that nobody is there.
+   */
+  restart(): void {
+    this.downUntilMs = Date.now() + RESTART_MS;
+    this.sessions.endAll();
+    this.tasks.forget();
+    void this.leases.forget().then(() => this.changed());
+    this.onRestart();
   }
 
   get ended(): AbortSignal {

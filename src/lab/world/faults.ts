@@ -32,10 +32,13 @@ export const VCENTER_EFFECTS = [
   'none',
   'refuse',
   'busy',
+  'conflict',
   'deny',
   'lose-reply',
   'expire-session',
   'stick',
+  'fail-task',
+  'restart',
 ] as const;
 
 /** What can be injected and stays until it is healed. VMs and NICs are named by id. */
@@ -161,10 +164,13 @@ function describeVcenterFault(fault: Extract<FaultSpec, { kind: 'vcenter' }>): s
     none: '',
     refuse: 'are refused',
     busy: 'fail with ResourceInUse',
+    conflict: 'fail with ConcurrentAccess',
     deny: 'fail with NoPermission',
     'lose-reply': 'are carried out, but their replies get lost',
     'expire-session': 'find every session expired',
     stick: 'begin tasks that do not end',
+    'fail-task': 'begin tasks that fail',
+    restart: 'find vCenter restarting',
   };
   const parts = [fault.delayMs > 0 ? `wait ${fault.delayMs} ms` : '', effects[fault.effect]].filter(
     (part) => part !== '',

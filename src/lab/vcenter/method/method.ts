@@ -17,6 +17,8 @@ export interface Call {
   signal: AbortSignal;
   /** The task that this call begins never ends by itself. */
   isStuck: boolean;
+  /** The task that this call begins ends with this instead of being carried out. */
+  taskFault: VimFault | null;
 }
 
 export type Method = (call: Call) => Value | undefined | Promise<Value | undefined>;
@@ -37,6 +39,7 @@ export function startTask(
     user: call.session.user,
     locks: entity.$ref === 'VirtualMachine' ? [entity.id] : [],
     isStuck: call.isStuck,
+    fault: call.taskFault,
     work,
   });
 }
