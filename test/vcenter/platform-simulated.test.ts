@@ -4,6 +4,8 @@ import { healFault, injectFault, killVm } from '../../src/lab/control.ts';
 import type { SwitchKind } from '../../src/lab/vcenter/index.ts';
 import type { FaultSpec } from '../../src/lab/world/faults.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
+import { RestClient } from '../../src/vcenter/rest.ts';
+import { type VcenterOptions, VcenterSession } from '../../src/vcenter/session.ts';
 import { describePlatform, type PlatformUnderTest } from '../contract/platform.ts';
 import { requireRootOrSkip, startLab } from '../lab/lab-under-test.ts';
 import { buildBlankOva } from './blank-ova.ts';
@@ -28,16 +30,29 @@ const STANDARD_WIRE: typeof WIRE = {
   attach: 'ReconfigVM_Task',
 };
 
+const LIBRARY_WIRE: typeof WIRE = { deployEngine: 'DeployLibraryItem' };
+
 describePlatform('the vCenter platform on the simulated vCenter', (context) => start(context, 'distributed'));
 describePlatform('the vCenter platform on the simulated vCenter with standard switches', (context) =>
   start(context, 'standard'),
 );
 
-async function start(context: Mocha.Context, switches: SwitchKind): Promise<PlatformUnderTest> {
+describePlatform('the vCenter platform on the simulated vCenter, engines from a content library', (context) =>
+  start(context, 'distributed', 'engines'),
+);
+
+async function start(
+  context: Mocha.Context,
+  switches: SwitchKind,
+  contentLibrary?: string,
+): Promise<PlatformUnderTest> {
   requireRootOrSkip(context);
   context.timeout(60_000);
   const isStandard = switches === 'standard';
-  const lab = await startLab(isStandard ? 'd' : 'c', isStandard ? 'vcenter-standard' : 'vcenter');
+  const lab = await startLab(
+    isStandard ? 'd' : contentLibrary ? 'e' : 'c',
+    isStandard ? 'vcenter-standard' : 'vcenter',
+  );
   const { vms, vcenter } = await lab.status();
   const { url, user, password, thumbprintSha256: thumbprint } = vcenter!;
   const ova = await buildBlankOva(never);
@@ -51,8 +66,11 @@ async function start(context: Mocha.Context, switches: SwitchKind): Promise<Plat
       uplinkAttribute: 'uplinks',
       rackCategory: 'rack',
       engines: ova.options,
+      contentLibrary,
       shadowVlans: { first: 3000, last: 3010 },
     });
+  if (contentLibrary)
+    await makeLibrary({ address: url, user, password: () => password, thumbprint }, contentLibrary);
   const inject = async (
     fault: Pick<Extract<FaultSpec, { kind: 'vcenter' }>, 'call' | 'count' | 'delayMs' | 'effect'>,
   ) => injectFault(lab.session, { kind: 'vcenter', object: null, percent: 100, ...fault }, never);
@@ -63,7 +81,8 @@ async function start(context: Mocha.Context, switches: SwitchKind): Promise<Plat
     management: 'mgmt',
     applicationVm: vms.find((vm) => vm.name === 'app1')!.id,
     async failNext(method, how) {
-      const call = isStandard ? (STANDARD_WIRE[method] ?? WIRE[method]) : WIRE[method];
+      const wire = { ...WIRE, ...(isStandard ? STANDARD_WIRE : {}), ...(contentLibrary ? LIBRARY_WIRE : {}) };
+      const call = wire[method];
       if (call === undefined) throw new Error(`no fault is known for ${method}`);
       await inject({ call, count: 1, delayMs: 0, effect: how === 'refused' ? 'refuse' : 'lose-reply' });
     },
@@ -80,4 +99,16 @@ async function start(context: Mocha.Context, switches: SwitchKind): Promise<Plat
       await lab.stop();
     },
   };
+}
+
+async function makeLibrary(options: VcenterOptions, name: string): Promise<void> {
+  const session = new VcenterSession(options);
+  const body = {
+    name,
+    type: 'LOCAL',
+    storage_backings: [{ type: 'DATASTORE', datastore_id: 'datastore-9' }],
+  };
+  const service = '/content/local-library';
+  await new RestClient(session).call({ method: 'POST', service, body, argument: 'create_spec' }, never);
+  await session.close();
 }

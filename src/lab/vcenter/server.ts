@@ -13,10 +13,12 @@ import { hostMethods } from './method/hosts.ts';
 import { importMethods } from './method/import.ts';
 import { machineMethods } from './method/machines.ts';
 import type { Methods } from './method/method.ts';
+import { provisioningMethods } from './method/provisioning.ts';
 import { login, serviceMethods } from './method/service.ts';
 import { standardSwitchMethods } from './method/standard-switch.ts';
 import { requirePrivileges } from './privileges.ts';
 import { answerRest } from './rest/rest.ts';
+import { RestError } from './rest/rest-error.ts';
 import { type Session, sessionGone, viewOfSession } from './sessions.ts';
 import { type Vcenter, VERSION } from './vcenter.ts';
 import { asVimFault, invalidRequest, VimFault } from './wire/fault.ts';
@@ -34,6 +36,7 @@ const METHODS: Methods = {
   ...hostMethods,
   ...importMethods,
   ...eventMethods,
+  ...provisioningMethods,
   ...standardSwitchMethods,
 };
 /** What anybody may ask. */
@@ -109,6 +112,8 @@ async function answer(vcenter: Vcenter, request: IncomingMessage, response: Serv
   if (path === '/sdk/vimServiceVersions.xml') return send(response, 200, versionsDocument());
   const disk = /^\/nfc\/([\w-]{1,64})\/disk-(\d{1,2})\.vmdk$/.exec(path);
   if (disk) return receiveDisk(vcenter, request, response, disk[1]!, Number(disk[2]));
+  const file = /^\/cls\/data\/([\w-]{1,64})\/[^/]{1,300}$/.exec(path);
+  if (file) return receiveFile(vcenter, request, response, file[1]!);
   if (path.startsWith('/rest/') || path.startsWith('/api/')) {
     const body = await readBody(request);
     if (body === null) return send(response, 413, '{}', 'application/json');
@@ -268,6 +273,29 @@ async function receiveDisk(
     const fault = asVimFault(error);
     response.setHeader('Connection', 'close');
     send(response, fault.type === 'NotFound' ? 404 : 500, fault.message, 'text/plain');
+  }
+}
+
+/** A file of a library item. */
+async function receiveFile(
+  vcenter: Vcenter,
+  request: IncomingMessage,
+  response: ServerResponse,
+  secret: string,
+): Promise<void> {
+  if (request.method !== 'PUT') return send(response, 405, 'a file is uploaded by PUT', 'text/plain');
+  if (!vcenter.sessions.find(cookieOf(request)))
+    return send(response, 401, 'authentication is required', 'text/plain');
+  const fate = vcenter.fate('LibraryUpload', secret);
+  if (fate.delayMs > 0) await sleep(fate.delayMs);
+  response.setHeader('Connection', 'close');
+  if (fate.fault) return send(response, 503, fate.fault.message, 'text/plain');
+  try {
+    await vcenter.uploads.receive(secret, request);
+    if (fate.isReplyLost) return void request.socket.destroy();
+    send(response, 200, '', 'text/plain');
+  } catch (error) {
+    send(response, error instanceof RestError ? error.status : 500, (error as Error).message, 'text/plain');
   }
 }
 

@@ -36,6 +36,9 @@ export interface VcenterState {
   extensions: Struct[];
   categories: CategoryRecord[];
   tags: TagRecord[];
+  libraries?: LibraryRecord[];
+  /** CustomizationSpecItem, beside the one that every vCenter of the lab has. */
+  customizations?: Struct[];
   attachments: { tag: string; object: { type: string; id: string } }[];
 }
 
@@ -104,6 +107,40 @@ export interface VmOverlay {
   /** Its disks are still on their way: gone when the daemon is. */
   isImporting: boolean;
   isTemplate: boolean;
+  /** Its snapshots, the oldest first; a lab's disk is a directory, so that nothing is kept of it. */
+  snapshots?: SnapshotRecord[];
+  /** The customisation that is carried out when the VM is switched on next. */
+  pendingCustomization?: string | null;
+}
+
+export interface SnapshotRecord {
+  id: string;
+  name: string;
+  description: string;
+  createdAt: number;
+  /** Id of the snapshot that was current before; null for the first. */
+  parent: string | null;
+}
+
+/** A content library. What the disks of its items hold is not kept, only what was hashed of it. */
+export interface LibraryRecord {
+  id: string;
+  name: string;
+  description: string;
+  items: LibraryItemRecord[];
+}
+
+export interface LibraryItemRecord {
+  id: string;
+  name: string;
+  description: string;
+  /** `ovf` or `vm-template`. */
+  type: string;
+  files: { name: string; size: number; sha256: string }[];
+  /** The OVF descriptor, once it was uploaded. */
+  descriptor: string | null;
+  /** VM id of a template. */
+  template: string | null;
 }
 
 export interface FolderRecord {

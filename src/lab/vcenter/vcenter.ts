@@ -9,11 +9,12 @@ import { fateOf } from './fault-rules.ts';
 import { fabricObjects } from './inventory/fabric.ts';
 import { folderObjects } from './inventory/folders.ts';
 import { hostObjects, hostRef } from './inventory/hosts.ts';
-import { machineObjects } from './inventory/machines.ts';
+import { machineObjects, snapshotObjects } from './inventory/machines.ts';
 import type { ManagedObject } from './inventory/object.ts';
 import { serviceObjects } from './inventory/services.ts';
 import { standardNetworkObjects } from './inventory/standard-switch.ts';
 import { LeaseTable } from './leases.ts';
+import { LibraryUploads } from './library-uploads.ts';
 import { LoadHistory } from './load-history.ts';
 import { followEvacuations, followFailures } from './method/hosts.ts';
 import { adoptMachines, seedPortgroups } from './ports.ts';
@@ -38,6 +39,7 @@ export class Vcenter {
   readonly tasks: TaskTable;
   readonly events = new EventLog();
   readonly leases: LeaseTable;
+  readonly uploads = new LibraryUploads();
   readonly loads: LoadHistory;
   /** `https://address:port`, once the server listens. */
   url = '';
@@ -104,6 +106,7 @@ export class Vcenter {
       ...fabricObjects(this),
       ...standardNetworkObjects(this),
       ...machineObjects(this),
+      ...snapshotObjects(this),
       ...this.tasks.objects(),
       ...this.leases.objects(),
     ];

@@ -121,10 +121,48 @@ function machineObject(vcenter: Vcenter, vm: VmRecord): ManagedObject {
       }),
       datastore: () => [REFS.datastore],
       network: () => networksOf(vcenter, vm),
-      rootSnapshot: () => [],
+      snapshot: () => snapshotInfo(ref, overlay),
+      rootSnapshot: () =>
+        (overlay.snapshots ?? [])
+          .filter(({ parent }) => parent === null)
+          .map(({ id }) => moRef('VirtualMachineSnapshot', id)),
       guestHeartbeatStatus: () => (isOn ? 'green' : 'gray'),
     },
   };
+}
+
+/** The snapshots of a VM, as objects. */
+export function snapshotObjects(vcenter: Vcenter): ManagedObject[] {
+  return Object.entries(vcenter.state.vms).flatMap(([vm, { snapshots = [] }]) =>
+    snapshots.map(({ id }) => ({
+      ref: moRef('VirtualMachineSnapshot', id),
+      properties: {
+        vm: () => moRef('VirtualMachine', vm),
+        childSnapshot: () =>
+          snapshots.filter((one) => one.parent === id).map((one) => moRef('VirtualMachineSnapshot', one.id)),
+      },
+    })),
+  );
+}
+
+function snapshotInfo(vm: MoRef, { snapshots = [] }: VmOverlay): Struct | undefined {
+  const current = snapshots.at(-1);
+  if (!current) return undefined;
+  const tree = (parent: string | null): Struct[] =>
+    snapshots
+      .filter((one) => one.parent === parent)
+      .map((one, index) => ({
+        snapshot: moRef('VirtualMachineSnapshot', one.id),
+        vm,
+        name: one.name,
+        description: one.description,
+        id: index + 1,
+        createTime: dateTime(one.createdAt),
+        state: 'poweredOff',
+        quiesced: false,
+        childSnapshotList: tree(one.id),
+      }));
+  return { currentSnapshot: moRef('VirtualMachineSnapshot', current.id), rootSnapshotList: tree(null) };
 }
 
 /** Port groups that the VM's NICs are on, each once. */
@@ -161,7 +199,10 @@ function config(vcenter: Vcenter, vm: VmRecord, overlay: VmOverlay, name: string
     alternateGuestName: '',
     annotation: overlay.annotation,
     files: { vmPathName: vmPath, logDirectory: `[lab-store] ${name}/` },
-    tools: { toolsVersion: 12352 },
+    tools: {
+      toolsVersion: 12352,
+      ...(overlay.pendingCustomization ? { pendingCustomization: overlay.pendingCustomization } : {}),
+    },
     flags: {},
     defaultPowerOps: {},
     hardware: {

@@ -20,6 +20,7 @@ export const MANAGERS = {
   taskManager: moRef('TaskManager', 'TaskManager'),
   extensionManager: moRef('ExtensionManager', 'ExtensionManager'),
   customFieldsManager: moRef('CustomFieldsManager', 'CustomFieldsManager'),
+  customizationSpecManager: moRef('CustomizationSpecManager', 'CustomizationSpecManager'),
   searchIndex: moRef('SearchIndex', 'SearchIndex'),
   ovfManager: moRef('OvfManager', 'OvfManager'),
   dvSwitchManager: moRef('DistributedVirtualSwitchManager', 'DVSManager'),
@@ -112,6 +113,9 @@ export function serviceObjects(vcenter: Vcenter): ManagedObject[] {
     manager(MANAGERS.taskManager, { recentTask: () => vcenter.tasks.recent(), maxCollector: () => 0 }),
     manager(MANAGERS.extensionManager, { extensionList: () => vcenter.state.extensions }),
     manager(MANAGERS.customFieldsManager, { field: () => customFieldDefs(vcenter) }),
+    manager(MANAGERS.customizationSpecManager, {
+      info: () => customizationsOf(vcenter).map(({ info }) => info as Struct),
+    }),
     manager(MANAGERS.searchIndex),
     manager(MANAGERS.ovfManager, { ovfImportOption: () => [], ovfExportOption: () => [] }),
     manager(MANAGERS.dvSwitchManager),
@@ -135,3 +139,24 @@ function eventDescription(): Struct {
     })),
   };
 }
+/** The customisation specifications that are kept: one of the lab, and those that were made. */
+export function customizationsOf(vcenter: Vcenter): Struct[] {
+  return [LAB_CUSTOMIZATION, ...(vcenter.state.customizations ?? [])];
+}
+
+/** As a lab's guests are: named after the VM, with addresses that the network gives. */
+const LAB_CUSTOMIZATION: Struct = {
+  $type: 'CustomizationSpecItem',
+  info: { name: 'lab-linux', description: 'The name of the VM, DHCP', type: 'Linux', changeVersion: '1' },
+  spec: {
+    options: { $type: 'CustomizationLinuxOptions' },
+    identity: {
+      $type: 'CustomizationLinuxPrep',
+      hostName: { $type: 'CustomizationVirtualMachineName' },
+      domain: 'lab.example',
+      hwClockUTC: true,
+    },
+    globalIPSettings: {},
+    nicSettingMap: [{ adapter: { ip: { $type: 'CustomizationDhcpIpGenerator' } } }],
+  },
+};

@@ -8,7 +8,7 @@ import type { Vcenter } from '../vcenter.ts';
 import { asVimFault, invalidArgument, VimFault } from '../wire/fault.ts';
 import { isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
 import { lab, requireFreeName, requireVmFolder, standardNameFrom } from './machines.ts';
-import { type Call, type Methods, vmOf } from './method.ts';
+import { type Methods, vmOf } from './method.ts';
 import { changeProperties, engineProperties } from './vapp.ts';
 
 /** Ids of an engine's NICs, in the order of the appliance's hardware. */
@@ -59,7 +59,9 @@ export const importMethods: Methods = {
     if (folder) requireVmFolder(vcenter, folder);
     requireFreeName(vcenter, String(config.name ?? ''));
     const disks = disksOf(vcenter, config);
-    return vcenter.leases.open(disks, () => makeEngine(call, config, folder));
+    return vcenter.leases.open(disks, () =>
+      makeEngine(vcenter, config, args.host as MoRef | undefined, folder),
+    );
   },
 
   HttpNfcLeaseProgress: ({ vcenter, self, args }) => {
@@ -83,6 +85,37 @@ export const importMethods: Methods = {
   },
   HttpNfcLeaseGetManifest: ({ vcenter, self }) => vcenter.leases.manifest(self.id),
 };
+
+export interface PackageDeployment {
+  descriptor: string;
+  /** The deployment option; empty for the default. */
+  option: string;
+  /** As OvfCreateImportSpecParams has them. */
+  parameters: Struct;
+  annotation: string;
+  pool: MoRef;
+  host: MoRef | undefined;
+  folder: MoRef | undefined;
+}
+
+/** Deploys a package whose disks are here already; answers the id of the VM, which is off. */
+export async function deployPackage(vcenter: Vcenter, deployment: PackageDeployment): Promise<string> {
+  vcenter.object(deployment.pool);
+  const { host, folder } = deployment;
+  if (host) vcenter.object(host);
+  if (folder) requireVmFolder(vcenter, folder);
+  requireFreeName(vcenter, String(deployment.parameters.entityName));
+  const errors: VimFault[] = [];
+  const ovf = readDescriptor(deployment.descriptor, deployment.option);
+  const { importSpec: spec } = importSpec(vcenter, ovf, deployment.parameters, errors);
+  const [problem] = errors;
+  if (problem) throw problem;
+  const config = { ...((spec as Struct).configSpec as Struct), annotation: deployment.annotation };
+  const vm = await makeEngine(vcenter, config, host, folder);
+  vcenter.state.vms[vm]!.isImporting = false;
+  vcenter.changed();
+  return vm;
+}
 
 function importSpec(vcenter: Vcenter, ovf: OvfDescriptor, parameters: Struct, errors: VimFault[]): Struct {
   const name = String(parameters.entityName || ovf.name);
@@ -219,8 +252,12 @@ function importSpec(vcenter: Vcenter, ovf: OvfDescriptor, parameters: Struct, er
 }
 
 /** Makes the engine that the OVF properties name, off, with its NICs on the port groups of the specification. */
-async function makeEngine(call: Call, config: Struct, folder: MoRef | undefined): Promise<string> {
-  const { vcenter, args } = call;
+async function makeEngine(
+  vcenter: Vcenter,
+  config: Struct,
+  at: MoRef | undefined,
+  folder: MoRef | undefined,
+): Promise<string> {
   const vApp = (config.vAppConfig ?? {}) as Struct;
   const list = changeProperties([], vApp);
   const properties = engineProperties(list);
@@ -236,7 +273,7 @@ async function makeEngine(call: Call, config: Struct, folder: MoRef | undefined)
       name: properties.engine,
     });
   }
-  const host = args.host ? hostOf(vcenter, args.host as MoRef) : vcenter.datacenter.record.hosts[0];
+  const host = at ? hostOf(vcenter, at) : vcenter.datacenter.record.hosts[0];
   if (!host) throw invalidArgument('host', 'there is no such host');
   const plugs = plugsOf(vcenter, config);
   const made = await lab(
@@ -258,6 +295,7 @@ async function makeEngine(call: Call, config: Struct, folder: MoRef | undefined)
     overlay.name = String(config.name);
     overlay.folder = folder?.id ?? REFS.vmFolder.id;
     overlay.annotation = String(config.annotation ?? '');
+    if (config.instanceUuid !== undefined) overlay.instanceUuid = String(config.instanceUuid);
     overlay.properties = list;
     overlay.product = ((vApp.product ?? []) as Struct[]).flatMap((one) =>
       isStruct(one.info) ? [one.info] : [],

@@ -22,6 +22,7 @@ import { asVimFault, invalidArgument, VimFault } from '../wire/fault.ts';
 import { isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
 import { destroyPortgroup } from './fabric.ts';
 import { type Call, type Methods, startTask, vmOf } from './method.ts';
+import { setCustomization } from './provisioning.ts';
 import { applyProperties } from './vapp.ts';
 
 export const machineMethods: Methods = {
@@ -37,6 +38,7 @@ export const machineMethods: Methods = {
       if (host && hostOf(call.vcenter, host)?.id !== vm.host) await relocate(call.vcenter, vm, host);
       for (const nic of vm.nics) await realize(call.vcenter, vm, nic);
       await lab(call.vcenter.datacenter.power(vm.id, 'on'));
+      overlay.pendingCustomization = null;
       note(call, 'VmPoweredOnEvent', vm, 'is powered on');
       return undefined;
     }),
@@ -195,6 +197,7 @@ async function reconfigure(vcenter: Vcenter, vm: VmRecord, spec: Struct): Promis
     'changeVersion',
     'name',
     'annotation',
+    'instanceUuid',
     'extraConfig',
     'deviceChange',
     'vAppConfig',
@@ -217,6 +220,7 @@ async function reconfigure(vcenter: Vcenter, vm: VmRecord, spec: Struct): Promis
     rename(vcenter, moRef('VirtualMachine', vm.id), String(spec.name));
   }
   if (spec.deviceChange) await changeDevices(vcenter, vm, spec.deviceChange as Struct[]);
+  if (spec.instanceUuid !== undefined) overlay.instanceUuid = String(spec.instanceUuid);
   if (spec.annotation !== undefined) overlay.annotation = String(spec.annotation).slice(0, 65_536);
   applyExtraConfig(overlay, (spec.extraConfig ?? []) as Struct[]);
   if (isStruct(spec.managedBy))
@@ -332,14 +336,50 @@ async function clone(call: Call, progress: (percent: number) => void): Promise<M
   const source = vmOf(vcenter, call.self);
   const spec = args.spec as Struct;
   const location = spec.location as Struct;
-  const name = String(args.name);
-  requireFreeName(vcenter, name);
-  requireVmFolder(vcenter, args.folder as MoRef);
-  const host = location.host
-    ? hostOf(vcenter, location.host as MoRef)
-    : hostOf(vcenter, hostRef(vcenter, source.host));
-  if (!host) throw invalidArgument('spec.location.host', 'there is no such host');
+  requireSnapshot(vcenter, source, spec);
   progress(20);
+  const made = await copyOf(vcenter, source.id, {
+    name: String(args.name),
+    folder: args.folder as MoRef,
+    host: location.host as MoRef | undefined,
+    isTemplate: spec.template === true,
+    annotation: null,
+    ...(isStruct(spec.config) ? { config: spec.config } : {}),
+    ...(isStruct(spec.customization) ? { customization: spec.customization } : {}),
+  });
+  progress(80);
+  const vm = vmOf(vcenter, moRef('VirtualMachine', made));
+  if (spec.powerOn === true && spec.template !== true) await lab(vcenter.datacenter.power(made, 'on'));
+  note(call, 'VmClonedEvent', vm, `is a clone of ${machineName(vcenter, source)}`, {
+    sourceVm: {
+      $type: 'VmEventArgument',
+      name: machineName(vcenter, source),
+      vm: moRef('VirtualMachine', source.id),
+    },
+  });
+  return moRef('VirtualMachine', made);
+}
+
+export interface Copy {
+  name: string;
+  folder: MoRef;
+  /** Where the source is, where nothing is said. */
+  host: MoRef | undefined;
+  isTemplate: boolean;
+  /** Null for the notes of the source. */
+  annotation: string | null;
+  config?: Struct;
+  customization?: Struct;
+}
+
+/** Copies a VM or template; answers the id of the copy, which is off. */
+export async function copyOf(vcenter: Vcenter, from: string, copy: Copy): Promise<string> {
+  const source = vmOf(vcenter, moRef('VirtualMachine', from));
+  const { name } = copy;
+  requireFreeName(vcenter, name);
+  requireVmFolder(vcenter, copy.folder);
+  const host = hostOf(vcenter, copy.host ?? hostRef(vcenter, source.host));
+  if (!host) throw invalidArgument('spec.location.host', 'there is no such host');
   vcenter.cloned.add(name);
   let made: Awaited<ReturnType<typeof vcenter.datacenter.cloneVm>>;
   try {
@@ -350,10 +390,11 @@ async function clone(call: Call, progress: (percent: number) => void): Promise<M
   }
   const overlay = vcenter.state.vms[made.id]!;
   const origin = vcenter.state.vms[source.id]!;
-  overlay.folder = (args.folder as MoRef).id;
-  overlay.annotation = origin.annotation;
+  overlay.folder = copy.folder.id;
+  overlay.annotation = copy.annotation ?? origin.annotation;
   overlay.extraConfig = { ...origin.extraConfig };
-  overlay.isTemplate = spec.template === true;
+  overlay.isTemplate = copy.isTemplate;
+  if (copy.customization) setCustomization(overlay, copy.customization);
   const vm = vmOf(vcenter, moRef('VirtualMachine', made.id));
   for (const nic of vm.nics) {
     const before = source.nics.find((one) => one.id === nic.id);
@@ -361,18 +402,22 @@ async function clone(call: Call, progress: (percent: number) => void): Promise<M
     if (into) plug(vcenter, vm, nic, into);
   }
   // First: it may put a NIC on a network that the host has.
-  if (isStruct(spec.config)) await reconfigure(vcenter, vm, spec.config);
+  if (copy.config) await reconfigure(vcenter, vm, copy.config);
   for (const nic of vm.nics) await lab(realize(vcenter, vm, nic));
-  progress(80);
-  if (spec.powerOn === true && !overlay.isTemplate) await lab(vcenter.datacenter.power(vm.id, 'on'));
-  note(call, 'VmClonedEvent', vm, `is a clone of ${machineName(vcenter, source)}`, {
-    sourceVm: {
-      $type: 'VmEventArgument',
-      name: machineName(vcenter, source),
-      vm: moRef('VirtualMachine', source.id),
-    },
-  });
-  return moRef('VirtualMachine', made.id);
+  vcenter.changed();
+  return made.id;
+}
+
+/** A clone shares disks with a snapshot of its source, and with nothing else. */
+function requireSnapshot(vcenter: Vcenter, source: VmRecord, spec: Struct): void {
+  const snapshot = spec.snapshot as MoRef | undefined;
+  const isLinked = (spec.location as Struct).diskMoveType === 'createNewChildDiskBacking';
+  if (isLinked && !snapshot)
+    throw invalidArgument('spec.snapshot', 'disks are shared with a snapshot only, and none is named');
+  if (!snapshot) return;
+  const { snapshots = [] } = vcenter.state.vms[source.id]!;
+  if (!snapshots.some(({ id }) => id === snapshot.id))
+    throw invalidArgument('spec.snapshot', `${machineName(vcenter, source)} has no such snapshot`);
 }
 
 function rename(vcenter: Vcenter, ref: MoRef, name: string): void {

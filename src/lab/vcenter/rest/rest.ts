@@ -3,6 +3,7 @@
  * in `value`) and under `/api` (plain), with one set of functions behind both.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { login } from '../method/service.ts';
 import { cookieOf } from '../server.ts';
@@ -10,6 +11,8 @@ import { viewOfSession } from '../sessions.ts';
 import type { VcenterState } from '../state.ts';
 import type { Vcenter } from '../vcenter.ts';
 import { isFault } from '../wire/fault.ts';
+import { answerLibrary } from './library.ts';
+import { alreadyExists, notFound, RestError } from './rest-error.ts';
 import { newTagId } from './tag-store.ts';
 
 const MAX_TAGS = 10_000;
@@ -22,17 +25,6 @@ const Category = z.object({
   associable_types: z.array(Name).max(100).default([]),
 });
 const Tag = z.object({ name: Name, description: z.string().max(4096).default(''), category_id: Name });
-
-/** An answer that is not 200. */
-class RestError extends Error {
-  readonly status: number;
-  readonly type: string;
-  constructor(status: number, type: string, message: string) {
-    super(message);
-    this.status = status;
-    this.type = type;
-  }
-}
 
 /** Answers one request below `/rest` or `/api`. */
 export async function answerRest(
@@ -50,7 +42,26 @@ export async function answerRest(
       .replace(/\/$/, '')
       .replace(/\/id:([^/]+)/, '/$1');
     const input = body === '' ? {} : (JSON.parse(body) as Record<string, unknown>);
-    const result = route(vcenter, request, response, path, url.searchParams, input);
+    const library = /^\/(?:rest(?:\/com\/vmware)?|api)\/((?:content|vcenter)\/.*)$/.exec(url.pathname)?.[1];
+    const isDeployment = library !== undefined && /[?&]~?action=deploy\b/.test(url.search);
+    const fate = isDeployment ? vcenter.fate('DeployLibraryItem', library) : null;
+    if (fate?.delayMs) await sleep(fate.delayMs);
+    if (fate?.fault) throw new RestError(400, 'ERROR', fate.fault.message);
+    const result = library
+      ? await answerLibrary({
+          vcenter: authorised(vcenter, request),
+          method: request.method ?? 'GET',
+          path: library
+            .replace(/\/$/, '')
+            .split('/')
+            .map((part) => decodeURIComponent(part).replace(/^id:/, '')),
+          action: url.searchParams.get('~action') ?? url.searchParams.get('action'),
+          query: url.searchParams,
+          input,
+          isOld,
+        })
+      : route(vcenter, request, response, path, url.searchParams, input);
+    if (fate?.isReplyLost) return void request.socket.destroy();
     const value = isOld ? { value: result } : result;
     const isCreated = !isOld && request.method === 'POST' && typeof result === 'string';
     send(
@@ -114,6 +125,11 @@ function route(
   return result;
 }
 
+function authorised(vcenter: Vcenter, request: IncomingMessage): Vcenter {
+  if (vcenter.sessions.find(cookieOf(request))) return vcenter;
+  throw new RestError(401, 'UNAUTHENTICATED', 'This method requires authentication.');
+}
+
 function tagRoute(
   state: VcenterState,
   method: string,
@@ -126,7 +142,8 @@ function tagRoute(
     if (id === undefined && method === 'GET') return state.categories.map((one) => one.id);
     if (id === undefined && method === 'POST') {
       const spec = Category.parse(input.create_spec ?? input);
-      if (state.categories.some((one) => one.name === spec.name)) throw exists(`category ${spec.name}`);
+      if (state.categories.some((one) => one.name === spec.name))
+        throw alreadyExists(`category ${spec.name}`);
       if (state.categories.length >= MAX_TAGS)
         throw new RestError(400, 'RESOURCE_BUSY', 'too many categories');
       const made = {
@@ -160,7 +177,7 @@ function tagRoute(
       if (!state.categories.some((one) => one.id === spec.category_id))
         throw notFound(`category ${spec.category_id}`);
       if (state.tags.some((one) => one.categoryId === spec.category_id && one.name === spec.name))
-        throw exists(`tag ${spec.name}`);
+        throw alreadyExists(`tag ${spec.name}`);
       if (state.tags.length >= MAX_TAGS) throw new RestError(400, 'RESOURCE_BUSY', 'too many tags');
       const made = {
         id: newTagId('Tag'),
@@ -245,14 +262,6 @@ function basic(request: IncomingMessage): [string, string] {
   const colon = text.indexOf(':');
   if (colon < 0) throw new RestError(401, 'UNAUTHENTICATED', 'Unable to authenticate user');
   return [text.slice(0, colon), text.slice(colon + 1)];
-}
-
-function exists(what: string): RestError {
-  return new RestError(400, 'ALREADY_EXISTS', `${what} is there already`);
-}
-
-function notFound(what: string): RestError {
-  return new RestError(404, 'NOT_FOUND', `there is no ${what}`);
 }
 
 function send(response: ServerResponse, status: number, body: string): void {

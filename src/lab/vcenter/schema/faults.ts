@@ -21,6 +21,8 @@ NoPermission < SecurityError: object? &ManagedObject, privilegeId? string, missi
 NotAuthenticated < NoPermission
 NotFound < VimFault
 AlreadyExists < VimFault: name? string
+CustomizationFault < VimFault
+CustomizationPending < CustomizationFault
 DuplicateName < VimFault: name string, object &ManagedObject
 InvalidName < VimFault: name string, entity? &ManagedEntity
 InvalidState < VimFault

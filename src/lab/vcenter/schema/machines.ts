@@ -230,9 +230,6 @@ VirtualMachineRelocateSpecDiskLocator < DynamicData: diskId int, datastore &Data
   VirtualMachineBaseIndependentFilterSpec[]
 ServiceLocator < DynamicData: instanceUuid string, url string, credential ServiceLocatorCredential,
   sslThumbprint? string
-CustomizationSpec < DynamicData: options? CustomizationOptions, identity CustomizationIdentitySettings,
-  globalIPSettings CustomizationGlobalIPSettings, nicSettingMap? CustomizationAdapterMapping[],
-  encryptionKey? byte[]
 VirtualMachineProfileSpec < DynamicData
 VirtualMachineDefinedProfileSpec < VirtualMachineProfileSpec: profileId string, replicationSpec?
   ReplicationSpec, profileData? VirtualMachineProfileRawData, profileParams? KeyValue[]

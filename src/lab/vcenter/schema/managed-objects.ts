@@ -64,6 +64,9 @@ VirtualMachine < ManagedEntity: capability VirtualMachineCapability, config? Vir
   GuestInfo, summary VirtualMachineSummary, datastore? &Datastore[], network? &Network[], snapshot?
   VirtualMachineSnapshotInfo, rootSnapshot? &VirtualMachineSnapshot[], guestHeartbeatStatus
   ManagedEntityStatus
+VirtualMachineSnapshot < ExtensibleManagedObject: config VirtualMachineConfigInfo, childSnapshot?
+  &VirtualMachineSnapshot[], vm &VirtualMachine
+CustomizationSpecManager < ManagedObject: info? CustomizationSpecInfo[], encryptionKey? base64Binary
 OvfManager < ManagedObject: ovfImportOption? OvfOptionInfo[], ovfExportOption? OvfOptionInfo[]
 HttpNfcLease < ManagedObject: initializeProgress int, transferProgress int, mode string, capabilities
   HttpNfcLeaseCapabilities, info? HttpNfcLeaseInfo, state HttpNfcLeaseState, error? LocalizedMethodFault

@@ -60,6 +60,15 @@ VirtualMachine.CloneVM_Task(folder &Folder, name string, spec VirtualMachineClon
 VirtualMachine.RelocateVM_Task(spec VirtualMachineRelocateSpec, priority? VirtualMachineMovePriority) -> &Task
 VirtualMachine.MigrateVM_Task(pool? &ResourcePool, host? &HostSystem, priority VirtualMachineMovePriority,
   state? VirtualMachinePowerState) -> &Task
+VirtualMachine.CustomizeVM_Task(spec CustomizationSpec) -> &Task
+VirtualMachine.CreateSnapshot_Task(name string, description? string, memory boolean, quiesce boolean) -> &Task
+VirtualMachine.MarkAsTemplate() -> void
+VirtualMachine.MarkAsVirtualMachine(pool &ResourcePool, host? &HostSystem) -> void
+VirtualMachineSnapshot.RemoveSnapshot_Task(removeChildren boolean, consolidate? boolean) -> &Task
+CustomizationSpecManager.DoesCustomizationSpecExist(name string) -> boolean
+CustomizationSpecManager.GetCustomizationSpec(name string) -> CustomizationSpecItem
+CustomizationSpecManager.CreateCustomizationSpec(item CustomizationSpecItem) -> void
+CustomizationSpecManager.DeleteCustomizationSpec(name string) -> void
 VirtualMachine.UnregisterVM() -> void
 OvfManager.CreateImportSpec(ovfDescriptor string, resourcePool &ResourcePool, datastore &Datastore, cisp
   OvfCreateImportSpecParams) -> OvfCreateImportSpecResult

@@ -9,6 +9,7 @@
  * field keeps its place in the order, and a value for it is refused.
  */
 import { CORE_TYPES } from './core.ts';
+import { CUSTOMIZATION_TYPES } from './customization.ts';
 import { ENUMERATIONS } from './enumerations.ts';
 import { FAULT_TYPES } from './faults.ts';
 import { HOST_TYPES } from './hosts.ts';
@@ -55,6 +56,7 @@ const dataTypes = readTypes(
   HOST_TYPES,
   NETWORK_TYPES,
   MACHINE_TYPES,
+  CUSTOMIZATION_TYPES,
   IMPORT_TYPES,
   FAULT_TYPES,
 );
