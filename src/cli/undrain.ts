@@ -1,6 +1,7 @@
 /** `weft undrain VM`: the member gets new connections again. */
 import type { Command } from 'commander';
 import { WeftError } from '../policy/errors.ts';
+import { patternMatcher } from '../policy/name-pattern.ts';
 import { drawResults } from './apply.ts';
 import { poolsOf, withDrain } from './drain-members.ts';
 import type { Terminal } from './terminal.ts';
@@ -22,7 +23,7 @@ export function register(program: Command, terminal: Terminal): void {
       const pools = await poolsOf(client, vm, options.pool);
       for (const { name, spec } of pools) {
         // A pattern speaks of others too: taking it away is for who wrote it.
-        const pattern = spec.drain.find((entry) => entry !== vm && fits(entry, vm));
+        const pattern = spec.drain.find((entry) => entry !== vm && patternMatcher(entry)(vm));
         if (pattern !== undefined) {
           throw new WeftError(
             'ERR_POLICY_INVALID',
@@ -39,19 +40,4 @@ export function register(program: Command, terminal: Terminal): void {
       const results = await client.apply(changes, isDryRun);
       await print(terminal, options, results, (all) => drawResults(terminal, all, isDryRun));
     });
-}
-
-/** Whether a pattern with stars fits a name, as in the pool's own reading. */
-function fits(pattern: string, name: string): boolean {
-  const [first = '', ...rest] = pattern.split('*');
-  if (rest.length === 0) return pattern === name;
-  const last = rest.pop() ?? '';
-  let at = first.length;
-  if (!name.startsWith(first)) return false;
-  for (const part of rest) {
-    const found = name.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
-  }
-  return name.length - last.length >= at && name.endsWith(last);
 }

@@ -9,13 +9,13 @@ import type {
   GraphService,
   GraphTier,
 } from '../policy/graph.ts';
+import { patternMatcher } from '../policy/name-pattern.ts';
 import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
 import { type Actual, type GraphContent, isForwarding, type Placement } from './actual.ts';
 import { announcersOf } from './announce.ts';
 import { leavingVms } from './autoscale/fleet-view.ts';
 import type { Desired, Member } from './desired.ts';
 import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
-import { patternMatcher } from './selector.ts';
 import { hostKey, type SeatedHost } from './world.ts';
 
 /** An engine that exists: placed, keyed, and with a VM on its host whose `out` NIC is known. */

@@ -16,7 +16,7 @@ export function callOf(step: Step): PlannedCall | null {
     case 'deploy-engine':
       return { call: 'deployEngine', host: step.host, engine: step.engine, segments: step.segments };
     case 'clone-vm':
-      return { call: 'cloneVm', host: null, name: step.clone };
+      return { call: 'cloneVm', host: step.host, name: step.clone };
     case 'remove-clone':
     case 'remove-engine':
       return { call: 'removeVm', vm: step.vm };

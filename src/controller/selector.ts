@@ -1,6 +1,7 @@
-/** Which VMs a pool's selector chooses and on which NIC, and the patterns over text that policies use. */
+/** Which VMs a pool's selector chooses and on which NIC. */
 import type { Vm } from '../hypervisor/platform.ts';
 import { CRITERIA, type CriterionName, type MemberSelector } from '../policy/member-selector.ts';
+import { patternMatcher } from '../policy/name-pattern.ts';
 import { prefixMatcher } from './address-range.ts';
 import type { SeatedNic } from './world.ts';
 
@@ -61,25 +62,6 @@ export function memberNic(
 export function servingNic(criteria: readonly Criterion[], nics: readonly SeatedNic[]): SeatedNic | null {
   const fit = nics.filter((nic) => criteria.every((one) => one.isExclusion || one.fitsNic?.(nic) !== false));
   return fit.find((nic) => nic.nic.addresses.length > 0) ?? fit[0] ?? null;
-}
-
-/** A test for text: `*` stands for any characters, everything else for itself. */
-export function patternMatcher(pattern: string): (name: string) => boolean {
-  const parts = pattern.split('*');
-  if (parts.length === 1) return (name) => name === pattern;
-  const [first = '', ...rest] = parts;
-  const last = rest.pop() ?? '';
-  // By hand rather than by regular expression: many stars must not make the match exponential.
-  return (name) => {
-    if (!name.startsWith(first)) return false;
-    let at = first.length;
-    for (const part of rest) {
-      const found = name.indexOf(part, at);
-      if (found < 0) return false;
-      at = found + part.length;
-    }
-    return name.length - last.length >= at && name.endsWith(last);
-  };
 }
 
 /** What each criterion looks at, and how one entry of it is compared. */

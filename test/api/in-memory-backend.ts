@@ -40,7 +40,19 @@ export const STATUS: SystemStatus = {
     },
   ],
   services: [{ name: 'web', state: 'serving', addresses: ['10.77.0.101', 'fd77::101'], message: '' }],
-  pools: [],
+  pools: [
+    {
+      name: 'shop',
+      min: 1,
+      max: 8,
+      state: 'growing',
+      wanted: 3,
+      message: '19 connections per member, target 10',
+      figures: { size: 3, serving: 2, coming: 1, leaving: 0, connectionsPerMember: 19, cpuPercent: null },
+      clones: [{ vm: 'shop-1', host: 'h1', phase: 'starting', since: '', message: 'it is not up yet' }],
+      decisions: [],
+    },
+  ],
   members: [
     {
       member: 'lab/1/eth0',

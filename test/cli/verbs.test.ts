@@ -314,6 +314,7 @@ describe('the verbs', () => {
         'hosts (1)',
         'engines (1)',
         'services (1)',
+        'pools that scale (1)',
         'members (1)',
         'operations (1)',
       ]) {

@@ -261,6 +261,18 @@ export function describePlatform(
       );
     });
 
+    it('removes a clone, and succeeds when it is gone already', async () => {
+      const clone = { name: 'copy-5', host: under.hosts[1] };
+      const made = await platform.cloneVm(under.applicationVm, clone, quiet, never);
+      const others = (await vms()).filter((vm) => vm.id !== made.id);
+      await platform.removeVm(made.id, never);
+      await platform.removeVm(made.id, never);
+      assert.deepEqual(
+        (await vms()).map((vm) => vm.id),
+        others.map((vm) => vm.id),
+      );
+    });
+
     it('refuses to clone from what it does not know, and makes nothing', async () => {
       const { cloneSources, customisation } = platform.capabilities;
       assert.ok(cloneSources.includes('full'));

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { allocateAddress, isInRange } from '../../src/controller/address-range.ts';
 import { announcersOf } from '../../src/controller/announce.ts';
 import { engineId } from '../../src/controller/desired.ts';
-import { patternMatcher } from '../../src/controller/selector.ts';
+import { patternMatcher } from '../../src/policy/name-pattern.ts';
 import { datacenterOf } from '../hypervisor/memory-platform.ts';
 import { applyShop, Harness } from './harness.ts';
 

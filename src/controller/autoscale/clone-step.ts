@@ -14,7 +14,7 @@ export type CloneAction =
       decision: ScaleDecision;
     }
   /** Clone, customise, switch on, tag, and wait for an address: the platform does all of it, or none. */
-  | { step: 'clone-vm'; clone: string }
+  | { step: 'clone-vm'; clone: string; host: string }
   /** Its monitors call it up: from now on it counts. */
   | { step: 'admit-clone'; clone: string }
   /** It came to nothing: it will be removed, and the next one waits. */

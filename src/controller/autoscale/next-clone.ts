@@ -2,9 +2,10 @@
 import type { CloneSource, CloneSpec, Vm } from '../../hypervisor/platform.ts';
 import type { AutoscaleSpec } from '../../policy/autoscale.ts';
 import type { CriterionName } from '../../policy/member-selector.ts';
+import { patternMatcher } from '../../policy/name-pattern.ts';
 import { type Actual, isResting } from '../actual.ts';
 import type { Desired } from '../desired.ts';
-import { type Candidate, criteriaOf, patternMatcher } from '../selector.ts';
+import { type Candidate, criteriaOf } from '../selector.ts';
 import { hostKey, type SeatedHost, type SeatedVm, SHADOW_SUFFIX, shadowOf } from '../world.ts';
 import { type CloneRecord, NEW_STATE } from './fleet.ts';
 import type { Survey } from './survey.ts';

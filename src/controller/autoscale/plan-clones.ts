@@ -338,6 +338,7 @@ function cloneVm(key: string, record: CloneRecord): Step {
     undo: 'remove-clone',
     step: 'clone-vm',
     clone: key,
+    host: record.clone.host,
   };
 }
 

@@ -1,12 +1,12 @@
 /** What there is of a pool that scales: its members and clones, their load, and whether that can be relied on. Pure. */
 import type { UnfinishedVm } from '../../hypervisor/platform.ts';
 import type { AutoscaleSpec } from '../../policy/autoscale.ts';
+import { patternMatcher } from '../../policy/name-pattern.ts';
 import type { PoolSpec } from '../../policy/pool.ts';
 import type { Actual } from '../actual.ts';
 import type { Desired, Member } from '../desired.ts';
 import { memberFigures, poolCarriers } from '../member-figures.ts';
 import { type Health, memberHealth } from '../member-health.ts';
-import { patternMatcher } from '../selector.ts';
 import { hostKey, type SeatedVm } from '../world.ts';
 import type { Situation } from './decide.ts';
 import type { CloneRecord } from './fleet.ts';
