@@ -49,7 +49,8 @@ export function loginAnswer(method: string): string | null {
   );
 }
 
-export async function startHostileVcenter(respond: Responder): Promise<HostileVcenter> {
+/** `at`: the address of one that was stopped, to take its place. */
+export async function startHostileVcenter(respond: Responder, at?: string): Promise<HostileVcenter> {
   const { cert, key } = certificate();
   const calls: string[] = [];
   const server = createServer({ cert, key }, (request, response) => {
@@ -63,7 +64,7 @@ export async function startHostileVcenter(respond: Responder): Promise<HostileVc
     });
   });
   server.on('tlsClientError', () => undefined);
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  await new Promise<void>((done) => server.listen(at ? Number(new URL(at).port) : 0, '127.0.0.1', done));
   return {
     url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
     thumbprint: new X509Certificate(cert).fingerprint256,

@@ -1,5 +1,8 @@
 /** The session with a vCenter that is slow, forgetful, hostile or an impostor. */
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
 import { isWeftError } from '../../src/policy/errors.ts';
 import { VcenterSession } from '../../src/vcenter/session.ts';
 import { MAX_ANSWER_BYTES, normalThumbprint, readThumbprint } from '../../src/vcenter/transport.ts';
@@ -188,11 +191,110 @@ describe('the session with vCenter', () => {
       visits++;
       response.end(time);
     });
-    respond = (_method, response) => response.writeHead(302, { Location: elsewhere.url }).end();
-    await refused(now(), 'ERR_HYPERVISOR_REFUSED', /redirect/);
-    assert.equal(visits, 0);
+    let plainVisits = 0;
+    const plain = createServer((_request, response) => {
+      plainVisits++;
+      response.end(time);
+    });
+    await new Promise<void>((done) => plain.listen(0, '127.0.0.1', done));
+    const { port } = plain.address() as AddressInfo;
+    for (const Location of [elsewhere.url, `http://127.0.0.1:${port}/sdk`, '/sdk']) {
+      for (const status of [301, 302, 307, 308]) {
+        respond = (_method, response) => response.writeHead(status, { Location }).end();
+        await refused(now(), 'ERR_HYPERVISOR_REFUSED', /redirect/);
+      }
+    }
+    assert.deepEqual([visits, plainVisits], [0, 0]);
     await elsewhere.stop();
+    await new Promise((done) => plain.close(done));
     assert.throws(() => open({ address: 'http://127.0.0.1' }), /https/);
+  });
+
+  it('sends nothing more to a vCenter that shows another certificate than before', async () => {
+    const first = await startHostileVcenter((method, response) => response.end(loginAnswer(method) ?? time));
+    const other = open({ address: first.url, thumbprint: first.thumbprint });
+    const call = () => other.call(root, 'CurrentTime', {}, never);
+    assert.equal(await call(), '2026-01-01T00:00:00Z');
+    await first.stop();
+    const impostor = await startHostileVcenter((_method, response) => response.end(time), first.url);
+    await refused(call(), 'ERR_HYPERVISOR_UNREACHABLE', /thumbprint .*not the pinned/);
+    assert.deepEqual(impostor.calls, []);
+    await other.close();
+    await impostor.stop();
+  });
+
+  it('keeps the password out of errors and their causes, whatever happens to the login', async () => {
+    const rude = await startHostileVcenter((method, response) =>
+      method === 'Login' ? response.destroy() : response.end(loginAnswer(method)),
+    );
+    const other = open({ address: rude.url, thumbprint: rude.thumbprint });
+    await assert.rejects(other.connect(never), (error) => {
+      assert.doesNotMatch(inspect(error, { depth: 20, showHidden: true }), /very-secret/);
+      return isWeftError(error, 'ERR_HYPERVISOR_UNREACHABLE');
+    });
+    assert.ok(!logged.some((line) => line.includes('very-secret')));
+    await other.close();
+    await rude.stop();
+  });
+
+  it('asks three times in all, each time after a longer pause of a length of its own', async () => {
+    await now();
+    const arrivals = new Map<string, number[]>();
+    respond = (_method, response, _request, body) => {
+      const mine = /<opId[^>]*>|operationID[^>]*>([^<]+)/i.exec(body)?.[1] ?? '';
+      arrivals.set(mine, [...(arrivals.get(mine) ?? []), performance.now()]);
+      response.destroy();
+    };
+    const started = performance.now();
+    const ends = await Promise.all(
+      Array.from({ length: 8 }, () => now().catch(() => performance.now() - started)),
+    );
+    assert.equal(vcenter.calls.filter((one) => one === 'CurrentTime').length, 1 + 8 * 3);
+    const times = ends.map(Number);
+    // 100 to 300 ms, then 200 to 600 ms.
+    assert.ok(Math.min(...times) >= 300, `${Math.min(...times)} ms`);
+    assert.ok(Math.max(...times) - Math.min(...times) > 20, 'they do not come back together');
+  });
+
+  it('ends a call by its deadline when the answer trickles in', async () => {
+    await session.close();
+    session = open({ deadlineMs: 300 });
+    await session.connect(never);
+    respond = (_method, response) => {
+      response.writeHead(200);
+      const timer = setInterval(() => response.write(' '), 20);
+      response.on('close', () => clearInterval(timer));
+    };
+    await refused(now(), 'ERR_TIMEOUT', /did not answer CurrentTime/);
+  });
+
+  it('refuses headers without end', async () => {
+    await now();
+    respond = (_method, response) => {
+      response.writeHead(200, { 'X-Long': 'x'.repeat(1 << 20) });
+      response.end(time);
+    };
+    await refused(now(), 'ERR_HYPERVISOR_UNREACHABLE', /./);
+  });
+
+  it('takes little time and memory for an answer that is as large as may be, whatever is in it', async function () {
+    this.timeout(60_000);
+    const size = MAX_ANSWER_BYTES - 4096;
+    const fill = (part: string) => part.repeat(Math.floor(size / part.length));
+    for (const [what, answer] of [
+      ['elements', time.replace('<returnval>', `${fill('<a/>')}<returnval>`)],
+      ['attributes', time.replace('<returnval>', `<returnval ${fill('a="b" ')}>`)],
+      ['namespaces', time.replace('<returnval>', `<returnval ${fill('xmlns:n="u" ')}>`)],
+      ['nesting', time.replace('<returnval>', `${fill('<a>')}<returnval>`)],
+      ['entities', time.replace('2026', fill('&amp;'))],
+      ['a name', time.replace('<returnval>', `<${fill('a')}>`)],
+    ] as const) {
+      const before = process.memoryUsage().rss;
+      respond = (_method, response) => response.end(answer);
+      await now().catch((error: unknown) => assert.ok(isWeftError(error), `${what}: ${String(error)}`));
+      const grown = process.memoryUsage().rss - before;
+      assert.ok(grown < 12 * MAX_ANSWER_BYTES, `${what}: ${grown >> 20} MiB`);
+    }
   });
 
   const deep = 100_000;

@@ -2,7 +2,7 @@
  * A pull reader for the XML of SOAP answers: elements, attributes, text and namespaces, and nothing else.
  *
  * The answer is a stranger's: there are no document types, so no entities beyond the five of XML and character
- * references, nothing is ever loaded, and depth and name lengths are bounded. The caller bounds the length of the text.
+ * references, nothing is ever loaded, and depth, attributes, namespaces and names are bounded. The caller bounds the length of the text.
  */
 
 /** Thrown for everything that is not well-formed or not allowed. */
@@ -34,6 +34,9 @@ interface Scope {
 export const XSI = 'http://www.w3.org/2001/XMLSchema-instance';
 const MAX_DEPTH = 64;
 const MAX_NAME = 256;
+/** Each is looked at, and each namespace is kept and searched: without a bound a small answer would cost much. */
+const MAX_ATTRIBUTES = 64;
+const MAX_NAMESPACES = 256;
 
 export class XmlReader {
   readonly #text: string;
@@ -167,7 +170,9 @@ export class XmlReader {
     this.#at = nameEnd;
     let typeAttributes: { prefix: string; local: string; value: string }[] | null = null;
     let refType: string | null = null;
-    for (;;) {
+    for (let attributes = 0; ; attributes++) {
+      if (attributes > MAX_ATTRIBUTES)
+        throw new XmlError(`an element has more than ${MAX_ATTRIBUTES} attributes`);
       this.#skipSpace();
       const code = text.charCodeAt(this.#at);
       if (code === CLOSE) {
@@ -181,6 +186,9 @@ export class XmlReader {
       }
       const { name: attribute, value } = this.#attribute();
       if (attribute === 'xmlns' || attribute.startsWith('xmlns:')) {
+        if (this.#scopes.length >= MAX_NAMESPACES) {
+          throw new XmlError(`more than ${MAX_NAMESPACES} namespaces are declared`);
+        }
         this.#scopes.push({ prefix: attribute.slice(6), uri: value, depth: this.#open.length });
       } else if (attribute === 'type') refType = value;
       else {
@@ -284,14 +292,38 @@ function split(name: string): [prefix: string, local: string] {
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
 function unescapeXml(text: string): string {
-  if (!text.includes('&')) return text;
-  return text.replace(/&([^;&]{0,12});?/g, (whole, name: string) => {
-    if (!whole.endsWith(';')) throw new XmlError('an entity does not end');
-    const known = Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : undefined;
-    if (known !== undefined) return known;
-    const match = /^#(?:x([0-9a-fA-F]{1,6})|(\d{1,7}))$/.exec(name);
-    const code = match ? Number.parseInt(match[1] ?? match[2]!, match[1] === undefined ? 10 : 16) : -1;
-    if (code < 1 || code > 0x10ffff) throw new XmlError(`the entity &${name}; is refused`);
-    return String.fromCodePoint(code);
-  });
+  let amp = text.indexOf('&');
+  if (amp < 0) return text;
+  // In portions: millions of pieces, each a string of its own, would be a hundred times what they say.
+  let done = '';
+  let portion = '';
+  let from = 0;
+  for (; amp >= 0; amp = text.indexOf('&', from)) {
+    const end = text.indexOf(';', amp);
+    if (end < 0 || end - amp > MAX_ENTITY) throw new XmlError('an entity does not end');
+    portion += text.slice(from, amp) + characterOf(text.slice(amp + 1, end));
+    from = end + 1;
+    if (portion.length > PORTION) {
+      done += flat(portion);
+      portion = '';
+    }
+  }
+  return done + portion + text.slice(from);
+}
+
+const MAX_ENTITY = 13;
+const PORTION = 1 << 14;
+
+/** The same text, no longer made of the pieces that it was put together from. */
+function flat(text: string): string {
+  return Buffer.from(text, 'utf16le').toString('utf16le');
+}
+
+function characterOf(name: string): string {
+  const known = Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : undefined;
+  if (known !== undefined) return known;
+  const match = /^#(?:x([0-9a-fA-F]{1,6})|(\d{1,7}))$/.exec(name);
+  const code = match ? Number.parseInt(match[1] ?? match[2]!, match[1] === undefined ? 10 : 16) : -1;
+  if (code < 1 || code > 0x10ffff) throw new XmlError(`the entity &${name}; is refused`);
+  return String.fromCodePoint(code);
 }
