@@ -81,29 +81,51 @@ export class ObjectMirror {
     return this.#objects.values();
   }
 
+  /** Puts an object as it was read, in place of what was known of it. */
+  put(ref: MoRef, values: readonly { name: string; val?: unknown }[]): void {
+    const properties: Record<string, unknown> = {};
+    for (const { name, val } of values) if (val !== undefined) properties[name] = kept(name, val);
+    const mine = own(ref);
+    this.#objects.set(mine.value, { ref: mine, properties });
+  }
+
   /** Applies one update set; answers the objects that it touched, those that are gone among them. */
   apply(update: Vim<'UpdateSet'>): MoRef[] {
     const touched: MoRef[] = [];
     for (const filter of update.filterSet ?? []) {
       for (const { kind, obj, changeSet = [] } of filter.objectSet ?? []) {
-        touched.push(obj);
+        touched.push(own(obj));
         if (kind === 'leave') {
           this.#objects.delete(obj.value);
           continue;
         }
         const known = kind === 'enter' ? undefined : this.#objects.get(obj.value);
-        const object = known ?? { ref: obj, properties: {} };
+        const object = known ?? { ref: own(obj), properties: {} };
         for (const { name, op, val } of changeSet) {
           if (op === 'assign' || op === 'add') {
-            const reduce = REDUCERS[name];
-            if (val !== undefined) object.properties[name] = reduce ? reduce(val) : val;
+            if (val !== undefined) object.properties[name] = kept(name, val);
           } else delete object.properties[name];
         }
-        this.#objects.set(obj.value, object);
+        this.#objects.set(object.ref.value, object);
       }
     }
     return touched;
   }
+}
+
+function kept(name: string, value: unknown): unknown {
+  const reduce = REDUCERS[name];
+  return own(reduce ? reduce(value) : value);
+}
+
+/**
+ * A copy that holds nothing else: text that was cut out of an answer keeps the whole answer in memory, megabytes for a
+ * name.
+ */
+function own<T>(value: T): T {
+  if (typeof value === 'string' ? value.length === 0 : typeof value !== 'object' || value === null)
+    return value;
+  return JSON.parse(JSON.stringify(value)) as T;
 }
 
 /** What is kept of the values that are large. */

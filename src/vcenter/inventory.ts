@@ -9,6 +9,7 @@ import { WeftError } from '../policy/errors.ts';
 import { Evacuations } from './evacuations.ts';
 import { InventoryListing, type ListingOptions, type PortTable, type TagTable } from './inventory-listing.ts';
 import { listOf, type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
+import { LARGE, readLarge } from './large-listing.ts';
 import { atMost, type HintOptions, NetworkHints } from './network-hints.ts';
 import { readPorts } from './ports.ts';
 import { RestClient } from './rest.ts';
@@ -18,6 +19,8 @@ import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
 export interface InventoryOptions extends ListingOptions, HintOptions {
+  /** With more objects than this, the first listing is read in parts before the watch is set up. */
+  largeFrom?: number;
   /** How often hosts are asked what they hear of the switches above them. */
   hintIntervalMs?: number;
 }
@@ -25,7 +28,7 @@ export interface InventoryOptions extends ListingOptions, HintOptions {
 /** How long one long poll waits in vCenter. */
 const WAIT_SECONDS = 20;
 /** Objects in one update set: a page of some megabytes. */
-const PAGE_OBJECTS = 400;
+const PAGE_OBJECTS = 200;
 /** What is polled (tags, ports) is read again after this, or ten times as long as it took. */
 const SIDE_READ_MS = 1000;
 const SIDE_READ_REST = 10;
@@ -61,6 +64,8 @@ export class VcenterInventory {
   #revision = 0;
   #feed: Feed | null = null;
   #mirror: ObjectMirror | null = null;
+  /** Whether the mirror was read ahead of the feed, which is set up when the mirror is next needed. */
+  #isAhead = false;
   #tags: TagTable = new Map();
   #ports: PortTable = new Map();
   readonly #evacuations = new Evacuations();
@@ -254,6 +259,19 @@ export class VcenterInventory {
       },
       signal,
     );
+    const fields = customFieldsManager ? [customFieldsManager] : [];
+    if (!this.#isAhead) {
+      const largeFrom = this.#options.largeFrom ?? LARGE;
+      const mirror = await readLarge(this.#session, view, fields, largeFrom, signal);
+      if (mirror) {
+        this.#session.call(view, 'DestroyView', {}, signal).catch(() => undefined);
+        this.#refuseEmpty(mirror);
+        this.#mirror = mirror;
+        this.#isAhead = true;
+        return this.#followMirror(null);
+      }
+    }
+    this.#isAhead = false;
     const collector = await this.#session.call(propertyCollector, 'CreatePropertyCollector', {}, signal);
     const feed: Feed = { collector, view, version: '' };
     try {
@@ -272,7 +290,7 @@ export class VcenterInventory {
         })),
         objectSet: [
           { obj: view, skip: true, selectSet: [traversal] },
-          ...(customFieldsManager ? [{ obj: customFieldsManager, skip: false }] : []),
+          ...fields.map((obj) => ({ obj, skip: false })),
         ],
       };
       // Whole values rather than parts of them: what is kept of a value is a reduction.

@@ -82,6 +82,25 @@ describe('the inventory of vcsim', () => {
     await larger.stop();
   });
 
+  it('lists a large vCenter in parts first, the same as by one filter, and follows it from then on', async () => {
+    const whole = await afresh();
+    const inParts = new VcenterInventory(session, {
+      managementNetwork: 'VM Network',
+      uplinkAttribute: 'weft.uplinks',
+      rackCategory: 'rack',
+      largeFrom: 5,
+    });
+    const first = await inParts.list(never);
+    assert.deepEqual([first.hosts, first.vms], [whole.hosts, whole.vms]);
+    const second = await inParts.list(never);
+    assert.equal(second.cursor, first.cursor, 'the filter tells what the parts told');
+    const watch = inParts.watch(second.cursor, never);
+    await session.task(vmRef(first.vms[1]!.id), 'PowerOffVM_Task', {}, never);
+    assert.notEqual(await watch, second.cursor);
+    await session.task(vmRef(first.vms[1]!.id), 'PowerOnVM_Task', {}, never);
+    await inParts.close();
+  });
+
   it('shows what was changed through the same session at once', async () => {
     const vm = await first();
     await session.task(vmRef(vm.id), 'PowerOffVM_Task', {}, never);
