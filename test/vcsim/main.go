@@ -60,10 +60,15 @@ func main() {
 	model.Cluster = *clusters
 	model.ClusterHost = *hosts
 	model.Host = 0
-	model.Machine = *machines
+	model.Machine = min(*machines, fewMachines)
 	model.Portgroup = *portGroups
 	if err := model.Create(); err != nil {
 		fail(err)
+	}
+	if more := *machines - fewMachines; more > 0 {
+		if err := addMachines(model, more); err != nil {
+			fail(err)
+		}
 	}
 	model.Service.RegisterEndpoints = true
 	model.Service.TLS = new(tls.Config)
