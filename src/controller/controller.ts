@@ -257,6 +257,7 @@ class Reconciler implements Controller {
       }
       this.#steps = plan(desired, actual);
       this.#retryAt = this.#scheduler.start(this.#steps);
+      this.#forgetClouds();
       this.#prune(actual);
       this.#statusWriter.put(
         compileStatuses(desired, actual, (pool) => this.#health(pool), {
@@ -320,8 +321,12 @@ class Reconciler implements Controller {
       if (session) this.#closeSession(name, session);
       this.#openSession(name, spec);
     }
+  }
+
+  /** Clouds that policy has given up and where nothing is left; to be asked after planning, for the plan says what is. */
+  #forgetClouds(): void {
     for (const name of this.#ledger.clouds.keys()) {
-      if (clouds.has(name) || this.#isInUse(name)) continue;
+      if (this.#policies.clouds.has(name) || this.#isInUse(name)) continue;
       const session = this.#sessions.get(name);
       if (session) this.#closeSession(name, session);
       this.#once(`cloud ${name}`, () => this.#ledger.forgetCloud(name));

@@ -35,6 +35,20 @@ describe('reconciling', () => {
     assert.deepEqual(await harness.stored('interception/lab/id-app1/eth0'), { segment: 'prod' });
   });
 
+  it('holds a cloud that policy has given up until what is left there is gone, also after a restart', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1'] }));
+    // All that a controller had left to do when it was killed, and all that it had kept.
+    harness.datacenter.host('h1').segments.push({ name: 'prod-weft', role: 'shadow' });
+    const cloud = { platform: 'lab', address: '/nowhere', pollIntervalMs: 5000 };
+    await harness.store.write([
+      { key: 'placement/cloud/lab', value: cloud },
+      { key: 'adoption/lab', value: { address: cloud.address } },
+    ]);
+    await harness.start();
+    await harness.until('the cloud is forgotten', async () => !(await harness.stored('placement/cloud/lab')));
+    assert.deepEqual(harness.calls(), ['removeSegment h1/prod-weft']);
+  });
+
   it('does nothing more once it is there', async () => {
     await begin({ h1: ['app1', 'app2'], h2: ['app3'] });
     await serving();
