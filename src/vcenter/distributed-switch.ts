@@ -7,7 +7,13 @@
  * They go in the opposite order, so a crash between any two steps is mended by repeating.
  */
 import { WeftError } from '../policy/errors.ts';
-import { type DistributedNetwork, type HostNetworks, isShadowOf, refusal } from './host-networks.ts';
+import {
+  type DistributedNetwork,
+  type HostNetworks,
+  isShadowOf,
+  nameSegments,
+  refusal,
+} from './host-networks.ts';
 import { type PortGroupMark, portGroupDescription, readPortGroupMark } from './marks.ts';
 import type { VlanRange } from './network.ts';
 import { readThere } from './objects.ts';
@@ -51,6 +57,8 @@ export async function planDistributedSegment(
     throw refusal(`segment ${production.name} has a shadow on host ${on.name}: ${shadow.mark?.segment}`);
   }
   const policy = production.config.policy;
+  // Each mark holds the whole of it: somebody may have removed the port group of another while nobody stood on it.
+  const known = (out ?? ours[0])?.mark;
   const now = {
     vlanOverride: 'vlanOverrideAllowed' in policy && policy.vlanOverrideAllowed,
     teamingOverride: 'uplinkTeamingOverrideAllowed' in policy && policy.uplinkTeamingOverrideAllowed,
@@ -58,8 +66,8 @@ export async function planDistributedSegment(
   return {
     dvs,
     vlan,
-    shadowVlan: out?.mark?.vlan ?? freeVlan(groups, pvlans, shadowVlans, production.name),
-    allowed: out?.mark?.allowed ?? now,
+    shadowVlan: known?.vlan ?? freeVlan(groups, pvlans, shadowVlans, production.name),
+    allowed: known?.allowed ?? now,
     learnsMacs: features?.macLearningSupported === true,
     out: out ? null : `${cut(production.name)}-weft-out`,
     in: shadow ? null : `${cut(segment)}-${on.host.value}`,
@@ -94,7 +102,7 @@ export async function ensureDistributedSegment(
       signal,
     );
   }
-  await setOverridesAllowed(session, production.ref, { vlanOverride: true, teamingOverride: true }, signal);
+  await setOverridesAllowed(session, production.ref, YES, signal);
   if (plan.in !== null) {
     await addPortGroup(
       session,
@@ -177,6 +185,12 @@ export async function setPortOverrides(
     specs.push({ operation: 'edit', key: port.key, configVersion: port.config.configVersion, setting });
     return null;
   });
+  // Somebody may have set the policy back meanwhile; what it was before Weft is in the mark of the `out` port group.
+  const bent = overrides.filter(({ vlan }, index) => vlan !== null && problems[index] === null);
+  for (const { ref, config } of new Set(bent.map(({ production }) => production))) {
+    if (allowsOverrides(config.policy, YES)) continue;
+    await setOverridesAllowed(session, ref, YES, signal);
+  }
   if (specs.length > 0) await session.task(dvs, 'ReconfigureDVPort_Task', { port: specs }, signal);
   return problems;
 }
@@ -271,14 +285,18 @@ async function readPortGroups(
   const read = (await session.properties([dvs], ['portgroup'], signal)).get(dvs.value);
   const refs = (read?.portgroup ?? []) as MoRef[];
   const groups = await readThere(session, refs, ['name', 'config', 'tag'], signal);
-  return [...groups].map(([value, { name, config, tag }]) => ({
-    kind: 'distributed',
-    ref: { type: 'DistributedVirtualPortgroup', value },
-    name: name as string,
-    config: config as Vim<'DVPortgroupConfigInfo'>,
-    mark: readPortGroupMark((config as Vim<'DVPortgroupConfigInfo'>).description),
-    isUplink: ((tag ?? []) as Vim<'Tag'>[]).some(({ key }) => key === 'SYSTEM/DVS.UPLINKPG'),
-  }));
+  const found = [...groups].map(
+    ([value, { name, config, tag }]): PortGroup => ({
+      kind: 'distributed',
+      ref: { type: 'DistributedVirtualPortgroup', value },
+      name: name as string,
+      config: config as Vim<'DVPortgroupConfigInfo'>,
+      mark: readPortGroupMark((config as Vim<'DVPortgroupConfigInfo'>).description),
+      isUplink: ((tag ?? []) as Vim<'Tag'>[]).some(({ key }) => key === 'SYSTEM/DVS.UPLINKPG'),
+    }),
+  );
+  nameSegments(found);
+  return found;
 }
 
 async function readSwitch(
@@ -378,6 +396,17 @@ async function addPortGroup(
   await session.task(dvs, 'AddDVPortgroup_Task', { spec: [spec] }, signal);
 }
 
+const YES: PortGroupMark['allowed'] = { vlanOverride: true, teamingOverride: true };
+
+/** Whether the policy allows just that. */
+function allowsOverrides(policy: Vim<'DVPortgroupPolicy'>, allowed: PortGroupMark['allowed']): boolean {
+  return (
+    policy.$type === 'VMwareDVSPortgroupPolicy' &&
+    policy.vlanOverrideAllowed === allowed.vlanOverride &&
+    policy.uplinkTeamingOverrideAllowed === allowed.teamingOverride
+  );
+}
+
 /** Changes only the policy, and repeats every other field: some servers merge, some replace. */
 async function setOverridesAllowed(
   session: VcenterSession,
@@ -389,14 +418,7 @@ async function setOverridesAllowed(
     const read = (await session.properties([ref], ['config'], signal)).get(ref.value);
     const config = read?.config as Vim<'DVPortgroupConfigInfo'>;
     const { policy } = config;
-    const isSwitchPolicy = policy.$type === 'VMwareDVSPortgroupPolicy';
-    if (
-      isSwitchPolicy &&
-      policy.vlanOverrideAllowed === allowed.vlanOverride &&
-      policy.uplinkTeamingOverrideAllowed === allowed.teamingOverride
-    ) {
-      return;
-    }
+    if (allowsOverrides(policy, allowed)) return;
     const spec: Vim<'DVPortgroupConfigSpec'> = {
       configVersion: config.configVersion,
       name: config.name,

@@ -1,6 +1,6 @@
 /** The networks of a host as segments: which port group is behind each name, and which of them Weft made. */
 import { WeftError } from '../policy/errors.ts';
-import { type PortGroupMark, readPortGroupMark, readStandardName } from './marks.ts';
+import { type PortGroupMark, readPortGroupMark, readStandardName, segmentNow } from './marks.ts';
 import { readThere } from './objects.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
@@ -61,6 +61,7 @@ export async function readHostNetworks(
       mark: readPortGroupMark(config.description),
     });
   }
+  nameSegments(networks);
   const others = refs.filter((ref) => ref.type !== 'DistributedVirtualPortgroup');
   const names = await readThere(session, others, ['name'], signal);
   for (const ref of others) {
@@ -75,6 +76,15 @@ export async function readHostNetworks(
     networkSystem: found['configManager.networkSystem'] as MoRef,
     networks,
   };
+}
+
+/** Calls marked port groups after their production port groups, whatever these are called by now. */
+export function nameSegments(networks: readonly HostNetwork[]): void {
+  const names = new Map(networks.map(({ ref, name }) => [ref.value, name]));
+  for (const one of networks) {
+    if (one.kind !== 'distributed' || !one.mark) continue;
+    one.mark = { ...one.mark, segment: segmentNow(one.mark, names.get(one.mark.production)) };
+  }
 }
 
 /** The network behind the name of a segment, as the inventory lists it for this host. */

@@ -7,7 +7,7 @@ import { type CloneContext, cloneVm } from './clone.ts';
 import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
-import { ensureSegment, removeSegment, type VlanRange } from './network.ts';
+import { ensureSegment, removeSegment, restoreOut, type VlanRange } from './network.ts';
 import { previewCalls } from './preview.ts';
 import { readLacks } from './privileges.ts';
 import { RestClient } from './rest.ts';
@@ -80,8 +80,10 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     ensureSegment: (segment, signal) => ensureSegment(session, options.shadowVlans, segment, signal),
     removeSegment: (host, segment, signal) =>
       removeSegment(session, options.shadowVlans, host, segment, signal),
-    deployEngine: async (engine, progress, signal) =>
-      listed(await deployEngine(session, engines, engine, progress, signal), signal),
+    deployEngine: async (engine, progress, signal) => {
+      await restoreOut(session, options.shadowVlans, engine, signal);
+      return listed(await deployEngine(session, engines, engine, progress, signal), signal);
+    },
     removeVm: (vm, signal) => removeVm(session, vm, signal),
     cloneVm: async (model, clone, progress, signal) => {
       const made = await cloneVm(clones, model, clone, progress, signal);

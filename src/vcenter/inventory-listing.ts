@@ -8,7 +8,7 @@ import {
   type MirroredObject,
   type ObjectMirror,
 } from './inventory-objects.ts';
-import { type PortGroupMark, readStandardName, type VmMark } from './marks.ts';
+import { type PortGroupMark, readStandardName, segmentNow, type VmMark } from './marks.ts';
 import type { HintTable } from './network-hints.ts';
 import { ENGINE_NICS } from './nic.ts';
 import { type UplinkSource, uplinkEvidence } from './uplinks.ts';
@@ -43,8 +43,8 @@ export interface AttachedTag {
 /** Tags by the id of the object. */
 export type TagTable = ReadonlyMap<string, readonly AttachedTag[]>;
 
-/** Overridden segments by `switch/port`: ports whose VLAN was set to that of a shadow. */
-export type PortTable = ReadonlyMap<string, string>;
+/** Shadows by `switch/port`: ports whose VLAN was set to that of a shadow. */
+export type PortTable = ReadonlyMap<string, PortGroupMark>;
 
 export class InventoryListing {
   /** Hosts on their way into maintenance, as of the next `follow`. */
@@ -174,7 +174,7 @@ export class InventoryListing {
     const mark = properties['config.description'] as PortGroupMark | null | undefined;
     const made = mark ?? (network.type === 'Network' ? readStandardName(name) : null);
     if (made?.role === 'out') return null;
-    if (mark) return mark.host === host ? { name: mark.segment, role: 'shadow' } : null;
+    if (mark) return mark.host === host ? { name: this.#nameOf(mark), role: 'shadow' } : null;
     if (made) return { name, role: 'shadow' };
     return { name, role: name === this.#options.managementNetwork ? 'management' : 'production' };
   }
@@ -215,10 +215,15 @@ export class InventoryListing {
       return made?.role === 'out' ? made.production : name;
     }
     const overridden = ports.get(`${plug.switchUuid}/${plug.port}`);
-    if (overridden !== undefined) return overridden;
+    if (overridden !== undefined) return this.#nameOf(overridden);
     const portgroup = this.#portgroups.get(plug.portGroup)?.properties;
     const mark = portgroup?.['config.description'] as PortGroupMark | null | undefined;
-    return mark?.segment ?? textOf(portgroup?.name);
+    return mark ? this.#nameOf(mark) : textOf(portgroup?.name);
+  }
+
+  #nameOf(mark: PortGroupMark): string {
+    const production = this.#portgroups.get(mark.production)?.properties.name;
+    return segmentNow(mark, typeof production === 'string' ? production : undefined);
   }
 
   #attributesOf(properties: Record<string, unknown>): Map<string, string> {

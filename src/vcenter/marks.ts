@@ -74,6 +74,16 @@ export function readPortGroupMark(description: string | undefined): PortGroupMar
   };
 }
 
+/**
+ * The name of the segment today. A production port group may be renamed while it has shadows, and its mark then tells
+ * of the old name: its segments are called after the new one. `production` is its name, where it is still there.
+ */
+export function segmentNow(mark: PortGroupMark, production: string | undefined): string {
+  if (production === undefined) return mark.segment;
+  if (mark.role === 'out') return production;
+  return mark.segment.endsWith(SHADOW_SUFFIX) ? `${production}${SHADOW_SUFFIX}` : mark.segment;
+}
+
 /** The description of a port group. vCenter takes 255 characters. */
 export function portGroupDescription(mark: PortGroupMark): string {
   const { vlanOverride, teamingOverride } = mark.allowed;
@@ -90,6 +100,7 @@ export function readStandardName(name: string): { role: 'in' | 'out'; production
   return production === undefined ? null : { role: out === undefined ? 'in' : 'out', production };
 }
 
+const SHADOW_SUFFIX = '-weft';
 const MARK = /\s*weft=(\{.*\})\s*$/;
 
 function readMark(text: string | undefined): Record<string, unknown> | null {

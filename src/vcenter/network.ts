@@ -1,8 +1,9 @@
 /** Segments: makes and removes the shadow segments of hosts, on either kind of switch. */
-import type { SegmentSpec } from '../hypervisor/platform.ts';
+import type { EngineSpec, SegmentSpec } from '../hypervisor/platform.ts';
 import { isWeftError } from '../policy/errors.ts';
 import { ensureDistributedSegment, removeDistributedSegment } from './distributed-switch.ts';
 import {
+  findOut,
   findSegment,
   type HostNetwork,
   type HostNetworks,
@@ -50,6 +51,26 @@ export async function ensureSegment(
         );
     }
   });
+}
+
+/** Makes the `out` port group of an engine again where somebody has removed it while nobody stood on it. */
+export async function restoreOut(
+  session: VcenterSession,
+  shadowVlans: VlanRange,
+  { host, segments }: Pick<EngineSpec, 'host' | 'segments'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const on = await readHostNetworks(session, host, signal);
+  const production = findSegment(on, segments.out);
+  const shadow = findSegment(on, segments.in);
+  const isLost =
+    production?.kind === 'distributed' &&
+    shadow !== undefined &&
+    isShadowOf(shadow, host) &&
+    findOut(on, production) === production;
+  if (!isLost) return;
+  const segment: SegmentSpec = { host, name: segments.in, role: 'shadow', shadows: segments.out };
+  await ensureSegment(session, shadowVlans, segment, signal);
 }
 
 export async function removeSegment(

@@ -9,13 +9,13 @@ import type { PortGroupMark } from './marks.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef } from './vim/schema.ts';
 
-/** The overridden ports now, by `switch/port`, with the name of the shadow. */
+/** The overridden ports now, by `switch/port`, with the mark of the shadow. */
 export async function readPorts(
   session: VcenterSession,
   mirror: ObjectMirror,
   signal: AbortSignal,
 ): Promise<PortTable> {
-  const table = new Map<string, string>();
+  const table = new Map<string, PortGroupMark>();
   const portgroups = [...mirror.all()].filter((object) => object.ref.type === 'DistributedVirtualPortgroup');
   const shadows = portgroups.flatMap((one) => markOf(one) ?? []).filter((mark) => mark.role === 'in');
   for (const { ref, properties } of portgroups) {
@@ -29,7 +29,7 @@ export async function readPorts(
       // An override moves with its VM, also to a host that has no shadow: it is listed there all the same, for its
       // path has to be put back.
       const shadow = named.find((mark) => mark.host === port.proxyHost?.value) ?? named[0];
-      if (shadow) table.set(`${port.dvsUuid}/${port.key}`, shadow.segment);
+      if (shadow) table.set(`${port.dvsUuid}/${port.key}`, shadow);
     }
   }
   return table;
