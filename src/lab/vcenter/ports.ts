@@ -83,13 +83,15 @@ export function adoptMachines(vcenter: Vcenter): boolean {
         managedBy: null,
         isImporting: false,
         isTemplate: false,
+        ...state.making[vm.name],
       };
-      if (!vcenter.cloned.has(vm.name)) {
+      if (!state.making[vm.name]) {
         for (const tag of vm.tags) attachTag(state, tag, moRef('VirtualMachine', vm.id));
         for (const [name, value] of Object.entries(vm.attributes ?? {}))
           giveAttribute(state, name, value, vm.id);
       }
     }
+    delete state.making[vm.name];
     for (const nic of vm.nics) {
       if (!plugOf(state, vm, nic)) plug(vcenter, vm, nic, plugOfSegment(state, vm.host, nic.segment));
     }

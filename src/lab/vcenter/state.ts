@@ -28,6 +28,11 @@ export interface VcenterState {
   ports: PortRecord[];
   standard: StandardSwitches;
   vms: Record<string, VmOverlay>;
+  /**
+   * What VMs that are being made will be, by the lab's name, written before they are: one that is there without the
+   * vCenter that made it is known all the same. Tags of the lab are not theirs.
+   */
+  making: Record<string, Partial<VmOverlay>>;
   folders: FolderRecord[];
   cluster: { rules: Struct[]; groups: Struct[]; drsVms: Struct[]; dasVms: Struct[] };
   customFields: { key: number; name: string; managedType: string | null }[];
@@ -186,6 +191,7 @@ export function newState(
     ports: [],
     standard: { kind: switches, groups: [], networks: [], nics: [] },
     vms: {},
+    making: {},
     folders: [],
     cluster: { rules: [], groups: [], drsVms: [], dasVms: [] },
     customFields: [],

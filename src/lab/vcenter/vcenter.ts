@@ -3,7 +3,9 @@
  * what only a vCenter knows (state.ts). Holds sessions, tasks, leases and events. Speaks no HTTP (server.ts).
  */
 import { createHash } from 'node:crypto';
+import type { Vm } from '../../hypervisor/platform.ts';
 import type { Datacenter } from '../world/datacenter.ts';
+import type { VmRecord } from '../world/record.ts';
 import { EventLog } from './events.ts';
 import { fateOf } from './fault-rules.ts';
 import { fabricObjects } from './inventory/fabric.ts';
@@ -21,7 +23,7 @@ import { adoptMachines, seedPortgroups } from './ports.ts';
 import { attachTag } from './rest/tag-store.ts';
 import { SessionTable } from './sessions.ts';
 import { seedStandardGroups } from './standard-switch.ts';
-import type { StateKeeper, VcenterState } from './state.ts';
+import type { StateKeeper, VcenterState, VmOverlay } from './state.ts';
 import { TaskTable } from './tasks.ts';
 import { VimFault } from './wire/fault.ts';
 import type { MoRef, Struct } from './wire/values.ts';
@@ -49,8 +51,6 @@ export class Vcenter {
   readonly #waiting = new Set<() => void>();
   readonly #ended = new AbortController();
   #seenCursor = '';
-  /** VMs whose tags were given by whoever made them, so that the lab's own are not added. */
-  readonly cloned = new Set<string>();
 
   constructor(datacenter: Datacenter, state: VcenterState, keeper: StateKeeper) {
     this.datacenter = datacenter;
@@ -67,6 +67,7 @@ export class Vcenter {
 
   /** Follows the lab from now on. What an earlier daemon left half imported is removed. */
   async start(): Promise<void> {
+    this.follow();
     await this.leases.removeRemains();
     this.follow();
     this.loads.start();
@@ -157,6 +158,21 @@ export class Vcenter {
       signal.addEventListener('abort', stop, { once: true });
       this.#waiting.add(go);
     });
+  }
+
+  /** Makes a VM of the lab whose overlay is known before it is there. The name is the lab's. */
+  async make(name: string, overlay: Partial<VmOverlay>, work: () => Promise<Vm>): Promise<VmRecord> {
+    this.state.making[name] = overlay;
+    this.changed();
+    try {
+      const { id } = await work();
+      this.follow();
+      const made = this.datacenter.record.vms.find((vm) => vm.id === id);
+      if (made) return made;
+      throw new VimFault('SystemError', `VM ${name} went while it was made`, { reason: 'gone' });
+    } finally {
+      delete this.state.making[name];
+    }
   }
 
   /** Brings ports and overlays up to date with the lab's VMs. */

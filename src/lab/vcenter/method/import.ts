@@ -3,12 +3,12 @@ import { hostOf } from '../inventory/hosts.ts';
 import type { LeaseDisk } from '../leases.ts';
 import { type OvfDescriptor, type OvfProperty, readDescriptor } from '../ovf.ts';
 import { type Plug, plug, portgroupOf, realize } from '../ports.ts';
-import { REFS } from '../state.ts';
+import { REFS, type VmOverlay } from '../state.ts';
 import type { Vcenter } from '../vcenter.ts';
 import { asVimFault, invalidArgument, VimFault } from '../wire/fault.ts';
-import { isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
+import { isStruct, type MoRef, type Struct } from '../wire/values.ts';
 import { lab, requireFreeName, requireVmFolder, standardNameFrom } from './machines.ts';
-import { type Methods, vmOf } from './method.ts';
+import type { Methods } from './method.ts';
 import { changeProperties, engineProperties } from './vapp.ts';
 
 /** Ids of an engine's NICs, in the order of the appliance's hardware. */
@@ -276,32 +276,28 @@ async function makeEngine(
   const host = at ? hostOf(vcenter, at) : vcenter.datacenter.record.hosts[0];
   if (!host) throw invalidArgument('host', 'there is no such host');
   const plugs = plugsOf(vcenter, config);
-  const made = await lab(
-    vcenter.datacenter.deployEngine(
-      {
-        engine: properties.engine,
-        host: host.id,
-        segments: { mgmt: 'mgmt', out: 'prod', in: 'prod' },
-        properties,
-      },
-      false,
+  const overlay: Partial<VmOverlay> = {
+    isImporting: true,
+    name: String(config.name),
+    folder: folder?.id ?? REFS.vmFolder.id,
+    annotation: String(config.annotation ?? ''),
+    properties: list,
+    product: ((vApp.product ?? []) as Struct[]).flatMap((one) => (isStruct(one.info) ? [one.info] : [])),
+    extraConfig: Object.fromEntries(
+      ((config.extraConfig ?? []) as Struct[]).map(({ key, value }) => [String(key), String(value)]),
     ),
+    ...instanceUuidFor(vcenter, config),
+  };
+  const spec = {
+    engine: properties.engine,
+    host: host.id,
+    segments: { mgmt: 'mgmt', out: 'prod', in: 'prod' },
+    properties,
+  };
+  const vm = await lab(
+    vcenter.make(properties.engine, overlay, () => vcenter.datacenter.deployEngine(spec, false)),
   );
   try {
-    vcenter.follow();
-    const vm = vmOf(vcenter, moRef('VirtualMachine', made.id));
-    const overlay = vcenter.state.vms[made.id]!;
-    overlay.isImporting = true;
-    overlay.name = String(config.name);
-    overlay.folder = folder?.id ?? REFS.vmFolder.id;
-    overlay.annotation = String(config.annotation ?? '');
-    if (config.instanceUuid !== undefined) overlay.instanceUuid = String(config.instanceUuid);
-    overlay.properties = list;
-    overlay.product = ((vApp.product ?? []) as Struct[]).flatMap((one) =>
-      isStruct(one.info) ? [one.info] : [],
-    );
-    for (const option of (config.extraConfig ?? []) as Struct[])
-      overlay.extraConfig[String(option.key)] = String(option.value);
     for (const [index, id] of ENGINE_NICS.entries()) {
       const nic = vm.nics.find((one) => one.id === id)!;
       plug(vcenter, vm, nic, plugs[index]!);
@@ -309,10 +305,17 @@ async function makeEngine(
     }
     vcenter.changed();
   } catch (error) {
-    await vcenter.datacenter.destroyVm(made.id);
+    await vcenter.datacenter.destroyVm(vm.id);
     throw error;
   }
-  return made.id;
+  return vm.id;
+}
+
+/** The UUID that the specification asks for, where no VM has it yet: vCenter then chooses another. */
+function instanceUuidFor(vcenter: Vcenter, config: Struct): Partial<VmOverlay> {
+  const instanceUuid = String(config.instanceUuid ?? '').toLowerCase();
+  const isTaken = Object.values(vcenter.state.vms).some((vm) => vm.instanceUuid === instanceUuid);
+  return instanceUuid === '' || isTaken ? {} : { instanceUuid };
 }
 
 /** How a NIC is put on a network, of whichever kind of switch; undefined where there is none. */

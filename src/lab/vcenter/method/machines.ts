@@ -380,22 +380,18 @@ export async function copyOf(vcenter: Vcenter, from: string, copy: Copy): Promis
   requireVmFolder(vcenter, copy.folder);
   const host = hostOf(vcenter, copy.host ?? hostRef(vcenter, source.host));
   if (!host) throw invalidArgument('spec.location.host', 'there is no such host');
-  vcenter.cloned.add(name);
-  let made: Awaited<ReturnType<typeof vcenter.datacenter.cloneVm>>;
-  try {
-    made = await lab(vcenter.datacenter.cloneVm(source.id, { name, host: host.id }, false));
-    vcenter.follow();
-  } finally {
-    vcenter.cloned.delete(name);
-  }
-  const overlay = vcenter.state.vms[made.id]!;
   const origin = vcenter.state.vms[source.id]!;
-  overlay.folder = copy.folder.id;
-  overlay.annotation = copy.annotation ?? origin.annotation;
-  overlay.extraConfig = { ...origin.extraConfig };
-  overlay.isTemplate = copy.isTemplate;
-  if (copy.customization) setCustomization(overlay, copy.customization);
-  const vm = vmOf(vcenter, moRef('VirtualMachine', made.id));
+  const annotation = copy.config?.annotation ?? copy.annotation ?? origin.annotation;
+  const making: Partial<VmOverlay> = {
+    folder: copy.folder.id,
+    // In one step with the clone, as everything of a configuration is.
+    annotation: String(annotation),
+    extraConfig: { ...origin.extraConfig },
+    isTemplate: copy.isTemplate,
+  };
+  const work = () => vcenter.datacenter.cloneVm(source.id, { name, host: host.id }, false);
+  const vm = await lab(vcenter.make(name, making, work));
+  if (copy.customization) setCustomization(vcenter.state.vms[vm.id]!, copy.customization);
   for (const nic of vm.nics) {
     const before = source.nics.find((one) => one.id === nic.id);
     const into = before && plugOf(vcenter.state, source, before);
@@ -405,7 +401,7 @@ export async function copyOf(vcenter: Vcenter, from: string, copy: Copy): Promis
   if (copy.config) await reconfigure(vcenter, vm, copy.config);
   for (const nic of vm.nics) await lab(realize(vcenter, vm, nic));
   vcenter.changed();
-  return made.id;
+  return vm.id;
 }
 
 /** A clone shares disks with a snapshot of its source, and with nothing else. */
