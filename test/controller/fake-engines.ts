@@ -1,12 +1,18 @@
 /**
- * Engines as the controller sees them: VMs of a memory datacenter that boot, enrol, take graphs, report, and judge
+ * Engines as the controller sees them: VMs of a datacenter without guests that boot, enrol, take graphs, report, and judge
  * their peers by data path. Faults are scripted per engine.
  */
 import type { Vm } from '../../src/hypervisor/platform.ts';
 import type { ServiceGraph } from '../../src/policy/graph.ts';
 import type { EngineReport, PeerObservation } from '../../src/state/shared.ts';
-import type { MemoryDatacenter } from '../hypervisor/memory-platform.ts';
 import type { FakeHub } from './fake-hub.ts';
+
+/** Where the engines' VMs are. */
+export interface EngineHosts {
+  vms(): readonly Vm[];
+  /** Cuts the power of a VM. */
+  switchOff(vm: string): void;
+}
 
 export interface FakeEngine {
   id: string;
@@ -37,20 +43,18 @@ export class FakeEngines {
   /** When a fault last struck an engine: the controller cannot know of it at once. */
   readonly struckAt = new Map<string, number>();
   #now = 0;
-  readonly #datacenter: MemoryDatacenter;
+  readonly #hosts: EngineHosts;
   hub: FakeHub;
 
-  constructor(datacenter: MemoryDatacenter, hub: FakeHub) {
-    this.#datacenter = datacenter;
+  constructor(hosts: EngineHosts, hub: FakeHub) {
+    this.#hosts = hosts;
     this.hub = hub;
   }
 
   /** The VM is gone in an instant, as from a kill. */
   kill(id: string): void {
     this.struckAt.set(id, this.#now);
-    this.#datacenter.change(() => {
-      this.#vm(id).power = 'off';
-    });
+    this.#hosts.switchOff(this.#vm(id).id);
   }
 
   hang(id: string): void {
@@ -72,7 +76,7 @@ export class FakeEngines {
 
   step(now: number): void {
     this.#now = now;
-    const vms = this.#datacenter.state.vms.filter((vm) => vm.engine !== null && vm.power === 'on');
+    const vms = this.#hosts.vms().filter((vm) => vm.engine !== null && vm.power === 'on');
     const present = new Set(vms.map((vm) => vm.engine));
     for (const [id, engine] of this.engines) {
       if (!present.has(id) || !vms.some((vm) => vm.id === engine.vm)) this.engines.delete(id);
@@ -83,7 +87,7 @@ export class FakeEngines {
   }
 
   #vm(id: string): Vm {
-    const vm = this.#datacenter.state.vms.find((candidate) => candidate.engine === id);
+    const vm = this.#hosts.vms().find((candidate) => candidate.engine === id);
     if (!vm) throw new Error(`there is no engine ${id}`);
     return vm;
   }

@@ -39,7 +39,17 @@ export class Harness {
   ) {
     this.datacenter = datacenter instanceof MemoryDatacenter ? datacenter : new MemoryDatacenter(datacenter);
     this.store = store;
-    this.engines = new FakeEngines(this.datacenter, this.hub);
+    const { datacenter: memory } = this;
+    this.engines = new FakeEngines(
+      {
+        vms: () => memory.state.vms,
+        switchOff: (vm) =>
+          memory.change(() => {
+            memory.vm(vm).power = 'off';
+          }),
+      },
+      this.hub,
+    );
     this.timing = timing;
     this.datacenter.onMutation = (method, phase, subject) => {
       if (phase === 'before') this.#judge(method, subject);

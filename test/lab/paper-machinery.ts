@@ -11,6 +11,8 @@ export class PaperMachinery implements Machinery {
   onEnd: (vm: VmRecord, ref: ProcessRef) => void = () => {};
   /** How long what moves things takes. */
   work: () => Promise<void> = async () => {};
+  /** Hears of every boot. */
+  onBoot: (vm: VmRecord) => void = () => {};
   #boots = 0;
 
   start(): void {}
@@ -32,6 +34,7 @@ export class PaperMachinery implements Machinery {
     await this.work();
     // A process that nobody has, never the same one twice.
     vm.process = { pid: 2 ** 30, startTime: ++this.#boots };
+    this.onBoot(vm);
   }
 
   async powerOff(vm: VmRecord): Promise<void> {

@@ -1,0 +1,76 @@
+/**
+ * A thousand random schedules of faults over the real controller and the real vCenter platform, in front of the
+ * simulated vCenter: docs/design/fault-schedules.md. Two processes share them, for time is turned by hand in each.
+ *
+ *   npm test -- test/vcenter/schedules.test.ts                                 as many of 1,000 as fit in two minutes
+ *   WEFT_TEST_SCHEDULES=1000 npm test -- test/vcenter/schedules.test.ts        all of them, however long it takes
+ *   WEFT_TEST_SEED=17 npm test -- test/vcenter/schedules.test.ts               the schedule of one seed once more
+ *   WEFT_TEST_SEED=17 WEFT_TEST_LOG=1 npm test -- ...                          and what happens in it, line by line
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const PROGRAM = join(import.meta.dirname, 'schedule/run-schedules.ts');
+const PROCESSES = 2;
+const BUDGET_SECONDS = 120;
+/** Lines of the story of a failed schedule that are shown: what led there is at its end. */
+const STORY_LINES = 40;
+
+interface Line {
+  seed: number;
+  failure: string | null;
+  calls: number;
+  story?: string[];
+}
+
+const { WEFT_TEST_SEED: seed, WEFT_TEST_SCHEDULES: wanted } = process.env;
+
+/** Runs every `PROCESSES`-th schedule from `first` on, up to `last`. */
+async function runSome(first: number, last: number, seconds: number, onLine: (line: Line) => void) {
+  const numbers = [first, last, PROCESSES, seconds].map(String);
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', PROGRAM, ...numbers], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  for await (const text of createInterface(child.stdout)) {
+    if (text.startsWith('{')) onLine(JSON.parse(text) as Line);
+    else console.log(`      ${text}`);
+  }
+  assert.equal(await ended, 0, 'the process that runs schedules ended by itself');
+}
+
+describe('random fault schedules over vCenter', function () {
+  this.timeout(60 * 60_000);
+
+  it('come to rest as policy says, leave nothing double or behind, and can be undone', async () => {
+    const first = seed === undefined ? Date.now() % 1_000_000_000 : Number(seed);
+    const count = Number(wanted ?? (seed === undefined ? 1000 : 1));
+    const seconds = wanted === undefined && seed === undefined ? BUDGET_SECONDS : 0;
+    let done = 0;
+    let calls = 0;
+    const failed: Line[] = [];
+    const onLine = (line: Line): void => {
+      done++;
+      calls += line.calls;
+      if (line.failure !== null) failed.push(line);
+    };
+    await Promise.all(
+      Array.from({ length: Math.min(PROCESSES, count) }, (_, index) =>
+        runSome(first + index, first + count - 1, seconds, onLine),
+      ),
+    );
+    console.log(`      ${done} schedules from seed ${first} on, ${calls} calls to vCenter`);
+    for (const { seed, failure, story = [] } of failed) {
+      console.log(`      seed ${seed} failed: WEFT_TEST_SEED=${seed} runs it again`);
+      for (const text of [...story.slice(-STORY_LINES), failure ?? '']) console.log(`        ${text}`);
+    }
+    assert.deepEqual(
+      failed.map((line) => line.seed),
+      [],
+      'seeds of failed schedules',
+    );
+    assert.ok(done > 0, 'schedules were run');
+  });
+});
