@@ -190,6 +190,8 @@ export interface Vm {
   attributes: Record<string, string>;
   /** Set where Weft made this VM: the engine id. */
   engine: string | null;
+  /** True where Weft cloned this very VM, by a mark that a copy of it does not share. Left out where it did not. */
+  isClone?: boolean;
   nics: Nic[];
 }
 

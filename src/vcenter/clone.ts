@@ -95,7 +95,12 @@ async function cloneOnce(
     await decorate(made.value, model, clone, signal);
     await powerVm(session, made.value, 'on', signal);
     await addressOf(session, made, model, clone, progress, signal);
-    await markVm(session, made, withVmMark(origin.notes, { ...mark, isComplete: true }), signal);
+    await markVm(
+      session,
+      made,
+      withVmMark(origin.notes, { ...mark, isComplete: true, self: made.value }),
+      signal,
+    );
   }
   await powerVm(session, made.value, 'on', signal);
   progress(1, `${clone.name} is on`);

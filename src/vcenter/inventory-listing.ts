@@ -197,6 +197,7 @@ export class InventoryListing {
       tags: tagsOf(ref, tags),
       attributes: Object.fromEntries([...this.#attributesOf(properties)].filter(([, value]) => value !== '')),
       engine,
+      ...(mark && mark.cloneOf !== null && mark.self === ref.value ? { isClone: true } : {}),
       nics: cards.map((card, index) => ({
         id: (engine !== null && ENGINE_NICS[index]) || String(card.key),
         mac: card.mac,

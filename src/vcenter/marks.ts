@@ -14,6 +14,8 @@ export interface VmMark {
   cloneOf: string | null;
   /** False from the first moment of an import or clone until it is whole: such a VM is removed and made again. */
   isComplete: boolean;
+  /** The id of the VM that was marked, once it is whole: notes are copied with a VM, and a copy is not ours. */
+  self?: string;
 }
 
 /** The description of a distributed port group that Weft made. */
@@ -40,10 +42,15 @@ export interface PortGroupMark {
 export function readVmMark(notes: string | undefined): VmMark | null {
   const found = readMark(notes);
   if (!found) return null;
-  const { engine = null, cloneOf = null, isComplete } = found;
+  const { engine = null, cloneOf = null, isComplete, self } = found;
   const isId = (value: unknown): value is string => typeof value === 'string' && value !== '';
   if (isId(engine) === isId(cloneOf) || typeof isComplete !== 'boolean') return null;
-  return { engine: isId(engine) ? engine : null, cloneOf: isId(cloneOf) ? cloneOf : null, isComplete };
+  return {
+    engine: isId(engine) ? engine : null,
+    cloneOf: isId(cloneOf) ? cloneOf : null,
+    isComplete,
+    ...(isId(self) ? { self } : {}),
+  };
 }
 
 /** The notes of a VM with the mark, in place of the one that is there. */

@@ -247,6 +247,7 @@ export function describePlatform(
       assert.equal(made.power, 'on');
       assert.equal(made.host, under.hosts[1]);
       assert.deepEqual([made.tags, made.folder, made.engine], [source.tags, source.folder, null]);
+      assert.deepEqual([made.isClone, source.isClone], [true, undefined], 'it bears a mark of its own');
       const taken = new Set(
         (await vms())
           .filter((vm) => vm.id !== made.id)

@@ -317,6 +317,7 @@ export class MemoryPlatform implements Platform {
       if (found) return found;
       const vm: Vm = {
         ...structuredClone(source),
+        isClone: true,
         id: `${this.#nextId()} ${mark}`,
         name: clone.name,
         host: clone.host,

@@ -100,7 +100,7 @@ describe('clones on vcsim', function () {
       [found.name, (found['runtime.host'] as MoRef).value, found['runtime.powerState']],
       ['copy-1', spec.host, 'poweredOn'],
     );
-    const mark = { engine: null, cloneOf: source.id, isComplete: true };
+    const mark = { engine: null, cloneOf: source.id, isComplete: true, self: vm };
     assert.deepEqual(readVmMark(found['config.annotation'] as string), mark);
     assert.notEqual((await firstNic(vm)).macAddress, (await firstNic(source.id)).macAddress);
     await rejects(clone(source.id, { name: source.name, host: source.host }), 'ERR_HYPERVISOR_REFUSED');

@@ -17,6 +17,8 @@ export type CloneAction =
   | { step: 'clone-vm'; clone: string; host: string }
   /** Its monitors call it up: from now on it counts. */
   | { step: 'admit-clone'; clone: string }
+  /** A clone of an earlier controller whose store was lost: it is on record again. */
+  | { step: 'adopt-clone'; record: CloneRecord }
   /** It came to nothing: it will be removed, and the next one waits. */
   | { step: 'give-up-clone'; clone: string; message: string; policy: string; decision: ScaleDecision }
   /** No new connections for these. */
@@ -31,6 +33,7 @@ export type CloneAction =
 export const CLONE_BOOKKEEPING: readonly CloneAction['step'][] = [
   'scale-out',
   'admit-clone',
+  'adopt-clone',
   'give-up-clone',
   'scale-in',
   'retire-clone',

@@ -50,6 +50,9 @@ export async function performClones(
       await fleet.change(record.pool, settled, [{ ...record, phase: 'ready', since: now, message: '' }]);
       return;
     }
+    case 'adopt-clone':
+      await fleet.change(step.record.pool, {}, [{ ...step.record, since: now }]);
+      return;
     case 'give-up-clone': {
       const record = fleet.clones.get(step.clone);
       if (record?.phase !== 'cloning' && record?.phase !== 'starting') return;

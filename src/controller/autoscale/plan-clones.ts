@@ -24,7 +24,9 @@ const MAX_ATTEMPTS = 3;
 export function planClones(desired: Desired, actual: Actual): Step[] {
   const steps: Step[] = [];
   const surveys = surveyPools(desired, actual);
-  for (const survey of surveys.values()) steps.push(...planPool(survey, desired, actual));
+  for (const survey of surveys.values()) {
+    steps.push(...planAdoptions(survey, actual), ...planPool(survey, desired, actual));
+  }
   const carriers = poolCarriers(desired);
   for (const clone of surveyClones(desired, actual, carriers)) {
     const engines = carriers.get(clone.record.pool) ?? new Set<string>();
@@ -78,6 +80,41 @@ function planPool(survey: Survey, desired: Desired, actual: Actual): Step[] {
     for (const clone of leaving) steps.push(...removalPreview(clone));
   }
   return steps;
+}
+
+/** Members that bear the mark of a clone and a name as this pool gives them, and are not on record: a store was lost. */
+function planAdoptions({ pool, spec, autoscale, others }: Survey, actual: Actual): Step[] {
+  const prefix = `${autoscale.namePrefix ?? pool}-`;
+  return others.flatMap((member): Step[] => {
+    const { vm, host } = member;
+    if (!vm.isClone || !vm.name.startsWith(prefix) || !/^\d+$/.test(vm.name.slice(prefix.length))) return [];
+    const { readyTimeoutMs, drainTimeoutMs } = autoscale;
+    const record: CloneRecord = {
+      pool,
+      cloud: spec.cloud,
+      model: null,
+      clone: { name: vm.name, host: vm.host },
+      hostName: host.name,
+      vm: vm.id,
+      phase: 'ready',
+      since: actual.now,
+      message: '',
+      readyTimeoutMs,
+      drainTimeoutMs,
+      isUncertain: false,
+      isHopeless: false,
+    };
+    return [
+      {
+        ...bookkeeping('adopt-clone', cloneKey(pool, vm.name), objectOf(record)),
+        cloud: spec.cloud,
+        reason: `it bears the mark of a clone, and the store had lost it; pool ${pool} may let it go again`,
+        blockedBy: actual.unreachable.get(spec.cloud) ?? null,
+        step: 'adopt-clone',
+        record,
+      },
+    ];
+  });
 }
 
 /** A growth that cannot be carried out is shown as a step that waits for its remedy. */

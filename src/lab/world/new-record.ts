@@ -80,6 +80,7 @@ export function viewOf(vm: VmRecord): Vm {
     tags: [...vm.tags],
     attributes: { ...vm.attributes },
     engine: vm.engine?.id ?? null,
+    ...(vm.clonedFrom === null ? {} : { isClone: true }),
     nics: vm.nics.map(({ id, mac, segment, addresses }) => ({
       id,
       mac,

@@ -298,6 +298,51 @@ describe('a pool that scales', function () {
     await pool.until('members are released', () => pool.harness.segmentOf('app1') === 'prod');
   });
 
+  it('takes its clones on again where the store was lost, once the cloud is adopted, and nobody else', async () => {
+    await pool.apply({ ...QUICK, size: 4 });
+    await pool.until('two clones serve', () => clonesReady(2));
+    const { harness } = pool;
+    harness.datacenter.change((state) => {
+      // A copy that somebody made of a clone by hand bears its tags, but no mark of its own.
+      const copy = structuredClone(state.vms.find((vm) => vm.name === 'shop-1')!);
+      const { isClone: _, ...rest } = copy;
+      state.vms.push({
+        ...rest,
+        id: 'id-copy',
+        name: 'shop-9',
+        nics: copy.nics.map((nic) => ({ ...nic, mac: '52:00:00:00:00:99', addresses: ['10.77.0.99'] })),
+      });
+    });
+    await harness.stop();
+    for (const { key } of await harness.store.list('')) {
+      if (!key.startsWith('policy/')) await harness.store.write([{ key, delete: true }]);
+    }
+    await pool.apply({ ...QUICK, size: 3 });
+    await harness.restart();
+    await pool.run(2000);
+    assert.deepEqual(await records(), [], 'nothing before somebody says so');
+    const answer = async <Answer>(asked: Promise<Answer>): Promise<Answer> => {
+      let isDone = false;
+      void asked.finally(() => {
+        isDone = true;
+      });
+      while (!isDone) await pool.run(100);
+      return asked;
+    };
+    const { backend } = harness.controller;
+    const found = await answer(backend.adoption('lab', new AbortController().signal));
+    assert.deepEqual(
+      found.steps.filter(({ step }) => step === 'adopt-clone').map(({ object }) => object),
+      ['vm shop-1', 'vm shop-2'],
+    );
+    await answer(backend.adopt('lab', found.fingerprint, new AbortController().signal));
+    await pool.until('what is too much is gone', () => pool.clones().length === 0);
+    assert.deepEqual(
+      harness.datacenter.state.vms.filter((vm) => vm.engine === null).map((vm) => vm.name),
+      ['app1', 'app2', 'shop-9'],
+    );
+  });
+
   it('forgets a clone that somebody removed, and makes up for it', async () => {
     await pool.apply({ ...QUICK, size: 3 });
     await pool.until('a clone serves', () => clonesReady(1));
