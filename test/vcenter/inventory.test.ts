@@ -216,6 +216,42 @@ describe('the inventory of vcsim', () => {
     assert.deepEqual((await inventory.list(never)).vms, before.vms);
   });
 
+  it('takes no hosts for lost permissions: it throws, says so, and shows the whole again afterwards', async () => {
+    const before = await afresh();
+    const other = openSession();
+    const blind = openInventory(other);
+    const call = other.call.bind(other) as (...args: unknown[]) => Promise<unknown>;
+    const ids = before.hosts.map(({ id }) => id);
+    type Update = {
+      version: string;
+      filterSet?: { objectSet?: { kind: string; obj: { type: string; value: string } }[] }[];
+    };
+    let isBlind = true;
+    other.call = (async (...args: unknown[]) => {
+      const answer = await call(...args);
+      if (!isBlind || args[1] !== 'WaitForUpdatesEx') return answer;
+      const update = (answer ?? { version: '-', filterSet: [{}] }) as Update;
+      for (const filter of update.filterSet ?? []) {
+        filter.objectSet = (filter.objectSet ?? []).filter(({ obj }) => obj.type !== 'HostSystem');
+        for (const value of ids) filter.objectSet.push({ kind: 'leave', obj: { type: 'HostSystem', value } });
+      }
+      return update;
+    }) as typeof other.call;
+    const saysSo = (error: unknown) =>
+      isWeftError(error, 'ERR_HYPERVISOR_REFUSED') &&
+      /lists no hosts; may the user see them/.test(error.message);
+    await assert.rejects(blind.list(never), saysSo, 'at the first listing');
+    isBlind = false;
+    assert.deepEqual((await blind.list(never)).hosts, before.hosts);
+    isBlind = true;
+    await assert.rejects(blind.list(never), saysSo, 'later');
+    isBlind = false;
+    const after = await blind.list(never);
+    assert.deepEqual([after.hosts, after.vms], [before.hosts, before.vms]);
+    await blind.close();
+    await other.close();
+  });
+
   it('waits for a task, tells its progress, and throws its fault', async () => {
     const vm = await first();
     await assert.rejects(
