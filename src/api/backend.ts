@@ -9,6 +9,7 @@ import type {
   MembershipExplanation,
   StepSummary,
   SystemStatus,
+  TakeOver,
   Trace,
 } from '../policy/answers.ts';
 
@@ -29,6 +30,8 @@ export interface Backend {
   /** The way of a packet from an address to a service. */
   trace(request: TraceRequest, signal: AbortSignal): Promise<Trace>;
   status(): Promise<SystemStatus>;
+  /** Makes a cloud this controller's that another one drives, which lets go first. */
+  takeOver(cloud: string, signal: AbortSignal): Promise<TakeOver>;
   /** What an earlier controller left in a cloud, and what adopting it would do. */
   adoption(cloud: string, signal: AbortSignal): Promise<Adoption>;
   /** Adopts it, where it is still what bears the fingerprint; else ERR_REVISION_CONFLICT. */

@@ -146,6 +146,25 @@ export function openApiDocument(): Json {
         responses: { 200: ok('Status', { type: 'object' }), ...failures() },
       },
     },
+    '/api/v1/ownership/{cloud}': {
+      parameters: [path('cloud', 'The cloud')],
+      post: {
+        summary: "Make a cloud this controller's that another controller drives; that one lets go first",
+        responses: {
+          200: ok(
+            'What it still waits for, or null',
+            object({ cloud: { type: 'string' }, waitsFor: { type: ['string', 'null'] } }),
+          ),
+          ...failures(
+            'ERR_NOT_FOUND',
+            'ERR_REVISION_CONFLICT',
+            'ERR_HYPERVISOR_UNREACHABLE',
+            'ERR_HYPERVISOR_REFUSED',
+            'ERR_TIMEOUT',
+          ),
+        },
+      },
+    },
     '/api/v1/adoption/{cloud}': {
       parameters: [path('cloud', 'The cloud')],
       get: {
@@ -310,14 +329,17 @@ function schemas(): Record<string, Json> {
         }),
       ),
     }),
-    step: object({
-      step: { type: 'string' },
-      object: { type: 'string' },
-      reason: { type: 'string' },
-      undo: { type: ['string', 'null'] },
-      changes: { type: 'array', items: { type: 'string' } },
-      missing: { type: 'array', items: { type: 'string' } },
-    }),
+    step: object(
+      {
+        step: { type: 'string' },
+        object: { type: 'string' },
+        reason: { type: 'string' },
+        undo: { type: ['string', 'null'] },
+        changes: { type: 'array', items: { type: 'string' } },
+        missing: { type: 'array', items: { type: 'string' } },
+      },
+      ['step', 'object', 'reason', 'undo'],
+    ),
   };
   for (const kind of KINDS) {
     const { $schema: _, ...spec } = jsonSchemaOf(kind) as Json;

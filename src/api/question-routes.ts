@@ -1,4 +1,4 @@
-/** What can be asked: plan, explain, trace, status, and the attributes of each kind. Nothing here changes anything but an adoption. */
+/** What can be asked: plan, explain, trace, status, and the attributes of each kind. Nothing here changes anything but an adoption and a take-over. */
 import { isIP } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -97,6 +97,13 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
     const adoption = await backend.adopt(cloud, fingerprint, deadline(request, reply));
     request.log.info({ cloud, address: request.ip }, 'what an earlier controller left in a cloud is adopted');
     return adoption;
+  });
+
+  app.post('/api/v1/ownership/:cloud', async (request, reply) => {
+    const cloud = parameter(request, 'cloud');
+    const taken = await backend.takeOver(cloud, deadline(request, reply));
+    request.log.info({ cloud, address: request.ip }, 'a cloud is taken over from another controller');
+    return taken;
   });
 
   app.get('/api/v1/status', async () => backend.status());

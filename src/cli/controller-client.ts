@@ -8,6 +8,7 @@ import type {
   MembershipExplanation,
   StepSummary,
   SystemStatus,
+  TakeOver,
   Trace,
 } from '../policy/answers.ts';
 import { ERROR_CODES, type ErrorCode, type Problem, WeftError } from '../policy/errors.ts';
@@ -99,6 +100,11 @@ export class ControllerClient {
 
   trace(request: TraceRequest): Promise<Trace> {
     return this.#call('post', '/api/v1/trace', request);
+  }
+
+  /** Makes a cloud that controller's; whoever drives it lets go first. */
+  takeOver(cloud: string): Promise<TakeOver> {
+    return this.#call('post', `/api/v1/ownership/${segment(cloud)}`, {});
   }
 
   /** What an earlier controller left in a cloud, and what adopting it would do. */

@@ -5,7 +5,7 @@ import type { Cell } from './table.ts';
 export function stateCell(state: string): Cell {
   if (['serving', 'connected', 'ready', 'up', 'steady'].includes(state))
     return { text: state, colour: 'green' };
-  if (['unreachable', 'silent', 'down', 'degraded', 'held'].includes(state))
+  if (['unreachable', 'silent', 'down', 'degraded', 'held', 'foreign'].includes(state))
     return { text: state, colour: 'red' };
   return { text: state === '' ? '-' : state, colour: state === '' ? 'dim' : 'yellow' };
 }

@@ -76,7 +76,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'cloud',
-    summary: 'show the certificate of a vCenter, to be trusted by its thumbprint',
+    summary: 'show the certificate of a vCenter, take a cloud over from another controller',
     load: async () => (await import('./cloud.ts')).registerCloud,
   },
   {

@@ -68,6 +68,8 @@ export interface Actual {
   unreachable: ReadonlyMap<string, string>;
   /** Clouds in which an earlier controller left something that nobody has adopted, with that sentence: nothing is done there. */
   held: ReadonlyMap<string, string>;
+  /** Clouds that another controller drives, or may drive, with that sentence: nothing is done there. */
+  foreign: ReadonlyMap<string, string>;
   /** What the users of clouds may not do there, by cloud. */
   lacks: ReadonlyMap<string, readonly Lack[]>;
   engines: ReadonlyMap<string, EngineActual>;

@@ -36,7 +36,9 @@ export interface BackendOptions {
   ask: Ask;
   status(): SystemStatus;
   /** Makes what stands in a held cloud this controller's. */
-  adopt(cloud: string): Promise<void>;
+  adopt(cloud: string, signal: AbortSignal): Promise<void>;
+  /** Makes a cloud this controller's that another one drives; answers what that still waits for, or null. */
+  takeOver(cloud: string, signal: AbortSignal): Promise<string | null>;
   isConnected(engine: string): boolean;
 }
 
@@ -115,8 +117,13 @@ export function createBackend(options: BackendOptions): Backend {
           `what stands in cloud ${cloud}, or the policy for it, has changed since it was shown: look at \`weft adopt ${cloud}\` again`,
         );
       }
-      if (found.isHeld) await options.adopt(cloud);
+      if (found.isHeld) await options.adopt(cloud, signal);
       return found;
+    },
+
+    async takeOver(cloud, signal) {
+      await options.ready(signal);
+      return { cloud, waitsFor: await options.takeOver(cloud, signal) };
     },
   };
 }

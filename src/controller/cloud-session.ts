@@ -7,6 +7,7 @@ import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
+import { type Identity, Ownership } from './ownership.ts';
 
 export interface CloudSessionOptions {
   name: string;
@@ -16,7 +17,12 @@ export interface CloudSessionOptions {
   expected: { hosts: ReadonlySet<string>; vms: ReadonlySet<string> };
   /** Dates a listing: see Scheduler.tick. */
   tick(): number;
-  /** After each listing, accepted or not. */
+  identity: Identity;
+  /** Whether no step is under way in the cloud. */
+  isIdle(): boolean;
+  /** Another controller took the cloud over. */
+  onOusted(reason: string): void;
+  /** After each listing, accepted or not, and when the cloud came into other hands. */
   onListing(): void;
   clock: Clock;
   log: Log;
@@ -24,6 +30,8 @@ export interface CloudSessionOptions {
 
 const LISTING_TIMEOUT_MS = 30_000;
 const BRAKE_MS = 250;
+/** How often it is looked at who drives the cloud. */
+const LOOK_MS = { ours: 2000, pending: 500 };
 /** What is allowed is asked before the first step, again after this, and more often while something is not. */
 const ALLOWED_MS = { granted: 30_000, lacking: 1000 };
 const BACK_OFF_MS = { first: 250, most: 5000 };
@@ -40,6 +48,8 @@ export class CloudSession {
   #known: { hosts: ReadonlySet<string>; vms: ReadonlySet<string> };
   /** A listing that lost more than half: accepted once a second one says the same. */
   #suspect: string | null = null;
+  readonly #ownership: Ownership;
+  #cancelLook: (() => void) | null = null;
   #lacks: readonly Lack[] = [];
   #lacksAt = Number.NEGATIVE_INFINITY;
   #isRequested = false;
@@ -50,11 +60,30 @@ export class CloudSession {
   constructor(options: CloudSessionOptions) {
     this.#options = options;
     this.spec = options.spec;
+    const { name: cloud, identity, isIdle, onOusted, clock, log } = options;
+    this.#ownership = new Ownership({ cloud, identity, isIdle, onOusted, clock, log });
     this.#known = options.expected;
   }
 
   start(): void {
     this.#loop = this.#run();
+    this.#lookLater();
+  }
+
+  /** Why the cloud is not this controller's to change, or null. */
+  get foreign(): string | null {
+    return this.#ownership.reason;
+  }
+
+  /** Before each mutation. Throws ERR_CLOUD_OWNED. */
+  requireOwned(signal: AbortSignal): Promise<void> {
+    return this.#ownership.require(this.platform, signal);
+  }
+
+  /** Makes the cloud this controller's, also where another one drives it; that one lets go first. */
+  async takeOver(signal: AbortSignal): Promise<void> {
+    await this.#ownership.takeOver(this.platform, signal);
+    this.#options.onListing();
   }
 
   /** The latest accepted inventory, or null before the first. Kept while the cloud does not answer. */
@@ -102,6 +131,8 @@ export class CloudSession {
 
   async close(): Promise<void> {
     this.#closing.abort(new WeftError('ERR_UNREACHABLE', 'the controller is stopping'));
+    this.#cancelLook?.();
+    this.#ownership.close(this.#closing.signal.reason as Error);
     this.#wake?.();
     await this.#loop;
     for (const resolve of this.#waiters) resolve();
@@ -134,6 +165,7 @@ export class CloudSession {
       this.#platform ??= this.#options.openPlatform(this.#options.spec);
       const signal = AbortSignal.any([this.#closing.signal, timeout.signal]);
       const inventory = await this.#platform.inventory(signal);
+      if (this.#ownership.reason !== null) await this.#ownership.check(this.#platform);
       await this.#askLacks(this.#platform, signal);
       this.#failures = 0;
       return this.#consider(inventory, startedTick);
@@ -149,6 +181,29 @@ export class CloudSession {
     } finally {
       cancel();
     }
+  }
+
+  /** No watch tells that somebody else has claimed the cloud. */
+  #lookLater(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#cancelLook = this.#options.clock.after(
+      this.foreign === null ? LOOK_MS.ours : LOOK_MS.pending,
+      () => void this.#look(),
+    );
+  }
+
+  async #look(): Promise<void> {
+    const before = this.#ownership.reason;
+    try {
+      if (this.#platform) await this.#ownership.check(this.#platform);
+    } catch (error) {
+      this.#options.log.debug(
+        { cloud: this.#options.name, error: String(error) },
+        'the owner could not be read',
+      );
+    }
+    if (this.#ownership.reason !== before) this.#options.onListing();
+    this.#lookLater();
   }
 
   async #askLacks(platform: Platform, signal: AbortSignal): Promise<void> {

@@ -27,13 +27,14 @@ import { LoadReader, READ_EVERY_MS } from './load-reader.ts';
 import type { Log } from './log.ts';
 import { type PoolFigures, poolFigures } from './member-figures.ts';
 import { Observer } from './observer.ts';
+import { type Identity, loadIdentity } from './ownership.ts';
 import { type Enrolment, perform } from './perform.ts';
 import { plan } from './plan.ts';
 import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
 import { Scheduler } from './scheduler.ts';
 import { StatusWriter } from './status-writer.ts';
 import { compileStatuses } from './statuses.ts';
-import type { Step } from './step.ts';
+import { isJournalled, type Step } from './step.ts';
 import { compileSystemStatus } from './system-status.ts';
 
 export interface ControllerOptions {
@@ -68,7 +69,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const ledger = await Ledger.load(options.store, clock.now());
   const journal = await Journal.load(options.store, clock.now());
   const fleet = await Fleet.load(options.store, clock.now());
-  const reconciler = new Reconciler(options, clock, ledger, journal, fleet);
+  const identity = await loadIdentity(options.store);
+  const reconciler = new Reconciler(options, clock, identity, ledger, journal, fleet);
   await reconciler.start();
   return reconciler;
 }
@@ -77,6 +79,7 @@ class Reconciler implements Controller {
   readonly backend: Backend;
   readonly #options: ControllerOptions;
   readonly #clock: Clock;
+  readonly #identity: Identity;
   readonly #ledger: Ledger;
   readonly #journal: Journal;
   readonly #fleet: Fleet;
@@ -113,8 +116,16 @@ class Reconciler implements Controller {
   #retryAt: number | null = null;
   #lastError: string | null = null;
 
-  constructor(options: ControllerOptions, clock: Clock, ledger: Ledger, journal: Journal, fleet: Fleet) {
+  constructor(
+    options: ControllerOptions,
+    clock: Clock,
+    identity: Identity,
+    ledger: Ledger,
+    journal: Journal,
+    fleet: Fleet,
+  ) {
     this.#options = options;
+    this.#identity = identity;
     this.#clock = clock;
     this.#ledger = ledger;
     this.#journal = journal;
@@ -144,8 +155,12 @@ class Reconciler implements Controller {
       journal,
       clock,
       log,
-      perform: (step, progress, signal) =>
-        perform(
+      perform: async (step, progress, signal) => {
+        // The last moment in which it can be seen that another controller drives the cloud.
+        if (step.cloud !== null && isJournalled(step)) {
+          await this.#sessions.get(step.cloud)?.requireOwned(signal);
+        }
+        return perform(
           step,
           {
             platform: (cloud) => this.#platform(cloud),
@@ -162,7 +177,8 @@ class Reconciler implements Controller {
             log,
           },
           signal,
-        ),
+        );
+      },
       isListedAfter: (cloud, tick) => this.#sessions.get(cloud)?.isListedAfter(tick) ?? true,
       onSettled: (step) => this.#onSettled(step),
     });
@@ -175,7 +191,8 @@ class Reconciler implements Controller {
       ready: (signal) => this.#ready(signal),
       ask: (engine, method, params) => hub.request(engine, method, params, 3000),
       status: () => this.#status(),
-      adopt: (cloud) => this.#adopt(cloud),
+      adopt: (cloud, signal) => this.#adopt(cloud, signal),
+      takeOver: (cloud, signal) => this.#takeOver(cloud, signal),
       isConnected: (engine) => this.#reports.connected.has(engine),
     });
   }
@@ -279,19 +296,28 @@ class Reconciler implements Controller {
   /** A cloud in which nothing of an earlier controller stands is ours from the first listing on. */
   #adoptEmpty(actual: Actual): void {
     for (const [name, { spec }] of this.#sessions) {
-      if (!actual.world.clouds.has(name) || actual.held.has(name)) continue;
+      if (!actual.world.clouds.has(name) || actual.held.has(name) || actual.foreign.has(name)) continue;
       if (this.#ledger.isAdopted(name, spec.address)) continue;
       this.#once(`adoption ${name}`, () => this.#ledger.adopt(name, spec.address));
     }
   }
 
   /** What stands in a held cloud is this controller's from now on; the next round begins with it. */
-  async #adopt(cloud: string): Promise<void> {
+  async #adopt(cloud: string, signal: AbortSignal): Promise<void> {
     const spec = this.#policies.clouds.get(cloud);
     if (!spec) throw new WeftError('ERR_NOT_FOUND', `there is no cloud ${cloud}`);
+    await this.#sessions.get(cloud)?.takeOver(signal);
     await this.#ledger.adopt(cloud, spec.address);
     this.#options.log.info({ cloud }, 'what an earlier controller left was adopted');
     this.#wake();
+  }
+
+  /** Makes a cloud this controller's that another one drives. */
+  async #takeOver(cloud: string, signal: AbortSignal): Promise<string | null> {
+    const session = this.#sessions.get(cloud);
+    if (!session) throw new WeftError('ERR_NOT_FOUND', `there is no cloud ${cloud}: apply its policy first`);
+    await session.takeOver(signal);
+    return session.foreign;
   }
 
   #onSettled(step: Step): void {
@@ -359,6 +385,12 @@ class Reconciler implements Controller {
           ...placements.flatMap((placement) => placement.vm ?? []),
           ...nics.map((nic) => nic.slice(name.length + 1, nic.lastIndexOf('/'))),
         ]),
+      },
+      identity: this.#identity,
+      isIdle: () => this.#scheduler.running().every((step) => step.cloud !== name),
+      onOusted: (reason) => {
+        this.#options.log.warn({ cloud: name }, reason);
+        this.#scheduler.abandon(name, reason);
       },
       tick: () => this.#scheduler.tick(),
       onListing: () => this.#wake(),

@@ -88,6 +88,9 @@ export class Observer {
         [...sessions].flatMap(([name, { lacks }]) => (lacks.length > 0 ? [[name, lacks] as const] : [])),
       ),
       held: this.#held(sessions),
+      foreign: new Map(
+        [...sessions].flatMap(([name, { foreign }]) => (foreign === null ? [] : [[name, foreign] as const])),
+      ),
       engines,
       placements: ledger.placements,
       groupKeys: ledger.groupKeys,

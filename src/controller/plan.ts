@@ -30,15 +30,15 @@ export function plan(desired: Desired, actual: Actual): Step[] {
     .sort((a, b) => Number(b.isUrgent) - Number(a.isUrgent));
 }
 
-/** In a cloud that nobody has adopted every step waits, also those of the store that lead to others. */
+/** In a cloud that nobody has adopted, or that another controller drives, every step waits, also those of the store that lead to others. */
 function hold(step: Step, desired: Desired, actual: Actual): Step {
-  if (actual.held.size === 0) return step;
+  if (actual.held.size === 0 && actual.foreign.size === 0) return step;
   const engine = 'engine' in step ? step.engine : undefined;
   const cloud =
     step.cloud ??
     (engine === undefined ? undefined : desired.engines.get(engine)?.cloud) ??
     ('nic' in step ? step.nic.slice(0, step.nic.indexOf('/')) : '');
-  const reason = actual.held.get(cloud);
+  const reason = actual.foreign.get(cloud) ?? actual.held.get(cloud);
   return reason === undefined ? step : { ...step, blockedBy: reason, isUrgent: false };
 }
 

@@ -78,6 +78,13 @@ export class Scheduler {
     return nextAt;
   }
 
+  /** Aborts what runs in a cloud that is not this controller's any more. */
+  abandon(cloud: string, reason: string): void {
+    for (const { step, abort } of this.#running.values()) {
+      if (step.cloud === cloud) abort.abort(new WeftError('ERR_CLOUD_OWNED', reason));
+    }
+  }
+
   /** Aborts what runs and waits for it. */
   async close(): Promise<void> {
     this.#isClosed = true;

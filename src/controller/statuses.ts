@@ -195,11 +195,16 @@ function cloudStatus(name: string, actual: Actual): CloudStatus {
     state:
       failure !== undefined || !actual.world.clouds.has(name)
         ? 'unreachable'
-        : actual.held.has(name)
-          ? 'held'
-          : 'connected',
+        : actual.foreign.has(name)
+          ? 'foreign'
+          : actual.held.has(name)
+            ? 'held'
+            : 'connected',
     message:
-      failure ?? actual.held.get(name) ?? (lacks.length > 0 ? `its user lacks ${lacks.join(', ')}` : ''),
+      failure ??
+      actual.foreign.get(name) ??
+      actual.held.get(name) ??
+      (lacks.length > 0 ? `its user lacks ${lacks.join(', ')}` : ''),
     hosts,
     vms: vms.size,
   };

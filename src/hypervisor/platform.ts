@@ -12,6 +12,8 @@
 
 export interface Platform {
   readonly capabilities: Capabilities;
+  /** Where it is kept which controller drives the platform; left out where it cannot be. */
+  readonly ownership?: Owner;
   /** The whole inventory, as of `Inventory.cursor`. */
   inventory(signal: AbortSignal): Promise<Inventory>;
   /**
@@ -71,6 +73,32 @@ export interface Platform {
 
   /** Frees sockets and watches. */
   close(): Promise<void>;
+}
+
+/** Keeps the name of the one controller that drives the platform. */
+export interface Owner {
+  /** Writing depends on what is there, and mutations in the name of anybody else are refused by the platform itself. */
+  readonly isAtomic: boolean;
+  /** Null where nobody has claimed the platform. */
+  read(signal: AbortSignal): Promise<OwnerRecord | null>;
+  /**
+   * Writes the record unless another one than `before` is there. Answers whether it was written. Where it is not atomic
+   * two that write at once both hear yes, and have to look again. ERR_HYPERVISOR_REFUSED where the user may not.
+   */
+  write(record: OwnerRecord, before: OwnerRecord | null, signal: AbortSignal): Promise<boolean>;
+}
+
+export interface OwnerRecord {
+  /** The id of the controller's store. */
+  instance: string;
+  /** The id of its process. */
+  life: string;
+  /** Its machine, for people. */
+  name: string;
+  /** When it was last known to be alive, ISO 8601. */
+  beatAt: string;
+  /** The instance that drove the platform before, until it says that it has let go. */
+  ousted: string | null;
 }
 
 /** A mutation that is going to be asked for. */

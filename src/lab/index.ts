@@ -2,6 +2,7 @@
 import type { Platform } from '../hypervisor/platform.ts';
 import { readInventory, watchInventory } from './inventory.ts';
 import { attachNic, ensureSegment, removeSegment } from './network.ts';
+import { LabOwner } from './ownership.ts';
 import { LabSession } from './session.ts';
 import { readStats } from './stats.ts';
 import { cloneVm, deployEngine, migrateVm, powerVm, removeVm } from './vm.ts';
@@ -10,6 +11,7 @@ import { cloneVm, deployEngine, migrateVm, powerVm, removeVm } from './vm.ts';
 export function openLab(options: { socket: string }): Platform {
   const session = new LabSession(options.socket);
   return {
+    ownership: new LabOwner(session),
     capabilities: {
       product: 'Weft lab',
       clone: true,

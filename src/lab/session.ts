@@ -17,6 +17,8 @@ const CONTRACT_CODES: ReadonlySet<string> = new Set<ErrorCode>([
 export class LabSession {
   /** Path of the daemon's socket. */
   readonly socket: string;
+  /** The life of the controller in whose name mutations are asked for; null for people. */
+  life: string | null = null;
   readonly #http: AxiosInstance;
   /** A connection per call: a daemon that was killed leaves no dead connection behind to be used again. */
   readonly #agent = new Agent({ keepAlive: false });
@@ -51,7 +53,11 @@ export class LabSession {
         method,
         url: path,
         signal: ended,
-        ...(body === undefined ? {} : { data: JSON.stringify(body), headers: JSON_HEADERS }),
+        headers: {
+          ...(body === undefined ? {} : JSON_HEADERS),
+          ...(this.life === null || method === 'GET' ? {} : { [LIFE_HEADER]: this.life }),
+        },
+        ...(body === undefined ? {} : { data: JSON.stringify(body) }),
       });
     } catch (error) {
       if (ended.aborted) throw ended.reason;
@@ -71,6 +77,8 @@ export class LabSession {
   }
 }
 
+/** Names the controller that asks for a mutation. */
+export const LIFE_HEADER = 'x-weft-life';
 const JSON_HEADERS = { 'Content-Type': 'application/json' };
 
 function faultOf(status: number, data: unknown): WeftError {

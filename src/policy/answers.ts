@@ -43,6 +43,13 @@ export interface StepSummary {
   missing?: string[];
 }
 
+/** What came of taking a cloud over from another controller. */
+export interface TakeOver {
+  cloud: string;
+  /** What it still waits for before anything is changed, a sentence; null where it is this controller's now. */
+  waitsFor: string | null;
+}
+
 /** What an earlier controller left in a cloud, and what becomes of it when the cloud is adopted. */
 export interface Adoption {
   cloud: string;

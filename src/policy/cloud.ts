@@ -113,7 +113,7 @@ export type VcenterCloudSpec = z.output<typeof VcenterCloud>;
 
 export interface CloudStatus {
   /** `held`: something of an earlier controller is there, and nothing is done until it is adopted. */
-  state: 'connected' | 'held' | 'unreachable';
+  state: 'connected' | 'held' | 'unreachable' | 'foreign';
   message: string;
   hosts: number;
   vms: number;

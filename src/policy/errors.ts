@@ -55,6 +55,12 @@ export const ERROR_CODES = {
     exit: 1,
     meaning: 'A cloud answered a call with a fault; the message carries its reason.',
   },
+  ERR_CLOUD_OWNED: {
+    status: 409,
+    exit: 4,
+    meaning:
+      'The cloud is driven by another controller; the message names it, and how to take the cloud over.',
+  },
   ERR_HYPERVISOR_UNSUPPORTED: { status: 501, exit: 1, meaning: 'The cloud cannot do what was asked.' },
   ERR_NO_CAPACITY: { status: 409, exit: 1, meaning: 'No host, address or segment is left for an engine.' },
   ERR_IMAGE_INVALID: {

@@ -8,6 +8,7 @@ import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
 import { ensureSegment, removeSegment, restoreOut, type VlanRange } from './network.ts';
+import { VcenterOwner } from './ownership.ts';
 import { previewCalls } from './preview.ts';
 import { readLacks } from './privileges.ts';
 import { RestClient } from './rest.ts';
@@ -67,6 +68,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
   };
 
   return {
+    ownership: new VcenterOwner(session),
     capabilities: {
       product: 'VMware vCenter',
       clone: true,

@@ -117,6 +117,10 @@ export class InMemoryBackend implements Backend {
     return { service: request.service, packet: 'p', hops: [], outcome: 'bridged' };
   }
 
+  async takeOver(cloud: string) {
+    return { cloud, waitsFor: null };
+  }
+
   async adoption(cloud: string): Promise<Adoption> {
     const nothing = { engines: [], nics: [], segments: [], warnings: [], steps: [] };
     return { ...nothing, ...this.found, cloud, isHeld: true, fingerprint: '0123456789abcdef' };

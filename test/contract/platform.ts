@@ -384,6 +384,25 @@ export function describePlatform(
       await nobody.close();
     });
 
+    it('keeps who drives it, and lets nobody write over what he has not seen', async function () {
+      const { ownership } = platform;
+      if (!ownership) return this.skip();
+      const before = await ownership.read(never);
+      const record = (instance: string) => ({
+        instance,
+        life: `life of ${instance}`,
+        name: 'ctl-1',
+        beatAt: new Date(0).toISOString(),
+        ousted: null,
+      });
+      assert.equal(await ownership.write(record('one'), before, never), true);
+      assert.deepEqual(await ownership.read(never), record('one'));
+      assert.equal(await ownership.write(record('two'), before, never), false);
+      const taken = { ...record('two'), ousted: 'one' };
+      assert.equal(await ownership.write(taken, record('one'), never), true);
+      assert.deepEqual(await ownership.read(never), taken);
+    });
+
     it('ends what waits when it is closed', async () => {
       const other = under.platform;
       const { cursor } = await other.inventory(never);

@@ -11,6 +11,8 @@ import type {
   Lack,
   Nic,
   NicRef,
+  Owner,
+  OwnerRecord,
   PlannedCall,
   Platform,
   Progress,
@@ -51,6 +53,9 @@ export class MemoryDatacenter {
   isReachable = true;
   /** What the user may not do. */
   lacks: Lack[] = [];
+  /** Whether it is kept which controller drives it, whether writing that depends on what is there, and the record. */
+  keepsOwner: 'no' | 'atomic' | 'loose' = 'no';
+  owner: OwnerRecord | null = null;
   /** Share of one core by VM name, where it is not 0.1. */
   readonly cpu = new Map<string, number>();
   readonly calls: { method: Mutation; subject: string }[] = [];
@@ -195,8 +200,21 @@ export class MemoryPlatform implements Platform {
   readonly #datacenter: MemoryDatacenter;
   readonly #closing = new AbortController();
 
+  readonly ownership?: Owner;
+
   constructor(datacenter: MemoryDatacenter) {
     this.#datacenter = datacenter;
+    if (datacenter.keepsOwner === 'no') return;
+    this.ownership = {
+      isAtomic: datacenter.keepsOwner === 'atomic',
+      read: async () => structuredClone(datacenter.owner),
+      write: async (record, before) => {
+        if (JSON.stringify(datacenter.owner) !== JSON.stringify(before)) return false;
+        if (datacenter.keepsOwner === 'loose') for (let turn = 0; turn < 3; turn++) await Promise.resolve();
+        datacenter.owner = structuredClone(record);
+        return true;
+      },
+    };
   }
 
   async inventory(signal: AbortSignal): Promise<Inventory> {

@@ -10,6 +10,7 @@
  *   GET    /stats?vms=a,b
  * and, for the lab itself and not subject to faults:
  *   POST /hosts/:host/maintenance { action }, which begins it and does not wait
+ *   GET, PUT /owner { owner, before }: which controller drives the lab
  *   GET /status · PUT /gateway { host, port } · POST /faults · DELETE /faults[/:id] · POST /vms/:vm/kill
  */
 import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -18,6 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { ERROR_CODES, isWeftError, WeftError } from '../../policy/errors.ts';
+import { LIFE_HEADER } from '../session.ts';
 import { hasVcenter, type SwitchKind, startVcenter, type VcenterAddress } from '../vcenter/index.ts';
 import { Datacenter, type DatacenterOptions } from './datacenter.ts';
 import { FaultSpec, fateOf, type PlatformMethod } from './faults.ts';
@@ -41,6 +43,14 @@ const CloneBody = z.strictObject({ name: Text, host: Text });
 const PowerBody = z.strictObject({ action: z.enum(['on', 'off', 'reset']) });
 const MigrateBody = z.strictObject({ host: Text });
 const AttachBody = z.strictObject({ segment: Text });
+const OwnerRecord = z.strictObject({
+  instance: Text,
+  life: Text,
+  name: Text,
+  beatAt: Text,
+  ousted: Text.nullable(),
+});
+const OwnerBody = z.strictObject({ owner: OwnerRecord, before: OwnerRecord.nullable() });
 const MaintenanceBody = z.strictObject({ action: z.enum(['enter', 'exit']) });
 const GatewayBody = z.strictObject({ host: Text, port: z.int().min(1).max(65535) }).nullable();
 
@@ -121,6 +131,7 @@ function routes(
       const gone = new AbortController();
       request.raw.socket.once('close', () => gone.abort());
       const signal = AbortSignal.any([gone.signal, ended]);
+      requireOwner(method, request);
       const fate = fateOf(method, datacenter.record.faults);
       if (fate.delayMs > 0) await sleep(fate.delayMs, undefined, { signal });
       if (fate.failure === 'refused') {
@@ -134,6 +145,16 @@ function routes(
       }
       return result ?? {};
     };
+  /** A controller that does not drive the lab any more is refused, however late it asks; people are not. */
+  const requireOwner = (method: PlatformMethod, request: FastifyRequest): void => {
+    const life = request.headers[LIFE_HEADER];
+    const { owner } = datacenter.record;
+    if (life === undefined || !owner || owner.life === life) return;
+    throw new WeftError(
+      'ERR_HYPERVISOR_REFUSED',
+      `${method} was refused: the lab is driven by controller ${owner.instance} on ${owner.name}`,
+    );
+  };
   const at = (request: FastifyRequest, name: string) =>
     (request.params as Record<string, string>)[name] ?? '';
   const query = (request: FastifyRequest, name: string) =>
@@ -202,6 +223,11 @@ function routes(
     ),
   );
 
+  server.get('/owner', async () => ({ owner: datacenter.record.owner ?? null }));
+  server.put('/owner', async (request) => {
+    const { owner, before } = read(OwnerBody, request);
+    return { isWritten: datacenter.setOwner(owner, before) };
+  });
   server.get('/status', async () => labStatus(datacenter, vcenter));
   server.put('/gateway', async (request) => {
     datacenter.setGateway(read(GatewayBody, request));

@@ -10,6 +10,7 @@ import type {
   EngineSpec,
   HostHardware,
   Inventory,
+  OwnerRecord,
   SegmentSpec,
   Vm,
   VmStats,
@@ -383,6 +384,14 @@ export class Datacenter {
       this.#save();
       return healed;
     });
+  }
+
+  /** Writes which controller drives the lab, unless that has changed meanwhile. */
+  setOwner(owner: OwnerRecord, before: OwnerRecord | null): boolean {
+    if (JSON.stringify(this.record.owner ?? null) !== JSON.stringify(before)) return false;
+    this.record.owner = owner;
+    this.#save();
+    return true;
   }
 
   /** Where the management gateway leads from now on. */

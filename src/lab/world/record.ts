@@ -3,7 +3,7 @@
  * in /run like the namespaces it describes, so it never outlives them and needs no fsync.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import type { EngineProperties, Segment } from '../../hypervisor/platform.ts';
+import type { EngineProperties, OwnerRecord, Segment } from '../../hypervisor/platform.ts';
 import { WeftError } from '../../policy/errors.ts';
 import type { Fault } from './faults.ts';
 import type { ProcessRef } from './process.ts';
@@ -18,6 +18,8 @@ export interface LabRecord {
   faults: Fault[];
   /** Where the management gateway leads: the controller's hub, on loopback of the root namespace. */
   gateway: { host: string; port: number } | null;
+  /** Which controller drives the lab; left out where none has claimed it. */
+  owner?: OwnerRecord;
 }
 
 export interface HostRecord {
