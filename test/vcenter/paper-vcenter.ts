@@ -2,7 +2,7 @@
  * The simulated vCenter in front of a lab that exists on paper only: hosts and any number of VMs, no namespaces, no
  * root. For what is about calls and their number rather than packets.
  */
-import { startVcenter } from '../../src/lab/vcenter/index.ts';
+import { type SwitchKind, startVcenter } from '../../src/lab/vcenter/index.ts';
 import type { VcenterState } from '../../src/lab/vcenter/state.ts';
 import type { Vcenter } from '../../src/lab/vcenter/vcenter.ts';
 import { Datacenter } from '../../src/lab/world/datacenter.ts';
@@ -22,7 +22,10 @@ export interface PaperVcenter {
 }
 
 /** Three hosts with six VMs, and `extra` more that are spread over them. */
-export async function startPaperVcenter(extra = 0): Promise<PaperVcenter> {
+export async function startPaperVcenter(
+  extra = 0,
+  switches: SwitchKind = 'distributed',
+): Promise<PaperVcenter> {
   const record = newRecord('paper');
   for (let index = 0; index < extra; index++) {
     const host = record.hosts[index % record.hosts.length]!.id;
@@ -38,12 +41,16 @@ export async function startPaperVcenter(extra = 0): Promise<PaperVcenter> {
   }
   const datacenter = new Datacenter(record, new PaperMachinery());
   let kept: VcenterState | null = null;
-  const { vcenter, address, close } = await startVcenter(datacenter, {
-    read: () => kept,
-    write: (state) => {
-      kept = structuredClone(state);
+  const { vcenter, address, close } = await startVcenter(
+    datacenter,
+    {
+      read: () => kept,
+      write: (state) => {
+        kept = structuredClone(state);
+      },
     },
-  });
+    switches,
+  );
   return {
     record,
     datacenter,

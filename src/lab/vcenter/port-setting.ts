@@ -141,7 +141,7 @@ export function accessVlan(setting: Struct, what: string): number {
 }
 
 /** Throws InvalidArgument where a setting that was sent cannot be. */
-export function checkSetting(setting: Struct, path: string): void {
+export function checkSetting(setting: Struct, path: string, pvlans: readonly Struct[]): void {
   if (setting.$type !== 'VMwareDVSPortSetting') {
     throw invalidArgument(path, 'it must be a VMwareDVSPortSetting (xsi:type) on this switch');
   }
@@ -151,6 +151,13 @@ export function checkSetting(setting: Struct, path: string): void {
       const id = Number(vlan.vlanId);
       if (id < 0 || id > 4094)
         throw invalidArgument(`${path}.vlan.vlanId`, `${id} is no VLAN: use 0 to 4094`);
+    } else if (vlan.$type === 'VmwareDistributedVirtualSwitchPvlanSpec') {
+      if (!pvlans.some((one) => one.secondaryVlanId === vlan.pvlanId)) {
+        throw invalidArgument(
+          `${path}.vlan.pvlanId`,
+          `the switch has no private VLAN ${String(vlan.pvlanId)}`,
+        );
+      }
     } else if (vlan.$type === 'VmwareDistributedVirtualSwitchVlanSpec') {
       throw invalidArgument(`${path}.vlan`, 'name the kind of VLAN by xsi:type');
     }

@@ -13,6 +13,7 @@ import {
   type PortgroupRecord,
   type PortRecord,
   PRODUCTION_VLAN,
+  type StandardGroupRecord,
   type VcenterState,
 } from './state.ts';
 import type { Vcenter } from './vcenter.ts';
@@ -151,6 +152,8 @@ export function connect(vcenter: Vcenter, vm: VmRecord, nic: NicRecord, portgrou
   if (group.isUplink) throw invalidArgument('backing.port.portgroupKey', `${group.name} is for uplinks`);
   const present = portOfNic(state, vm, nic);
   if (present?.portgroup === portgroup) return present;
+  // Now, as long as nothing has changed: the cable could not follow.
+  accessVlan(group.setting, `port group ${group.name}`);
   const used = state.ports.filter((port) => port.portgroup === portgroup).length;
   if (used >= group.numPorts) {
     if (!group.isAutoExpand) {
@@ -205,6 +208,15 @@ export function plug(vcenter: Vcenter, vm: VmRecord, nic: NicRecord, into: Plug)
   state.standard.nics.push({ vm: vm.id, nic: nic.id, group: into.group });
 }
 
+/** Throws NotSupported for a standard port group that is a trunk. */
+export function requireAccessVlan({ name, vlanId }: StandardGroupRecord): void {
+  if (vlanId !== TRUNK) return;
+  throw new VimFault(
+    'NotSupported',
+    `port group ${name} is a trunk; the lab moves NICs of access VLANs only`,
+  );
+}
+
 /** The VLAN that a NIC is on, on a host, and whether its port may learn MACs; undefined where it is on nothing. */
 export function laneOf(
   vcenter: Vcenter,
@@ -216,12 +228,7 @@ export function laneOf(
   const name = standardNameOf(state, vm, nic);
   if (name !== undefined) {
     const group = requireGroup(vcenter, host, name, nicKey(vm, nic) - NIC_KEY + 1);
-    if (group.vlanId === TRUNK) {
-      throw new VimFault(
-        'NotSupported',
-        `port group ${name} is a trunk; the lab moves NICs of access VLANs only`,
-      );
-    }
+    requireAccessVlan(group);
     return { vlan: group.vlanId, learnsMacs: groupLearnsMacs(group) };
   }
   const port = portOfNic(state, vm, nic);

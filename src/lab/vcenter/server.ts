@@ -16,6 +16,7 @@ import type { Methods } from './method/method.ts';
 import { provisioningMethods } from './method/provisioning.ts';
 import { login, serviceMethods } from './method/service.ts';
 import { standardSwitchMethods } from './method/standard-switch.ts';
+import { switchMethods } from './method/switch.ts';
 import { requirePrivileges } from './privileges.ts';
 import { answerRest } from './rest/rest.ts';
 import { RestError } from './rest/rest-error.ts';
@@ -38,6 +39,7 @@ const METHODS: Methods = {
   ...eventMethods,
   ...provisioningMethods,
   ...standardSwitchMethods,
+  ...switchMethods,
 };
 /** What anybody may ask. */
 const OPEN_METHODS = new Set(['RetrieveServiceContent', 'CurrentTime', 'Login', 'CloneSession']);

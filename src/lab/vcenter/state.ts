@@ -24,6 +24,8 @@ export interface VcenterState {
   nextId: number;
   switchUuid: string;
   switchConfigVersion: number;
+  /** VMwareDVSPvlanMapEntry of the switch. */
+  pvlans: Struct[];
   portgroups: PortgroupRecord[];
   ports: PortRecord[];
   standard: StandardSwitches;
@@ -187,6 +189,7 @@ export function newState(
       .replaceAll(/(..)(?=.)/g, '$1 ')
       .replace(/^(.{23}) /, '$1-'),
     switchConfigVersion: 1,
+    pvlans: [],
     portgroups: [],
     ports: [],
     standard: { kind: switches, groups: [], networks: [], nics: [] },

@@ -50,7 +50,7 @@ except vim.fault.ConcurrentAccess:
 WaitForTask(vms["app6"].PowerOff())
 print(vms["app6"].runtime.powerState)
 manager = content.customFieldsManager
-field = manager.AddCustomFieldDef(name="owner", moType=vim.VirtualMachine)
+field = manager.AddCustomFieldDef(name="on-call", moType=vim.VirtualMachine)
 manager.SetField(entity=vms["app6"], key=field.key, value="shop-team")
 print([one.value for one in vms["app6"].customValue if one.key == field.key])
 nic = [one for one in vms["app4"].config.hardware.device if isinstance(one, vim.vm.device.VirtualEthernetCard)][0]
@@ -71,6 +71,16 @@ nic.backing = before
 edit()
 system.RemovePortGroup("old-net")
 print([one.name for one in vms["app4"].network])
+pvlan = lambda second, kind: Vmware.PvlanConfigSpec(operation="add", pvlanEntry=Vmware.PvlanMapEntry(
+    primaryVlanId=301, secondaryVlanId=second, pvlanType=kind))
+WaitForTask(dvs.ReconfigureDvs_Task(Vmware.ConfigSpec(
+    configVersion=dvs.config.configVersion, pvlanConfigSpec=[pvlan(301, "promiscuous"), pvlan(302, "isolated")])))
+WaitForTask(dvs.AddDVPortgroup_Task([vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+    name="private", type="earlyBinding", numPorts=8, defaultPortConfig=Vmware.VmwarePortConfigPolicy(
+        vlan=Vmware.PvlanSpec(inherited=False, pvlanId=302)))]))
+private = [one for one in dvs.portgroup if one.name == "private"][0]
+print(private.config.defaultPortConfig.vlan.pvlanId, [one.pvlanType for one in dvs.config.pvlanConfig])
+WaitForTask(private.Destroy_Task())
 events = content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec(
     entity=vim.event.EventFilterSpec.ByEntity(entity=vms["app6"], recursion="self")))
 events.SetCollectorPageSize(1)
@@ -118,6 +128,7 @@ describe('the simulated vCenter', () => {
       "['shop-team']",
       "['old-net']",
       "['prod']",
+      "302 ['promiscuous', 'isolated']",
       "['VmPoweredOffEvent']",
       'True',
     ]);

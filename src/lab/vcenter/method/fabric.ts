@@ -140,7 +140,7 @@ function addPortgroup(vcenter: Vcenter, spec: Struct): void {
   }
   let setting = defaultSetting({ $type: 'VmwareDistributedVirtualSwitchVlanIdSpec', vlanId: 0 });
   if (isStruct(spec.defaultPortConfig)) {
-    checkSetting(spec.defaultPortConfig, 'spec.defaultPortConfig');
+    checkSetting(spec.defaultPortConfig, 'spec.defaultPortConfig', state.pvlans);
     setting = mergeSetting(setting, spec.defaultPortConfig, false);
   }
   state.portgroups.push({
@@ -159,7 +159,9 @@ function addPortgroup(vcenter: Vcenter, spec: Struct): void {
 }
 
 async function reconfigurePortgroup(vcenter: Vcenter, group: PortgroupRecord, spec: Struct): Promise<void> {
-  if (isStruct(spec.defaultPortConfig)) checkSetting(spec.defaultPortConfig, 'spec.defaultPortConfig');
+  if (isStruct(spec.defaultPortConfig)) {
+    checkSetting(spec.defaultPortConfig, 'spec.defaultPortConfig', vcenter.state.pvlans);
+  }
   const ports = vcenter.state.ports.filter((port) => port.portgroup === group.id);
   const setting = isStruct(spec.defaultPortConfig)
     ? mergeSetting(group.setting, spec.defaultPortConfig, false)
@@ -196,7 +198,7 @@ function checkPort(vcenter: Vcenter, spec: Struct, path: string): { port: PortRe
   if (!port) throw new VimFault('NotFound', `${path}: there is no port ${spec.key} on this switch`);
   requireVersion(spec.configVersion, port.configVersion, `port ${port.key}`);
   if (isStruct(spec.setting)) {
-    checkSetting(spec.setting, `${path}.setting`);
+    checkSetting(spec.setting, `${path}.setting`, vcenter.state.pvlans);
     const { policy, setting } = portgroupOf(vcenter.state, port.portgroup);
     requireOverridable(spec.setting, policy, port.key);
     accessVlan(
@@ -208,7 +210,7 @@ function checkPort(vcenter: Vcenter, spec: Struct, path: string): { port: PortRe
 }
 
 /** Throws ConcurrentAccess where somebody changed the object since it was read, InvalidArgument where none was sent. */
-function requireVersion(sent: Struct[string], present: number, what: string): void {
+export function requireVersion(sent: Struct[string], present: number, what: string): void {
   if (sent === undefined) throw invalidArgument('configVersion', `say which version of ${what} this changes`);
   if (sent === String(present)) return;
   throw new VimFault(

@@ -13,6 +13,7 @@ import {
   portOfNic,
   realize,
   removeUnusedSegments,
+  requireAccessVlan,
   segmentFor,
 } from '../ports.ts';
 import { requireGroup } from '../standard-switch.ts';
@@ -293,7 +294,7 @@ async function moveNic(
 ): Promise<void> {
   if (backing.$type === 'VirtualEthernetCardNetworkBackingInfo') {
     const group = standardNameFrom(vcenter, backing);
-    requireGroup(vcenter, vm.host, group, nicKey(vm, nic) - nicKey(vm, vm.nics[0]!) + 1);
+    requireAccessVlan(requireGroup(vcenter, vm.host, group, nicKey(vm, nic) - nicKey(vm, vm.nics[0]!) + 1));
     plug(vcenter, vm, nic, { kind: 'standard', group });
     return lab(realize(vcenter, vm, nic));
   }

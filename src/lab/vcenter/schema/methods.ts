@@ -45,6 +45,7 @@ ResourcePool.ImportVApp(spec ImportSpec, folder? &Folder, host? &HostSystem) -> 
 Network.DestroyNetwork() -> void
 DistributedVirtualPortgroup.ReconfigureDVPortgroup_Task(spec DVPortgroupConfigSpec) -> &Task
 DistributedVirtualSwitch.AddDVPortgroup_Task(spec DVPortgroupConfigSpec[]) -> &Task
+DistributedVirtualSwitch.ReconfigureDvs_Task(spec DVSConfigSpec) -> &Task
 DistributedVirtualSwitch.FetchDVPorts(criteria? DistributedVirtualSwitchPortCriteria) -> DistributedVirtualPort[]?
 DistributedVirtualSwitch.FetchDVPortKeys(criteria? DistributedVirtualSwitchPortCriteria) -> string[]?
 DistributedVirtualSwitch.ReconfigureDVPort_Task(port DVPortConfigSpec[]) -> &Task
