@@ -222,6 +222,12 @@ function settingFor(
       `the port of ${vmName} on ${production.name} has VLAN ${before} by an override of its own: reset it, and Weft will bend its path`,
     );
   }
+  // What is taken away here is inherited again afterwards: uplinks of its own could not be given back.
+  if (settingOf(port.config.setting)?.uplinkTeamingPolicy?.inherited === false) {
+    return refusal(
+      `the port of ${vmName} on ${production.name} has uplinks of its own by an override: reset it, and Weft will bend its path`,
+    );
+  }
   return { $type: 'VMwareDVSPortSetting', ...vlanSetting(vlan, false), ...noUplinks(false) };
 }
 
