@@ -1,6 +1,6 @@
 /**
  * HTTPS in front of the simulated vCenter: `/sdk` speaks SOAP, `/rest` and `/api` tags and sessions, `/nfc` takes
- * disks. Bodies, headers, time and connections are bounded.
+ * disks, `/ui` is a stand-in for the vSphere Client. Bodies, headers, time and connections are bounded.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
@@ -21,6 +21,7 @@ import { requirePrivileges } from './privileges.ts';
 import { answerRest } from './rest/rest.ts';
 import { RestError } from './rest/rest-error.ts';
 import { type Session, sessionGone, viewOfSession } from './sessions.ts';
+import { answerClient, isClientPath } from './ui/client.ts';
 import { type Vcenter, VERSION } from './vcenter.ts';
 import { asVimFault, invalidRequest, VimFault } from './wire/fault.ts';
 import { readCall, type SoapCall, writeAnswer, writeFault } from './wire/soap.ts';
@@ -116,6 +117,11 @@ async function answer(vcenter: Vcenter, request: IncomingMessage, response: Serv
   if (disk) return receiveDisk(vcenter, request, response, disk[1]!, Number(disk[2]));
   const file = /^\/cls\/data\/([\w-]{1,64})\/[^/]{1,300}$/.exec(path);
   if (file) return receiveFile(vcenter, request, response, file[1]!);
+  if (isClientPath(path)) {
+    const body = await readBody(request);
+    if (body === null) return send(response, 413, '{}', 'application/json');
+    return answerClient(vcenter, request, response, body);
+  }
   if (path.startsWith('/rest/') || path.startsWith('/api/')) {
     const body = await readBody(request);
     if (body === null) return send(response, 413, '{}', 'application/json');

@@ -6,7 +6,7 @@ import { hostOf, networkHint } from '../inventory/hosts.ts';
 import { valueAt } from '../inventory/object.ts';
 import { serviceContent } from '../inventory/services.ts';
 import { COUNTERS, INTERVAL_SECONDS } from '../load-history.ts';
-import { isWithheld } from '../privileges.ts';
+import { isWithheld, PRIVILEGES } from '../privileges.ts';
 import { isKindOf } from '../schema/notation.ts';
 import { isSameSecret, viewOfSession } from '../sessions.ts';
 import { REFS } from '../state.ts';
@@ -172,7 +172,7 @@ export const serviceMethods: Methods = {
       entity: vcenter.object(entity).ref,
       privAvailability: ((args.privId ?? []) as string[]).map((privId) => ({
         privId,
-        isGranted: !isWithheld(vcenter.datacenter.record.faults, privId),
+        isGranted: isPrivilege(vcenter, privId) && !isWithheld(vcenter.datacenter.record.faults, privId),
       })),
     })),
   HasUserPrivilegeOnEntities: ({ vcenter, args }) =>
@@ -209,6 +209,12 @@ export const serviceMethods: Methods = {
 };
 
 /** Methods that need no session; they make one, or say where to begin. */
+/** One that the product has, or that an extension has registered. */
+function isPrivilege(vcenter: Call['vcenter'], id: string): boolean {
+  const registered = vcenter.state.extensions.flatMap((one) => (one.privilegeList ?? []) as Struct[]);
+  return PRIVILEGES.includes(id) || registered.some((one) => one.privID === id);
+}
+
 export const login = {
   /** The user of these credentials. Throws InvalidLogin. */
   check(call: Pick<Call, 'vcenter'>, user: string, password: string): string {
