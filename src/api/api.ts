@@ -4,6 +4,8 @@
  * Everything about kinds comes from policy/registry.ts; a new kind needs no line here.
  */
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import type { ConsoleAddress } from '../policy/answers.ts';
+import { WeftError } from '../policy/errors.ts';
 import { parseJson } from '../policy/json-text.ts';
 import { MAX_TEXT_BYTES } from '../policy/parse.ts';
 import { takeBackup } from '../state/backup.ts';
@@ -23,6 +25,8 @@ export interface ApiOptions {
   /** The bearer token of the operator; at least 16 characters. */
   token: string;
   log: FastifyBaseLogger;
+  /** Where the web console is; null while there is none. */
+  console?: () => ConsoleAddress | null;
   /** Milliseconds of a clock that only goes forward; performance.now where none is given. */
   now?: () => number;
 }
@@ -33,6 +37,7 @@ export function createApi({
   backend,
   token,
   log,
+  console: consoleAddress = () => null,
   now = () => performance.now(),
 }: ApiOptions): FastifyInstance {
   const app: FastifyInstance = fastify({
@@ -75,6 +80,14 @@ export function createApi({
   app.get('/api/v1/backup', async (request) => {
     request.log.info({ address: request.ip }, 'a backup of the store was taken');
     return takeBackup(store, new Date());
+  });
+  app.get('/api/v1/console', async () => {
+    const address = consoleAddress();
+    if (address) return address;
+    throw new WeftError(
+      'ERR_NOT_FOUND',
+      'this controller serves no console: start it with --plugin-listen ADDRESS:PORT',
+    );
   });
   const objects = new PolicyStore(store);
   addQuestionRoutes(app, objects, backend);

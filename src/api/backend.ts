@@ -6,11 +6,13 @@ import type {
   Adoption,
   Explanation,
   HostExplanation,
+  HostView,
   MembershipExplanation,
   StepSummary,
   SystemStatus,
   TakeOver,
   Trace,
+  VmView,
 } from '../policy/answers.ts';
 
 /** A change that a user considers: an object as it would be, or its deletion. */
@@ -32,6 +34,9 @@ export interface Backend {
   status(): Promise<SystemStatus>;
   /** Makes a cloud this controller's that another one drives, which lets go first. */
   takeOver(cloud: string, signal: AbortSignal): Promise<TakeOver>;
+  /** What Weft is to a VM or a host, by its id in its cloud. Throws ERR_NOT_FOUND. */
+  vm(cloud: string, id: string, signal: AbortSignal): Promise<VmView>;
+  host(cloud: string, id: string, signal: AbortSignal): Promise<HostView>;
   /** What an earlier controller left in a cloud, and what adopting it would do. */
   adoption(cloud: string, signal: AbortSignal): Promise<Adoption>;
   /** Adopts it, where it is still what bears the fingerprint; else ERR_REVISION_CONFLICT. */

@@ -36,6 +36,13 @@ const path = (name: string, description: string): Json => ({
   description,
   schema: ref('name'),
 });
+const objectId = (what: string): Json => ({
+  name: 'id',
+  in: 'path',
+  required: true,
+  description: `The id of the ${what} in its cloud, for example vm-42`,
+  schema: { type: 'string' },
+});
 const query = (name: string, description: string, schema: Json): Json => ({
   name,
   in: 'query',
@@ -165,6 +172,26 @@ export function openApiDocument(): Json {
         },
       },
     },
+    '/api/v1/vm/{cloud}/{id}': {
+      get: {
+        summary: 'What Weft is to one VM: its services, its engine, and why or why not',
+        parameters: [path('cloud', 'The cloud'), objectId('VM')],
+        responses: {
+          200: ok('The VM', { type: 'object' }),
+          ...failures('ERR_NOT_FOUND', 'ERR_HYPERVISOR_UNREACHABLE', 'ERR_TIMEOUT'),
+        },
+      },
+    },
+    '/api/v1/host/{cloud}/{id}': {
+      get: {
+        summary: 'What Weft is to one host: its engine, what stands behind it, or why it has none',
+        parameters: [path('cloud', 'The cloud'), objectId('host')],
+        responses: {
+          200: ok('The host', { type: 'object' }),
+          ...failures('ERR_NOT_FOUND', 'ERR_HYPERVISOR_UNREACHABLE', 'ERR_TIMEOUT'),
+        },
+      },
+    },
     '/api/v1/adoption/{cloud}': {
       parameters: [path('cloud', 'The cloud')],
       get: {
@@ -188,6 +215,12 @@ export function openApiDocument(): Json {
             'ERR_STORE_WRITE',
           ),
         },
+      },
+    },
+    '/api/v1/console': {
+      get: {
+        summary: 'Where the web console is, and its certificate',
+        responses: { 200: ok('The console', { type: 'object' }), ...failures('ERR_NOT_FOUND') },
       },
     },
     '/api/v1/backup': {

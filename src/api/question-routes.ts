@@ -81,6 +81,14 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
     return backend.trace(body.data, deadline(request, reply));
   });
 
+  app.get('/api/v1/vm/:cloud/:id', async (request, reply) =>
+    backend.vm(parameter(request, 'cloud'), parameter(request, 'id'), deadline(request, reply)),
+  );
+
+  app.get('/api/v1/host/:cloud/:id', async (request, reply) =>
+    backend.host(parameter(request, 'cloud'), parameter(request, 'id'), deadline(request, reply)),
+  );
+
   app.get('/api/v1/adoption/:cloud', async (request, reply) =>
     backend.adoption(parameter(request, 'cloud'), deadline(request, reply)),
   );

@@ -9,6 +9,7 @@ import type { Actual } from './actual.ts';
 import { type Desired, desire } from './desired.ts';
 import { explainHost } from './host-explanation.ts';
 import { explainMembership } from './membership.ts';
+import { hostView, vmView } from './object-views.ts';
 import { plan } from './plan.ts';
 import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
 import { callOf } from './privileges.ts';
@@ -101,6 +102,16 @@ export function createBackend(options: BackendOptions): Backend {
 
     async status() {
       return options.status();
+    },
+
+    async vm(cloud, id, signal) {
+      await options.ready(signal);
+      return vmView(cloud, id, options.view(), options.status());
+    },
+
+    async host(cloud, id, signal) {
+      await options.ready(signal);
+      return hostView(cloud, id, options.view(), options.status());
     },
 
     async adoption(cloud, signal) {

@@ -50,6 +50,82 @@ export interface TakeOver {
   waitsFor: string | null;
 }
 
+/** Where the web console is. */
+export interface ConsoleAddress {
+  /** `https://address:port`, without a slash at its end. */
+  url: string;
+  /** SHA-256 of its certificate, upper-case pairs with colons. */
+  thumbprint: string;
+  /** PEM. */
+  certificate: string;
+  /** Of what it serves. */
+  build: string;
+}
+
+/** What Weft is to one VM. */
+export interface VmView {
+  cloud: string;
+  /** The VM's id in its cloud. */
+  vm: string;
+  name: string;
+  host: string;
+  power: 'on' | 'off';
+  /** Set where the VM is a service engine itself. */
+  ownEngine: string | null;
+  /** One entry per tier that it is a member of. */
+  services: {
+    service: string;
+    tier: string;
+    pool: string;
+    isEnabled: boolean;
+    state: string;
+    message: string;
+    addresses: string[];
+    port: number;
+    memberPort: number;
+    health: 'up' | 'down' | 'unknown';
+    reason: string;
+    connections: number | null;
+    isIntercepted: boolean;
+  }[];
+  /** Tiers that it is no member of, and why. */
+  others: { service: string; tier: string; pool: string; isEnabled: boolean; why: string }[];
+  /** Per NIC, which engine its traffic passes, and why or why not. */
+  path: {
+    nic: string;
+    mac: string;
+    segment: string;
+    addresses: string[];
+    engine: string | null;
+    isBent: boolean;
+    why: string;
+  }[];
+}
+
+/** What Weft is to one host. */
+export interface HostView {
+  cloud: string;
+  /** The host's id in its cloud. */
+  host: string;
+  name: string;
+  isConnected: boolean;
+  isInMaintenance: boolean;
+  engines: (EngineStatus & {
+    /** What the liveness of its data path is judged to be, why, and for how long. */
+    verdict: string;
+    verdictReason: string;
+    verdictMs: number;
+    isConnected: boolean;
+    addresses: string[];
+    segment: string;
+    services: string[];
+    behind: { vm: string; isIntercepted: boolean }[];
+  })[];
+  /** Why it has no engine; empty where it has one. */
+  why: string;
+  operations: SystemStatus['operations'];
+}
+
 /** What an earlier controller left in a cloud, and what becomes of it when the cloud is adopted. */
 export interface Adoption {
   cloud: string;

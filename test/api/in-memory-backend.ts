@@ -3,8 +3,10 @@ import type { Backend, ProposedChange, TraceRequest } from '../../src/api/backen
 import type {
   Adoption,
   HostExplanation,
+  HostView,
   MembershipExplanation,
   SystemStatus,
+  VmView,
 } from '../../src/policy/answers.ts';
 
 export const STATUS: SystemStatus = {
@@ -119,6 +121,16 @@ export class InMemoryBackend implements Backend {
 
   async takeOver(cloud: string) {
     return { cloud, waitsFor: null };
+  }
+
+  async vm(cloud: string, vm: string): Promise<VmView> {
+    const nothing = { services: [], others: [], path: [] };
+    return { cloud, vm, name: 'app1', host: 'h1', power: 'on', ownEngine: null, ...nothing };
+  }
+
+  async host(cloud: string, host: string): Promise<HostView> {
+    const nothing = { engines: [], operations: [], why: '' };
+    return { cloud, host, name: 'h1', isConnected: true, isInMaintenance: false, ...nothing };
   }
 
   async adoption(cloud: string): Promise<Adoption> {
