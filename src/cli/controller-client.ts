@@ -3,6 +3,7 @@ import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import type {
   Adoption,
   ApplyResult,
+  ConsoleAddress,
   Explanation,
   HostExplanation,
   MembershipExplanation,
@@ -115,6 +116,11 @@ export class ControllerClient {
   /** Adopts it, where it is still what bears the fingerprint. */
   adopt(cloud: string, fingerprint: string): Promise<Adoption> {
     return this.#call('post', `/api/v1/adoption/${segment(cloud)}`, { fingerprint });
+  }
+
+  /** Where the web console is. Throws ERR_NOT_FOUND where the controller serves none. */
+  console(): Promise<ConsoleAddress> {
+    return this.#call('get', '/api/v1/console');
   }
 
   /** The whole store, private key included. */

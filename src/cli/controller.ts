@@ -12,6 +12,7 @@ import type { Platform } from '../hypervisor/platform.ts';
 import { labPaths } from '../lab/world/names.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
+import type { ConsoleServer } from './console-server.ts';
 
 interface ControllerArguments {
   state?: string;
@@ -21,6 +22,10 @@ interface ControllerArguments {
   clientFile?: string;
   lab?: string;
   backup?: string;
+  pluginListen: Endpoint | null;
+  pluginAdvertise?: string;
+  pluginCertificate?: string;
+  pluginKey?: string;
   logLevel: string;
 }
 
@@ -57,6 +62,20 @@ export function registerController(program: Command): void {
       '--lab <name>',
       'the lab whose directories are used where --state and --client-file are not given',
     )
+    .addOption(
+      new Option(
+        '--plugin-listen <address:port>',
+        'where the web console and the vSphere Client plug-in are served, over TLS; "none" for not at all',
+      )
+        .argParser((text) => (text === 'none' ? null : parseEndpoint(text)))
+        .default({ host: '127.0.0.1', port: 7471 }, '127.0.0.1:7471'),
+    )
+    .option(
+      '--plugin-advertise <url>',
+      'https://address:port of it as browsers and vCenters reach it (else the address it listens on)',
+    )
+    .option('--plugin-certificate <file>', 'its certificate, as PEM (else one of its own in --state)')
+    .option('--plugin-key <file>', 'the key of that certificate, as PEM')
     .option(
       '--backup <file>',
       'keep a backup of the store in this file, best on another disk (mode 0600: it holds keys)',
@@ -95,6 +114,7 @@ async function runController(options: ControllerArguments): Promise<void> {
     { openVcenter },
     { readCredentials },
     { keepBackup },
+    { startConsole },
   ] = await Promise.all([
     import('pino'),
     import('../state/embedded-store.ts'),
@@ -106,6 +126,7 @@ async function runController(options: ControllerArguments): Promise<void> {
     import('../vcenter/index.ts'),
     import('../vcenter/credentials.ts'),
     import('./backup-keeper.ts'),
+    import('./console-server.ts'),
   ]);
   const log: Logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
   await mkdir(state, { recursive: true, mode: 0o700 });
@@ -155,7 +176,14 @@ async function runController(options: ControllerArguments): Promise<void> {
     };
     const controller = await startController({ store, hub, authority, openPlatform, log, hubAdvertise });
     opened.push(() => controller.close());
-    const api = createApi({ store, backend: controller.backend, token, log });
+    let webConsole: ConsoleServer | null = null;
+    const api = createApi({
+      store,
+      backend: controller.backend,
+      token,
+      log,
+      console: () => webConsole?.address ?? null,
+    });
     opened.push(() => api.close());
     await api.listen(options.listen);
     const [bound] = api.addresses();
@@ -166,6 +194,20 @@ async function runController(options: ControllerArguments): Promise<void> {
     if (clientFile !== null) {
       await writeDurably(clientFile, `${JSON.stringify({ url, token, hub: hub.address() })}\n`);
       opened.push(() => removeClientFile(clientFile, url));
+    }
+    if (options.pluginListen !== null) {
+      webConsole = await startConsole({
+        state,
+        listen: options.pluginListen,
+        advertise: options.pluginAdvertise ?? null,
+        files: certificateFiles(options),
+        store,
+        api,
+        token,
+        log,
+      });
+      const started = webConsole;
+      opened.push(() => started.close());
     }
     if (options.backup !== undefined) {
       const keeper = keepBackup(store, options.backup, log);
@@ -222,6 +264,19 @@ function serverNames(options: ControllerArguments): string[] {
   }
   if (url.protocol !== 'https:') throw notHttps(options.hubAdvertise);
   return [url.hostname.replace(/^\[|\]$/g, '')];
+}
+
+function certificateFiles(options: ControllerArguments): { certificate: string; key: string } | null {
+  const { pluginCertificate: certificate, pluginKey: key, pluginAdvertise: advertise } = options;
+  if (advertise !== undefined && (!URL.canParse(advertise) || new URL(advertise).protocol !== 'https:')) {
+    throw new WeftError(
+      'ERR_USAGE',
+      `--plugin-advertise must be like https://192.0.2.10:7471, not "${advertise}"`,
+    );
+  }
+  if (certificate === undefined && key === undefined) return null;
+  if (certificate !== undefined && key !== undefined) return { certificate, key };
+  throw new WeftError('ERR_USAGE', 'give both --plugin-certificate and --plugin-key, or none of them');
 }
 
 function notHttps(text: string): WeftError {

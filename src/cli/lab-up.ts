@@ -217,6 +217,7 @@ async function startController(
       'controller',
       ...['--state', paths.controllerState],
       ...['--listen', '127.0.0.1:0', '--hub-listen', '127.0.0.1:0'],
+      ...['--plugin-listen', '127.0.0.1:0'],
       ...['--client-file', paths.clientFile],
       ...['--hub-advertise', `https://${GATEWAY.address}:${GATEWAY.port}`],
     ),

@@ -80,6 +80,16 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./cloud.ts')).registerCloud,
   },
   {
+    name: 'plugin',
+    summary: 'register the plug-in for the vSphere Client with a vCenter, and remove it again',
+    load: async () => (await import('./plugin.ts')).registerPlugin,
+  },
+  {
+    name: 'console',
+    summary: 'show the address of the web console',
+    load: async () => (await import('./console.ts')).register,
+  },
+  {
     name: 'adopt',
     summary: 'take over what an earlier controller left in a cloud: shows it first, then asks',
     load: async () => (await import('./adopt.ts')).register,

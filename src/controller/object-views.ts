@@ -1,9 +1,8 @@
 /** What Weft is to one VM or one host: the answers behind `/api/v1/vm` and `/api/v1/host`. Pure. */
 import type { HostView, SystemStatus, VmView } from '../policy/answers.ts';
-import { WeftError } from '../policy/errors.ts';
-import type { PoolSpec } from '../policy/pool.ts';
+import { isWeftError, WeftError } from '../policy/errors.ts';
 import type { View } from './backend.ts';
-import { memberMatcher } from './selector.ts';
+import { explainMembership } from './membership.ts';
 import { hostKey, type SeatedNic } from './world.ts';
 
 /** Which services a VM serves, through which engine, and why it does not serve the others. Throws ERR_NOT_FOUND. */
@@ -32,9 +31,7 @@ export function vmView(cloud: string, id: string, view: View, status: SystemStat
           ? `virtual service ${name} is disabled`
           : engine
             ? 'it is a service engine itself'
-            : vm.power === 'off'
-              ? 'it is powered off'
-              : whyNot(pool, vm);
+            : whyNot(tier.pool, vm.id, view);
         others.push({ ...place, why });
         continue;
       }
@@ -141,17 +138,15 @@ function pathOf(nic: SeatedNic, { desired, actual }: View, status: SystemStatus)
   };
 }
 
-/** The first criterion of the selector that the VM does not fulfil, in a sentence. */
-function whyNot(pool: PoolSpec, vm: SeatedNic['vm']): string {
-  const { tags, names, folders, addresses } = pool.members;
-  const missing = tags?.filter((tag) => !vm.tags.includes(tag)) ?? [];
-  if (missing.length > 0) return `it does not carry the tag ${missing.join(', ')}`;
-  const fails = (part: Partial<PoolSpec['members']>) => !memberMatcher(part as PoolSpec['members'])(vm);
-  if (names && fails({ names })) return `its name matches none of ${names.join(', ')}`;
-  if (folders && fails({ folders })) return `its folder is none of ${folders.join(', ')}`;
-  if (addresses && fails({ addresses })) return `it has no address in ${addresses.join(', ')}`;
-  if (!memberMatcher(pool.members)(vm)) return 'it does not fulfil the selector of the pool';
-  return 'none of its NICs is on a network that can be served';
+/** Why the VM is no member of the pool, as `weft explain` says it. */
+function whyNot(pool: string, vm: string, { desired, actual }: View): string {
+  try {
+    const [found] = explainMembership(pool, vm, desired, actual).vms.filter(({ id }) => id === vm);
+    return found?.reason ?? 'it does not fulfil the selector of the pool';
+  } catch (error) {
+    if (isWeftError(error, 'ERR_NOT_FOUND')) return error.message;
+    throw error;
+  }
 }
 
 function unknown(what: string, id: string, cloud: string, { desired, actual }: View): WeftError {

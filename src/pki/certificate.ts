@@ -74,6 +74,26 @@ export function buildServerCertificate(
   });
 }
 
+/** PEM of a self-signed certificate for a web server with those DNS names and addresses. */
+export function buildPageCertificate(
+  key: KeyObject,
+  names: readonly string[],
+  now: number,
+  lifeMs: number,
+): string {
+  const altNames = names.map((name) => (isIP(name) ? { type: 7, ip: name } : { type: 2, value: name }));
+  return build({
+    publicKey: createPublicKey(key),
+    subject: names[0] ?? 'weft',
+    issuer: undefined,
+    key,
+    serial: randomSerial(0),
+    now,
+    lifeMs,
+    extensions: leafExtensions('serverAuth', altNames),
+  });
+}
+
 /** PEM of an engine's certificate: `weft://engine/<id>`, for clients only, of a generation. */
 export function buildEngineCertificate(
   issuer: Issuer,

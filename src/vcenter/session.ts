@@ -24,6 +24,15 @@ export interface VcenterOptions {
   /** Asked, like the password, at every login and kept nowhere. */
   user: string | (() => string | Promise<string>);
   password: () => string | Promise<string>;
+  /** In place of user and password: obtains a ticket that clones somebody's session, at every login. */
+  ticket?: (
+    exchange: (request: {
+      method: string;
+      path: string;
+      headers: Record<string, string>;
+      body: string;
+    }) => Promise<Reply>,
+  ) => Promise<string>;
   /** SHA-256 of the certificate, with or without colons. */
   thumbprint: string;
   log?: Log;
@@ -36,10 +45,14 @@ export interface VcenterOptions {
 /** Calls that change nothing: repeated when no answer came. */
 const REPEATABLE =
   /^(Retrieve|Continue|CurrentTime|Find|Fetch|Query|SessionIsActive|HasPrivilege|GetCustomizationSpec)/;
+/** Extensions have a field that only newer versions know. */
+const EXTENSION = /Extension$/;
 const ATTEMPTS = 3;
 const KEEP_ALIVE_MS = 5 * 60_000;
 /** Long polls are answered by vCenter after the time they name; this is added for the way. */
 const WAIT_SLACK_MS = 15_000;
+
+type Current = Vim<'UserSession'>;
 
 export class VcenterSession {
   /** For streaming uploads through the same pinned certificate. */
@@ -50,7 +63,7 @@ export class VcenterSession {
   readonly #id = randomUUID().slice(0, 8);
   #content: Vim<'ServiceContent'> | null = null;
   #cookie = '';
-  #key = '';
+  #current: Current | null = null;
   #calls = 0;
   #logins = 0;
   #login: Promise<void> | null = null;
@@ -75,7 +88,7 @@ export class VcenterSession {
 
   /** What vCenter calls this session. Empty before `connect`. */
   get key(): string {
-    return this.#key;
+    return this.#current?.key ?? '';
   }
 
   get address(): string {
@@ -86,6 +99,28 @@ export class VcenterSession {
   async connect(signal: AbortSignal): Promise<Vim<'ServiceContent'>> {
     if (this.#logins === 0) await this.#logIn(0, signal);
     return this.content;
+  }
+
+  /** Who is logged in, as vCenter told at the last login. Throws ERR_INTERNAL before `connect`. */
+  get current(): Vim<'UserSession'> {
+    if (this.#current) return this.#current;
+    throw new WeftError('ERR_INTERNAL', 'the vCenter session was used before it was connected');
+  }
+
+  /** Whether the vCenter is of that version or later. False before `connect`. */
+  isAtLeast(...wanted: readonly number[]): boolean {
+    const parts = (this.#content?.about.apiVersion ?? '').split('.').map(Number);
+    for (const [index, number] of wanted.entries()) {
+      const part = parts[index] || 0;
+      if (part !== number) return part > number;
+    }
+    return true;
+  }
+
+  /** What vCenter tells anybody of itself, without a login. */
+  async readContent(signal: AbortSignal): Promise<Vim<'ServiceContent'>> {
+    const instance = { type: 'ServiceInstance', value: 'ServiceInstance' };
+    return (await this.#send(instance, 'RetrieveServiceContent', {}, signal)) as Vim<'ServiceContent'>;
   }
 
   /**
@@ -220,9 +255,14 @@ export class VcenterSession {
     const manager = this.#content.sessionManager;
     if (!manager)
       throw new WeftError('ERR_HYPERVISOR_REFUSED', `${this.address} offers no login: is it a vCenter?`);
-    const { user: userName, password } = await this.credentials();
-    const login = await this.#send(manager, 'Login', { userName, password }, signal);
-    this.#key = (login as Vim<'UserSession'>).key;
+    const { ticket } = this.#options;
+    if (ticket) {
+      const cloneTicket = await ticket((request) => this.rest(request, signal));
+      this.#current = (await this.#send(manager, 'CloneSession', { cloneTicket }, signal)) as Current;
+    } else {
+      const { user: userName, password } = await this.credentials();
+      this.#current = (await this.#send(manager, 'Login', { userName, password }, signal)) as Current;
+    }
     this.#logins++;
     this.#options.log?.debug({ address: this.address, generation: this.#logins }, 'logged in to vCenter');
     // Sessions end after 30 idle minutes.
@@ -265,7 +305,7 @@ export class VcenterSession {
           // The oldest version that is supported: newer vCenters answer in its terms, so with the types of our table.
           headers: {
             'Content-Type': 'text/xml; charset=utf-8',
-            SOAPAction: '"urn:vim25/6.7"',
+            SOAPAction: `"urn:vim25/${EXTENSION.test(method) && this.isAtLeast(8, 0, 2) ? '8.0.2.0' : '6.7'}"`,
             ...(this.#cookie ? { Cookie: this.#cookie } : {}),
           },
           body,

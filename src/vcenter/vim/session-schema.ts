@@ -215,6 +215,8 @@ export const SESSION_TYPES = {
       client: 'ExtensionClientInfo[]?',
       taskList: 'ExtensionTaskTypeInfo[]?',
       eventList: 'ExtensionEventTypeInfo[]?',
+      privilegeList: 'ExtensionPrivilegeInfo[]?',
+      resourceList: 'ExtensionResourceInfo[]?',
       lastHeartbeatTime: 'dateTime',
       shownInSolutionManager: 'boolean?',
     },
@@ -241,6 +243,8 @@ export const SESSION_TYPES = {
   },
   ExtensionTaskTypeInfo: { fields: { taskID: 'string' } },
   ExtensionEventTypeInfo: { fields: { eventID: 'string', eventTypeSchema: 'string?' } },
+  ExtensionPrivilegeInfo: { fields: { privID: 'string', privGroupName: 'string' } },
+  ExtensionResourceInfo: { fields: { locale: 'string', module: 'string', data: 'KeyValue[]' } },
   UserPrivilegeResult: { fields: { entity: 'MoRef', privileges: 'string[]?' } },
 } as const;
 
