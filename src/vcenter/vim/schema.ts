@@ -84,8 +84,10 @@ type Fields<F> = {
     ? Value<F[K]> | undefined
     : never;
 };
-type AllFields<T extends TypeName> = Fields<Types[T]['fields']> &
-  ([BaseOf<T>] extends [never] ? unknown : AllFields<BaseOf<T>>);
+// One type at a time: the fields of all with those of all bases would be more than the compiler can hold.
+type AllFields<T extends TypeName> = T extends TypeName
+  ? Fields<Types[T]['fields']> & ([BaseOf<T>] extends [never] ? unknown : AllFields<BaseOf<T>>)
+  : never;
 
 /** An object of exactly this type. `$type` is set on everything that is read with a type of its own on the wire. */
 export type VimExactly<T extends TypeName> = AllFields<T> & { $type?: T | undefined };
