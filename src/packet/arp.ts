@@ -78,6 +78,22 @@ export function writeArpRequest(
   return 60;
 }
 
+/** Length of the frame that {@link writeRarpRequest} writes. */
+export const RARP_LENGTH = 60;
+const ETHERTYPE_RARP = 0x8035;
+const RARP_REQUEST = 3;
+
+/** Writes a broadcast reverse ARP request from and for a MAC (RFC 903), by which switches learn where it is. */
+export function writeRarpRequest(view: DataView, start: number, macHigh: number, macLow: number): void {
+  view.setUint16(start, 0xffff);
+  view.setInt32(start + 2, -1);
+  view.setUint16(start + 6, macHigh);
+  view.setInt32(start + 8, macLow);
+  view.setUint16(start + 12, ETHERTYPE_RARP);
+  writeBody(view, start + 14, RARP_REQUEST, macHigh, macLow, 0, macHigh, macLow, 0);
+  for (let at = start + 42; at < start + RARP_LENGTH; at++) view.setUint8(at, 0);
+}
+
 function writeBody(
   view: DataView,
   at: number,

@@ -75,6 +75,7 @@ import { adaptFlows, endLostFlows, relate, resize } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
 import { IcmpErrors } from './icmp-errors.ts';
 import { Inside } from './inside.ts';
+import { MemberAnnouncer } from './member-announcer.ts';
 import { MemberHealth } from './member-health.ts';
 import { MemberSide } from './member-side.ts';
 import { Orphans } from './orphans.ts';
@@ -130,6 +131,7 @@ export class Dataplane {
   private readonly inside: Inside;
   private readonly peerTable: Peers;
   private readonly announcer: Announcer;
+  private readonly memberAnnouncer: MemberAnnouncer;
   private readonly replicator: Replicator;
   private readonly orphans: Orphans;
   private readonly entry: Entry;
@@ -156,6 +158,7 @@ export class Dataplane {
     this.inside = new Inside(this.state);
     this.peerTable = new Peers(this.state, this.inside);
     this.announcer = new Announcer(this.state, this.peerTable);
+    this.memberAnnouncer = new MemberAnnouncer(this.state);
     const replicas = new Replicas(this.state.random32());
     this.replicator = new Replicator(this.state, this.peerTable, replicas);
     this.orphans = new Orphans(
@@ -213,6 +216,7 @@ export class Dataplane {
     this.peerTable.load(this.codec);
     this.replicator.load();
     this.announcer.load(isFirst);
+    this.memberAnnouncer.load();
     if (isFirst) {
       this.tickedAt = state.now;
       for (const early of this.earlySessions) this.applySession(...early);
@@ -282,6 +286,7 @@ export class Dataplane {
     this.peerTable.tick();
     this.replicator.tick(passedMs);
     this.announcer.tick();
+    this.memberAnnouncer.tick();
     this.inside.tick();
   }
 

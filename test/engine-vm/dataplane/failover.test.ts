@@ -43,6 +43,32 @@ function who(network: Network, client: Host): string[] {
   return client.take().map((seen) => seen.fromMac);
 }
 
+describe('telling switches where members are', () => {
+  const all = { ...Object.fromEntries(NAMES.map((name) => [name, name[0]!.toUpperCase()])) };
+
+  it('says in the name of each member that comes to stand behind the engine, three times, and never again', () => {
+    const { network, engines } = settled();
+    network.reverseRequests.length = 0;
+    const engineOf = { ...all, b1: 'A' };
+    engines.A!.dataplane.load(graphFor('A', { engineOf, revision: 2 }));
+    network.pass(2000);
+    assert.deepEqual(network.reverseRequests, Array(3).fill(memberMac('b1')), 'nobody else is announced');
+    engines.A!.dataplane.load(graphFor('A', { engineOf, revision: 3 }));
+    network.pass(2000);
+    assert.equal(network.reverseRequests.length, 3, 'a new graph alone is no news');
+  });
+
+  it('says nothing more of one that has left meanwhile', () => {
+    const { network, engines } = settled();
+    network.reverseRequests.length = 0;
+    engines.A!.dataplane.load(graphFor('A', { engineOf: { ...all, b1: 'A' }, revision: 2 }));
+    network.pass(100);
+    engines.A!.dataplane.load(graphFor('A', { revision: 3 }));
+    network.pass(2000);
+    assert.deepEqual(network.reverseRequests, [memberMac('b1')]);
+  });
+});
+
 describe('announcing', () => {
   it('answers ARP and solicitations at one engine on the production side, at each for its own members', () => {
     const { network, engines, hosts, client } = settled();

@@ -75,6 +75,8 @@ export class Network {
   isVerifying = true;
   /** Frames sent since the last reset: bounded output is part of the contract. */
   sent = 0;
+  /** Source MACs of the reverse ARP requests that went over the production segment. */
+  readonly reverseRequests: string[] = [];
   private readonly queue: (() => void)[] = [];
   private seed = 12345;
   private isRunning = false;
@@ -180,6 +182,9 @@ export class Network {
   }
 
   private production(bytes: Uint8Array, sender: Host | TestEngine): void {
+    if (bytes[HEADROOM + 12] === 0x80 && bytes[HEADROOM + 13] === 0x35) {
+      this.reverseRequests.push(macAt(bytes, 6));
+    }
     const to = macAt(bytes, 0);
     const isForAll = isGroup(bytes);
     for (const host of this.hosts) {
@@ -199,6 +204,8 @@ export class Network {
   }
 
   private deliver(host: Host, bytes: Uint8Array): void {
+    // Switches learn from it; hosts do not look at it.
+    if (bytes[HEADROOM + 12] === 0x80 && bytes[HEADROOM + 13] === 0x35) return;
     const seen = see(bytes, this.isVerifying);
     const { packet } = seen;
     const isRequest =
