@@ -12,8 +12,9 @@ import { readFileSync } from 'node:fs';
 import { VcenterInventory } from '../src/vcenter/inventory.ts';
 import { WATCHED } from '../src/vcenter/inventory-objects.ts';
 import { VcenterSession } from '../src/vcenter/session.ts';
+import { goProgram } from '../test/vcenter/go-program.ts';
+import { pyvmomiPython } from '../test/vcenter/pyvmomi.ts';
 import { startVcsim } from '../test/vcenter/vcsim.ts';
-import { govcProgram, pyvmomiPython } from './inventory-peers.ts';
 
 const ROUNDS = 3;
 const HOSTS_IN_CLUSTER = 25;
@@ -71,7 +72,7 @@ if (process.argv[2] === '--part') {
 async function main(): Promise<void> {
   const [vms = 10_000, hosts = 500] = process.argv.slice(2).map(Number);
   const clusters = Math.max(1, Math.round(hosts / HOSTS_IN_CLUSTER));
-  const [govc, python] = [govcProgram(), pyvmomiPython()];
+  const [govc, python] = [goProgram('govc'), pyvmomiPython()];
   console.log(`vcsim with ${vms} VMs on ${hosts} hosts is being made`);
   const vcsim = await startVcsim(null, {
     clusters,
