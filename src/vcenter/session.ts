@@ -36,6 +36,8 @@ export interface VcenterOptions {
   /** SHA-256 of the certificate, with or without colons. */
   thumbprint: string;
   log?: Log;
+  /** How often a question keeps the session alive, which vCenter ends after 30 idle minutes. */
+  keepAliveMs?: number;
   /** How long one call may take; waits for updates and tasks are not bounded by it. */
   deadlineMs?: number;
   /** Calls under way at once, waits not counted. */
@@ -273,7 +275,7 @@ export class VcenterSession {
         {},
         AbortSignal.timeout(this.#deadlineMs),
       ).catch(() => undefined);
-    }, KEEP_ALIVE_MS).unref();
+    }, this.#options.keepAliveMs ?? KEEP_ALIVE_MS).unref();
   }
 
   /** One exchange within its deadline and its turn. */

@@ -256,6 +256,20 @@ describe('the session with vCenter', () => {
     assert.ok(Math.max(...times) - Math.min(...times) > 20, 'they do not come back together');
   });
 
+  it('keeps a session alive that nobody uses, and ends with it', async () => {
+    await session.close();
+    session = open({ keepAliveMs: 30 });
+    await session.connect(never);
+    const asked = () => vcenter.calls.filter((one) => one === 'CurrentTime').length;
+    while (asked() < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.equal(session.generation, 1);
+    await session.close();
+    const before = asked();
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    assert.equal(asked(), before);
+    assert.equal(vcenter.calls.at(-1), 'Logout');
+  });
+
   it('ends a call by its deadline when the answer trickles in', async () => {
     await session.close();
     session = open({ deadlineMs: 300 });
