@@ -101,8 +101,9 @@ export class Ownership {
 
   /** Before each mutation. Throws ERR_CLOUD_OWNED where the cloud is another controller's. */
   async require(platform: Platform, signal: AbortSignal): Promise<void> {
-    if (this.#options.clock.now() - this.#checkedAt > FRESH_MS) await this.check(platform);
-    signal.throwIfAborted();
+    if (this.#options.clock.now() - this.#checkedAt > FRESH_MS) {
+      await orAborted(this.check(platform), signal);
+    }
     const { reason } = this;
     if (reason !== null) throw new WeftError('ERR_CLOUD_OWNED', reason);
   }
@@ -207,6 +208,16 @@ export class Ownership {
     const { identity, clock } = this.#options;
     return { ...identity, beatAt: new Date(clock.now()).toISOString(), ousted: null };
   }
+}
+
+/** The work, or the signal's reason if that comes first; the work itself goes on. */
+function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
 }
 
 function foreignReason(cloud: string, record: OwnerRecord | null): string {
