@@ -67,6 +67,7 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         { title: 'FLOWS', isRight: true },
         { title: 'RX', isRight: true },
         { title: 'TX', isRight: true },
+        { title: 'PATH', wraps: true },
         { title: 'DROPS', wraps: true },
         { title: 'MESSAGE', wraps: true },
       ],
@@ -80,6 +81,7 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         String(engine.flows),
         count(engine.receivedPackets),
         count(engine.sentPackets),
+        engine.datapath.replace(/ program.*/, ''),
         Object.entries(engine.drops)
           .filter(([, packets]) => packets > 0)
           .map(([reason, packets]) => `${reason} ${count(packets)}`)

@@ -114,6 +114,7 @@ function compileGraph(
       dataAddresses: placement.addresses,
       probeIntervalMs: group.probeIntervalMs,
       deadAfterMs: group.deadAfterMs,
+      fastPath: group.fastPath,
       maxFlows: group.maxFlows,
       groupKey,
     },

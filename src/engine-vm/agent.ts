@@ -13,7 +13,7 @@ import type { SharedState } from '../state/shared.ts';
 import { type DataplaneMethod, DataplaneThread } from './dataplane-thread.ts';
 import { Exchange } from './exchange.ts';
 import { HealthElection } from './health/election.ts';
-import { PORT_NAMES, prepareLinks, setDataAddresses } from './link.ts';
+import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses } from './link.ts';
 import { joinSystem, readProperties } from './membership.ts';
 import type { FromDataplane } from './messages.ts';
 import { Reporter } from './reporter.ts';
@@ -72,6 +72,7 @@ class Agent {
   readonly #log: Logger;
   readonly #signal: AbortSignal;
   readonly #thread: DataplaneThread;
+  #fastPath: FastPathPlan | null = null;
   #shared: SharedState | null = null;
   #exchange: Exchange | null = null;
   #engine = '';
@@ -95,6 +96,7 @@ class Agent {
     this.#signal = signal;
     this.#thread = new DataplaneThread({
       ports: PORT_NAMES,
+      fastPath: () => this.#fastPath,
       onStart: () => this.#tellFreshThread(),
       onMessage: (message) => this.#take(message),
       onFailure: (error) => this.#threadFailed(error),
@@ -117,7 +119,7 @@ class Agent {
   async #links(): Promise<void> {
     for (;;) {
       try {
-        await prepareLinks(this.#signal);
+        this.#fastPath = (await prepareLinks(this.#signal)).fastPath;
         break;
       } catch (error) {
         this.#signal.throwIfAborted();

@@ -7,7 +7,9 @@ import { Worker } from 'node:worker_threads';
 import { WeftError } from '../policy/errors.ts';
 import { EventFd } from './kernel/event-fd.ts';
 import { closeSocket } from './kernel/libc.ts';
+import type { FastPathPlan } from './link.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
+import type { WorkerSettings } from './worker.ts';
 
 /** What a request to the data plane may be. */
 export type DataplaneMethod = Extract<ToDataplane, { type: 'request' }>['method'];
@@ -15,6 +17,8 @@ export type DataplaneMethod = Extract<ToDataplane, { type: 'request' }>['method'
 export interface DataplaneThreadOptions {
   /** Interface names in the order of the data plane's port numbers: out, in, self. */
   ports: string[];
+  /** How the kernel's program is to be attached; asked at each start. Default: not at all. */
+  fastPath?: () => FastPathPlan | null;
   /** A new thread runs and knows nothing yet. Called synchronously from `start`, and again after each failure. */
   onStart: () => void;
   onMessage: (message: FromDataplane) => void;
@@ -63,10 +67,10 @@ export class DataplaneThread {
   }
 
   #spawn(): void {
-    const { ports, entry } = this.#options;
+    const { ports, entry, fastPath } = this.#options;
     this.#silentLooks = 0;
     const worker = new Worker(entry ?? new URL('worker.ts', import.meta.url), {
-      workerData: { ports, wakeFd: this.#wake.fd },
+      workerData: { ports, wakeFd: this.#wake.fd, fastPath: fastPath?.() ?? null } satisfies WorkerSettings,
       name: 'weft-dataplane',
     });
     this.#worker = worker;

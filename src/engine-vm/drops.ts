@@ -29,6 +29,14 @@ export const DROPS = [
     'Just after its start an engine holds what members send in connections it does not know: it might need translation.',
   ],
   ['spoofed-address', 'A member claimed an address that the engines announce.'],
+  [
+    'upcall-limit',
+    'More packets of unknown flows came than TypeScript can decide; the kernel refused the rest.',
+  ],
+  [
+    'stood-still',
+    'The data plane stood still, and the fail mode is closed: packets of unknown flows were held.',
+  ],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

@@ -22,10 +22,17 @@ import { WeftError } from '../policy/errors.ts';
 export const PORT_NAMES = ['out', 'in', 'weft-self-dp'];
 const SELF = 'weft-self';
 const SELF_PEER = 'weft-self-dp';
+/** Links by which the kernel's program hands packets of virtual interfaces up: it sends to `down`, we read `up`. */
+const UPS = [
+  { port: 'out', down: 'weft-dn-out', up: 'weft-up-out' },
+  { port: 'in', down: 'weft-dn-in', up: 'weft-up-in' },
+] as const;
 const VOID: Readonly<Record<string, string>> = {
   out: 'weft-void-out',
   in: 'weft-void-in',
   [SELF_PEER]: 'weft-void-self',
+  'weft-up-out': 'weft-void-upout',
+  'weft-up-in': 'weft-void-upin',
 };
 /**
  * Source ports of the stack's own connections. The data plane translates connections to members that have no engine
@@ -38,6 +45,21 @@ interface Interface {
   address?: string;
   mtu: number;
   master?: string;
+  linkinfo?: { info_kind?: string };
+}
+
+/** How the kernel's program can be attached (fastpath/fast-path.ts says what is better where). */
+export interface FastPathPlan {
+  /** What these interfaces are best served by. */
+  best: 'xdp' | 'tc';
+  /** For tc, by port: the interface that packets for TypeScript are sent to, and the one that they come from. */
+  ups: readonly { down: string; up: string }[];
+}
+
+export interface Links {
+  /** MAC of `out`. */
+  mac: string;
+  fastPath: FastPathPlan;
 }
 
 interface InterfaceAddresses {
@@ -72,15 +94,15 @@ async function set(key: string, value: string | number): Promise<void> {
 }
 
 async function interfaces(signal: AbortSignal): Promise<Map<string, Interface>> {
-  const list = JSON.parse(await ip(signal, '-json', 'link', 'show')) as Interface[];
+  const list = JSON.parse(await ip(signal, '-json', '-details', 'link', 'show')) as Interface[];
   return new Map(list.map((one) => [one.ifname, one]));
 }
 
 /**
- * Makes the links, or repairs what is left of them; safe to repeat. Returns the MAC of `out`.
+ * Makes the links, or repairs what is left of them; safe to repeat.
  * Throws ERR_KERNEL where `out` or `in` is missing or the kernel refuses.
  */
-export async function prepareLinks(signal: AbortSignal): Promise<string> {
+export async function prepareLinks(signal: AbortSignal): Promise<Links> {
   let present = await interfaces(signal);
   for (const name of ['out', 'in']) {
     if (!present.has(name)) {
@@ -97,6 +119,15 @@ export async function prepareLinks(signal: AbortSignal): Promise<string> {
   } else if (present.get(SELF)!.address !== mac) {
     await ip(signal, 'link', 'set', SELF, 'address', mac);
   }
+  const isVirtual = UPS.some(({ port }) => present.get(port)!.linkinfo?.info_kind === 'veth');
+  const mtu = Math.max(out.mtu, present.get('in')!.mtu);
+  for (const { down, up } of UPS) {
+    if (!present.has(up)) await ip(signal, 'link', 'add', down, 'type', 'veth', 'peer', 'name', up);
+    await set(`net/ipv6/conf/${down}/disable_ipv6`, 1);
+    await ip(signal, 'link', 'set', down, 'mtu', String(mtu), 'up');
+    await ip(signal, 'link', 'set', up, 'mtu', String(mtu));
+  }
+  present = await interfaces(signal);
   for (const [port, bridge] of Object.entries(VOID)) {
     if (!present.has(bridge)) await ip(signal, 'link', 'add', bridge, 'type', 'bridge');
     await set(`net/ipv6/conf/${bridge}/disable_ipv6`, 1);
@@ -111,7 +142,10 @@ export async function prepareLinks(signal: AbortSignal): Promise<string> {
     await ip(signal, 'link', 'set', port, 'up');
   }
   await ip(signal, 'link', 'set', SELF, 'mtu', String(out.mtu), 'up');
-  return mac;
+  return {
+    mac,
+    fastPath: { best: isVirtual ? 'tc' : 'xdp', ups: UPS },
+  };
 }
 
 /** The stack behind weft-self: no address of its own making, no answer for addresses of other interfaces. */

@@ -5,18 +5,25 @@
  * A frame that makes the data plane throw is dropped and counted as `fault`; the loop goes on. It gives up where
  * nothing works any more, so that the main thread can begin afresh.
  */
+
+import type { FastPathChoice } from '../policy/engine-group.ts';
 import { isWeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
+import { FastPath, type FastPathKind } from './fastpath/fast-path.ts';
+import type { FlowSlots } from './fastpath/flow-slots.ts';
 import type { EventFd } from './kernel/event-fd.ts';
 import { PacketMemory } from './kernel/packet-memory.ts';
 import { NIC_MEMORY, Nic } from './kernel/packet-ring.ts';
 import { Poll } from './kernel/poll.ts';
+import type { FastPathPlan } from './link.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
 
 /** What the loop asks of the data plane; dataplane/dataplane.ts says what each means. */
 export interface LoopDataplane {
   load(graph: ServiceGraph): void;
+  openSlots(): void;
+  closeSlots(): void;
   receive(port: number, buffer: Uint8Array, start: number, length: number): void;
   tick(): void;
   applyConnections(engine: string, report: ConnectionReport | null): void;
@@ -43,6 +50,8 @@ export interface LoopDataplane {
 export interface LoopOptions {
   /** Interface names; their indexes are the port numbers. */
   ports: readonly string[];
+  /** How the kernel's program is to be attached to the first two; null: not at all. */
+  fastPath: FastPathPlan | null;
   /** Signalled by the main thread after it posted a message. */
   wake: EventFd;
   /** The next message of the main thread, or undefined. */
@@ -54,11 +63,14 @@ export interface LoopOptions {
     nowMs: () => number;
     wallMs: () => number;
     onSession: (service: string, client: string, member: string, time: number, timeoutMs: number) => void;
+    openSlots: (capacity: number, seed: number) => FlowSlots | null;
   }): LoopDataplane;
 }
 
-/** Said in reports and on screens. */
-export const DATAPATH = 'AF_PACKET rings in TypeScript (no kernel fast path in this version)';
+const DATAPATHS = {
+  tc: 'tc program for known flows, TypeScript for the others (virtual interfaces)',
+  xdp: 'XDP program for known flows, TypeScript for the others',
+} as const;
 
 /** Frames from one port before the next port has its turn. */
 const BUDGET = 64;
@@ -87,6 +99,12 @@ export class PacketLoop {
   readonly #poll: Poll;
   readonly #dataplane: LoopDataplane;
   readonly #totals: PortCounters[];
+  #fastPath: FastPath | null = null;
+  /** What the engine group wants, and what this kernel or these interfaces refused, with the reason. */
+  #choice: FastPathChoice = 'auto';
+  readonly #refused = new Map<FastPathKind, string>();
+  /** Said in reports and on screens. */
+  #datapath = '';
   #now = performance.now();
   #heartbeat = 0;
   #isStopped = false;
@@ -119,7 +137,55 @@ export class PacketLoop {
       wallMs: () => Date.now(),
       onSession: (service, client, member, time, timeoutMs) =>
         options.post({ type: 'session', service, client, member, time, timeoutMs }),
+      openSlots: (capacity, seed) => this.#openSlots(capacity, seed),
     });
+    this.#startFastPath();
+  }
+
+  /** Loads the kernel's program. Without it everything works, slower: a kernel that refuses is no reason to stop. */
+  #startFastPath(): void {
+    const { fastPath } = this.#options;
+    if (fastPath === null) {
+      this.#datapath = 'TypeScript alone: no program was asked for';
+      return;
+    }
+    const kinds: FastPathKind[] =
+      this.#choice === 'auto' ? [...new Set([fastPath.best, 'tc' as const])] : [this.#choice].filter(isKind);
+    let reason = 'the engine group says so';
+    for (const kind of kinds.filter((one) => !this.#refused.has(one))) {
+      try {
+        this.#fastPath = new FastPath(kind);
+        this.#datapath = DATAPATHS[kind];
+        return;
+      } catch (error) {
+        this.#refused.set(kind, messageOf(error));
+      }
+    }
+    for (const kind of kinds) reason = this.#refused.get(kind) ?? reason;
+    this.#datapath = `TypeScript alone: ${reason}`;
+  }
+
+  #openSlots(capacity: number, seed: number): FlowSlots | null {
+    if (this.#fastPath === null) return null;
+    try {
+      return this.#fastPath.openSlots(capacity, seed);
+    } catch (error) {
+      this.#datapath = `TypeScript alone: ${messageOf(error)}`;
+      this.#isNewsUnsaid = true;
+      return null;
+    }
+  }
+
+  /** Another way than before: ports are opened anew, flows are the data plane's again until it entrusts them. */
+  #restartFastPath(): void {
+    for (let port = 0; port < this.#nics.length; port++) this.#closePort(port);
+    this.#dataplane.closeSlots();
+    this.#fastPath?.close();
+    this.#fastPath = null;
+    this.#startFastPath();
+    this.#dataplane.openSlots();
+    this.#isNewsUnsaid = true;
+    this.#presenceAt = Number.NEGATIVE_INFINITY;
   }
 
   /** Moves frames until `stop` comes or nothing works any more. Throws only what makes going on pointless. */
@@ -141,6 +207,7 @@ export class PacketLoop {
         }
       }
     } finally {
+      this.#fastPath?.close();
       for (const nic of this.#nics) nic?.close();
       this.#memory.close();
     }
@@ -174,6 +241,7 @@ export class PacketLoop {
     if (now - this.#tickAt >= TICK_MS) {
       this.#tickAt = now;
       try {
+        this.#fastPath?.tick(now);
         this.#dataplane.tick();
         this.#tickFaults = 0;
       } catch (error) {
@@ -208,14 +276,29 @@ export class PacketLoop {
   #reportCounters(): void {
     const counters = this.#dataplane.counters();
     const ports: Record<string, PortCounters> = {};
+    const fast = this.#fastPath?.counters() ?? null;
     for (const [port, name] of this.#options.ports.entries()) {
       ports[name] = sum(this.#totals[port], this.#nics[port]?.counters() ?? emptyCounters());
+      if (fast !== null && port < 2) {
+        ports[name] = sum(ports[name], {
+          receivedPackets: fast.receivedPackets[port],
+          receivedBytes: fast.receivedBytes[port],
+          sentPackets: fast.sentPackets[port],
+          sentBytes: fast.sentBytes[port],
+          lost: 0,
+        });
+      }
     }
     this.#options.post({
       type: 'counters',
       heartbeat: this.#heartbeat,
       ports,
-      drops: { ...counters.drops, fault: (counters.drops.fault ?? 0) + this.#failedFrames },
+      drops: {
+        ...counters.drops,
+        fault: (counters.drops.fault ?? 0) + this.#failedFrames,
+        ...(fast !== null && fast.refused > 0 ? { 'upcall-limit': fast.refused } : {}),
+        ...(fast !== null && fast.held > 0 ? { 'stood-still': fast.held } : {}),
+      },
       flows: counters.flows,
       newFlows: counters.newFlows,
       components: counters.components,
@@ -241,6 +324,7 @@ export class PacketLoop {
         let error: string | null = null;
         try {
           dataplane.load(message.graph);
+          this.#heed(message.graph);
           this.#connectionsMs = Math.min(
             CONNECTIONS_MS_PER_PEER * message.graph.peers.length,
             MAX_CONNECTIONS_MS,
@@ -269,6 +353,18 @@ export class PacketLoop {
     }
   }
 
+  /** What a graph that is in force says of the way of packets. */
+  #heed({ engine }: ServiceGraph): void {
+    if (this.#options.fastPath === null) return;
+    const { failMode, deadAfterMs, fastPath = 'auto' } = engine;
+    if (fastPath !== this.#choice) {
+      this.#choice = fastPath;
+      this.#refused.clear();
+      this.#restartFastPath();
+    }
+    this.#fastPath?.setFailMode(failMode === 'open', deadAfterMs);
+  }
+
   #answer({ id, method, params }: Extract<ToDataplane, { type: 'request' }>): void {
     try {
       this.#options.post({ type: 'reply', id, result: this.#dataplane[method](params) });
@@ -285,28 +381,53 @@ export class PacketLoop {
     for (const [port, name] of this.#options.ports.entries()) {
       const nic = this.#nics[port];
       if (nic?.isPresent()) continue;
-      if (nic !== null) {
-        this.#totals[port] = sum(this.#totals[port], nic.counters());
-        nic.close();
-        this.#nics[port] = null;
-        this.#poll.replace(port, -1);
-      }
+      this.#closePort(port);
       try {
-        const opened = new Nic(name, this.#memory);
+        const opened = new Nic(name, this.#memory, this.#upOf(port)?.up);
         this.#nics[port] = opened;
         this.#poll.replace(port, opened.fd);
       } catch (error) {
         problem ??= messageOf(error);
+        continue;
+      }
+      if (this.#fastPath === null || port > 1) continue;
+      try {
+        this.#fastPath.attach(port, name, this.#upOf(port)?.down ?? null);
+      } catch (error) {
+        this.#refused.set(this.#fastPath.kind, messageOf(error));
+        this.#restartFastPath();
+        this.#openPorts();
+        return;
       }
     }
     const isReady = problem === null;
     if (isReady === this.#isReady && !this.#isNewsUnsaid) return;
     this.#isReady = isReady;
     this.#isNewsUnsaid = false;
-    const fds = this.#nics.flatMap((nic) => (nic === null ? [] : [nic.fd]));
+    const fds = [
+      ...this.#nics.flatMap((nic) => (nic === null ? [] : [nic.fd])),
+      ...(this.#fastPath?.fds() ?? []),
+    ];
     this.#options.post(
-      problem === null ? { type: 'ready', datapath: DATAPATH, fds } : { type: 'unready', message: problem },
+      problem === null
+        ? { type: 'ready', datapath: this.#datapath, fds }
+        : { type: 'unready', message: problem },
     );
+  }
+
+  #closePort(port: number): void {
+    const nic = this.#nics[port];
+    if (nic === null) return;
+    this.#totals[port] = sum(this.#totals[port], nic.counters());
+    if (port < 2) this.#fastPath?.detach(port);
+    nic.close();
+    this.#nics[port] = null;
+    this.#poll.replace(port, -1);
+  }
+
+  /** Where a port's packets come up by, where the kernel's program sees them first. */
+  #upOf(port: number): { down: string; up: string } | undefined {
+    return this.#fastPath?.kind === 'tc' ? this.#options.fastPath?.ups[port] : undefined;
   }
 
   #clearErrors(): void {
@@ -336,6 +457,10 @@ export class PacketLoop {
     this.#isStopped = true;
     this.#options.post({ type: 'failed', message: `${what}: ${messageOf(error)}` });
   }
+}
+
+function isKind(choice: FastPathChoice): choice is FastPathKind {
+  return choice === 'xdp' || choice === 'tc';
 }
 
 function messageOf(error: unknown): string {

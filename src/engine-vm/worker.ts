@@ -5,6 +5,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Dataplane } from './dataplane/dataplane.ts';
 import { EventFd } from './kernel/event-fd.ts';
+import type { FastPathPlan } from './link.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
 import { PacketLoop } from './packet-loop.ts';
 
@@ -14,15 +15,18 @@ export interface WorkerSettings {
   ports: string[];
   /** The eventfd that says that a message waits. */
   wakeFd: number;
+  /** How the kernel's program is to be attached; null where TypeScript forwards every packet. */
+  fastPath: FastPathPlan | null;
 }
 
 const port = parentPort;
 if (port === null)
   throw new Error('worker.ts is the data-plane thread: it is started by dataplane-thread.ts');
-const { ports, wakeFd } = workerData as WorkerSettings;
+const { ports, wakeFd, fastPath } = workerData as WorkerSettings;
 
 new PacketLoop({
   ports,
+  fastPath,
   wake: new EventFd(wakeFd),
   nextMessage: () => receiveMessageOnPort(port)?.message as ToDataplane | undefined,
   post: (message: FromDataplane) => port.postMessage(message),

@@ -37,6 +37,10 @@ export const EngineGroupSpec = z
     maxFlows: z.int().min(1024).max(4_194_304).default(65_536).meta({
       description: 'How many flows an engine keeps; beyond that new flows are dropped and counted.',
     }),
+    fastPath: z.enum(['auto', 'xdp', 'tc', 'off']).default('auto').meta({
+      description:
+        'How the kernel forwards packets of known flows: `xdp` is for frames that come whole from a wire, `tc` for virtual interfaces whose segmentation and checksums are still to be done, `off` leaves every packet to TypeScript, `auto` chooses by the interfaces.',
+    }),
     maxEngines: z
       .int()
       .min(1)
@@ -66,6 +70,8 @@ export const EngineGroupSpec = z
   .meta({ description: 'A set of engines that are sized, placed and treated alike.' });
 
 export type EngineGroupSpec = z.output<typeof EngineGroupSpec>;
+
+export type FastPathChoice = EngineGroupSpec['fastPath'];
 
 export interface EngineGroupStatus {
   engines: number;

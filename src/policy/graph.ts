@@ -5,6 +5,7 @@
  * Addresses are text in canonical form, MACs are lower-case colon-separated text, and lists refer to each other
  * by index into `members`, so that the engine can load it into typed arrays in one pass.
  */
+import type { FastPathChoice } from './engine-group.ts';
 import type { FirewallRule } from './firewall-policy.ts';
 import type { HealthMonitor } from './pool.ts';
 import type { BalancingMethod } from './virtual-service.ts';
@@ -32,6 +33,8 @@ export interface GraphEngine {
   probeIntervalMs: number;
   deadAfterMs: number;
   maxFlows: number;
+  /** How the kernel shall forward known flows; `auto` where it is not said. */
+  fastPath?: FastPathChoice;
   /** Base64 of the 32-byte key that authenticates control frames between the engines of this group. */
   groupKey: string;
 }

@@ -25,6 +25,7 @@ import { SessionMap } from '../balance/session-map.ts';
 import { PASS, REJECT } from '../component/component.ts';
 import { createComponent } from '../component/registry.ts';
 import { DROPS, dropIndex } from '../drops.ts';
+import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { end, sweep, track } from '../flow/flow-life.ts';
 import {
   FORWARD,
@@ -101,6 +102,8 @@ export interface DataplaneOptions {
    * scope: the service, with `.<tier>` behind it for every tier but the first.
    */
   onSession: (service: string, client: string, member: string, time: number, timeoutMs: number) => void;
+  /** Room for so many slots in the kernel's flow table, in the place of the former; null where there is none. */
+  openSlots?: (capacity: number, seed: number) => FlowSlots | null;
   /** As Math.random; for source ports, nonces and the hash seed. */
   random?: () => number;
 }
@@ -109,6 +112,8 @@ export interface DataplaneOptions {
 const SESSIONS = 65_536;
 /** After this much silence nobody repeats data of a connection that both sides have closed. */
 const LAST_WORDS_MS = 1000;
+/** Flows looked at for silence per tick: a quarter of a millisecond's worth. */
+const SWEPT_PER_TICK = 4096;
 /** Sessions looked at for expiry per tick. */
 const SESSIONS_PER_TICK = 128;
 
@@ -200,7 +205,7 @@ export class Dataplane {
     const before = state.graph;
     const remap = isFirst ? null : relate(before, next);
     if (remap !== null) endLostFlows(state, next, remap);
-    resize(state, graph.engine.maxFlows);
+    resize(state, graph.engine.maxFlows, this.options.openSlots ?? (() => null));
     state.connections.load(graph.members, graph.engine.id);
     state.graph = next;
     state.chains = chains;
@@ -210,6 +215,7 @@ export class Dataplane {
     this.bypasses.load(next, state.now);
     if (isFirst) state.loadedAt = state.now;
     if (remap !== null) adaptFlows(state, remap);
+    state.flows.slots?.invalidate();
     this.fragments.clear();
     this.codec = new ControlCodec(next.groupKey, graph.engine.id);
     this.inside.load();
@@ -222,6 +228,19 @@ export class Dataplane {
       for (const early of this.earlySessions) this.applySession(...early);
       this.earlySessions = [];
     }
+  }
+
+  /** Entrusts flows to the kernel from now on, where it has room for them. */
+  openSlots(): void {
+    const { flows } = this.state;
+    flows.slots ??= this.options.openSlots?.(flows.capacity * 2, this.state.random32()) ?? null;
+  }
+
+  /** Takes every flow back from the kernel. */
+  closeSlots(): void {
+    const { flows } = this.state;
+    for (let flow = 0; flow < flows.highWater; flow++) flows.recallBoth(flow);
+    flows.slots = null;
   }
 
   /** Takes a frame that came in by a port. The buffer is the caller's again when this returns. */
@@ -243,6 +262,8 @@ export class Dataplane {
       this.bridge.forward(port);
       return;
     }
+    state.ingress = port;
+    for (let i = 0; i < 3; i++) state.macs[i] = packet.view.getInt32(start + i * 4, true);
     const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
     const kind = macKind(source);
     if (port === PORT_SELF) {
@@ -279,8 +300,9 @@ export class Dataplane {
       this.peerTable.excuse(passedMs);
       if (passedMs >= deadAfterMs) this.announcer.restart();
     }
-    // Every record once a second.
-    const records = Math.ceil((state.flows.capacity * Math.min(passedMs, 1000)) / 1000) + 16;
+    // Every record that was ever used once a second, or as often as can be.
+    const due = Math.ceil((state.flows.highWater * Math.min(passedMs, 1000)) / 1000) + 16;
+    const records = Math.min(due, SWEPT_PER_TICK);
     sweep(state.flows, state.connections, now, records);
     state.sessions.expire(now, SESSIONS_PER_TICK);
     this.peerTable.tick();
@@ -299,7 +321,8 @@ export class Dataplane {
 
   /** Verdicts of the pool's monitor, by member id; a member that is not named counts as up. */
   applyHealth(pool: string, members: Record<string, boolean>): void {
-    this.health.apply(pool, members);
+    // Datagrams of a flow whose member is down find another one.
+    if (this.health.apply(pool, members)) this.state.flows.slots?.invalidate();
   }
 
   /** A session that `engine` wrote, or null where it ended. */

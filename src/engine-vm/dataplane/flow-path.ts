@@ -10,6 +10,7 @@ import {
   writeDestination,
   writeSource,
 } from '../../packet/ethernet.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import { rewriteDestination, rewriteSource } from '../../packet/rewrite.ts';
 import { dropIndex } from '../drops.ts';
 import { end } from '../flow/flow-life.ts';
@@ -23,6 +24,7 @@ import {
   FLAG_SEEN_FORWARD,
   FLAG_VIA_PEER,
   FLAGS,
+  FORWARD,
   KIND,
   KIND_DIRECT,
   KIND_FAR,
@@ -33,14 +35,16 @@ import {
   MEMBER_SIDE,
   PORTS,
   RELAY,
+  REVERSE,
   SERVICE,
   STATE,
   STATE_CLOSING,
+  STATE_ESTABLISHED,
   STRIDE,
   TIER,
 } from '../flow/flow-table.ts';
 import type { Bridge } from './bridge.ts';
-import { PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
+import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { Fragments } from './fragments.ts';
 import { type PathState, PORT_IN, PORT_OUT } from './path-state.ts';
 import { FIRST_PORT, LAST_PORT, PORT_TRIES } from './source-ports.ts';
@@ -75,6 +79,8 @@ export class FlowPath {
       else writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
       writeSource(packet, graph.macHigh, graph.macLow);
       state.send(PORT_OUT);
+      // What waits for its engine or goes by way of a peer is looked at each time.
+      if (relay < 0 && graph.memberPlace[member] !== PLACE_NO_ENGINE) this.entrust(flow, FORWARD, PORT_OUT);
       return;
     }
     if (kind === KIND_FAR) {
@@ -91,7 +97,9 @@ export class FlowPath {
     const c = at + CLIENT_SEEN;
     rewriteSource(packet, words[c], words[c + 1], words[c + 2], words[c + 3], ports & 0xffff);
     writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
-    state.send(graph.memberPlace[member] === PLACE_HERE ? PORT_IN : PORT_OUT);
+    const egress = graph.memberPlace[member] === PLACE_HERE ? PORT_IN : PORT_OUT;
+    state.send(egress);
+    if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0 || kind === KIND_LOCAL) this.entrust(flow, FORWARD, egress);
   }
 
   /** Sends the packet at hand, which the flow's member sent, back to the client. */
@@ -110,7 +118,28 @@ export class FlowPath {
       writeDestination(packet, words[at + CLIENT_MAC_HIGH], words[at + CLIENT_MAC_LOW]);
       writeSource(packet, graph.macHigh, graph.macLow);
     }
-    state.send(this.bridge.portOf(destinationHigh(packet), destinationLow(packet)));
+    const egress = this.bridge.portOf(destinationHigh(packet), destinationLow(packet));
+    state.send(egress);
+    this.entrust(flow, REVERSE, egress);
+  }
+
+  /**
+   * Leaves the direction to the kernel, where the packet at hand, which has just been sent, stands for those that
+   * follow: no fragment, no options, nothing that moves the connection on.
+   */
+  private entrust(flow: number, direction: number, egress: number): void {
+    const { flows, packet, ingress, macs } = this.state;
+    if (flows.slots === null || ingress > PORT_IN || egress > PORT_IN) return;
+    const isTcp = packet.protocol === PROTOCOL_TCP;
+    if (!isTcp && packet.protocol !== PROTOCOL_UDP) return;
+    const at = flow * STRIDE;
+    // A datagram from the other side proves that somebody is there; of a flow to a peer only a second one does.
+    const needsProof = isTcp || flows.words[at + KIND] === KIND_REMOTE;
+    if (needsProof && flows.words[at + STATE] !== STATE_ESTABLISHED) return;
+    if (isTcp && (packet.tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return;
+    const header = packet.ipVersion === 4 ? 20 : 40;
+    if (packet.isFragment || packet.l3 !== packet.start + 14 || packet.l4 !== packet.l3 + header) return;
+    flows.entrust(flow, direction, macs, packet, ingress, egress);
   }
 
   /**

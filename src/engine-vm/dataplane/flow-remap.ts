@@ -4,6 +4,7 @@
  * members and services that are gone end.
  */
 import { PROTOCOL_TCP } from '../../packet/parse.ts';
+import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { discount, end } from '../flow/flow-life.ts';
 import {
   CLIENT,
@@ -60,7 +61,11 @@ export function endLostFlows(state: PathState, next: CompiledGraph, remap: Remap
 }
 
 /** Before the change: a table of the next graph's size; where it is smaller, flows beyond it end. */
-export function resize(state: PathState, capacity: number): void {
+export function resize(
+  state: PathState,
+  capacity: number,
+  openSlots: (capacity: number, seed: number) => FlowSlots | null,
+): void {
   const { flows, connections } = state;
   if (flows.capacity === capacity) return;
   const table = new FlowTable(capacity, state.random32());
@@ -68,6 +73,7 @@ export function resize(state: PathState, capacity: number): void {
     if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
     if (!table.adopt(flows, flow)) discount(flows, connections, flow);
   }
+  table.slots = openSlots(capacity * 2, state.random32());
   state.flows = table;
 }
 

@@ -19,7 +19,8 @@ export class MemberHealth {
     return this.down[pool * this.memberCount + member] !== 1;
   }
 
-  apply(pool: string, members: Record<string, boolean>): void {
+  /** Takes a pool's verdicts; true where that changes who may get new flows. */
+  apply(pool: string, members: Record<string, boolean>): boolean {
     this.verdicts.delete(pool);
     this.verdicts.set(pool, members);
     if (this.verdicts.size > MAX_POOLS) {
@@ -29,7 +30,7 @@ export class MemberHealth {
       }
     }
     const index = this.graph?.pools.findIndex((candidate) => candidate.name === pool) ?? -1;
-    if (index >= 0) this.compile(index);
+    return index >= 0 && this.compile(index);
   }
 
   /** A new graph is in force. */
@@ -40,8 +41,9 @@ export class MemberHealth {
     for (let pool = 0; pool < graph.pools.length; pool++) this.compile(pool);
   }
 
-  private compile(pool: number): void {
-    if (this.graph === null) return;
+  private compile(pool: number): boolean {
+    if (this.graph === null) return false;
+    let isChanged = false;
     const { name, members, healthMonitors } = this.graph.pools[pool];
     const ids = this.graph.members;
     const verdicts = this.verdicts.get(name);
@@ -49,7 +51,10 @@ export class MemberHealth {
     for (const { member } of members) {
       const verdict = verdicts?.[ids[member].id];
       const isDown = verdict === false || (verdict === undefined && isAnyUp && healthMonitors.length > 0);
-      this.down[pool * this.memberCount + member] = isDown ? 1 : 0;
+      const at = pool * this.memberCount + member;
+      if (this.down[at] !== (isDown ? 1 : 0)) isChanged = true;
+      this.down[at] = isDown ? 1 : 0;
     }
+    return isChanged;
   }
 }

@@ -54,7 +54,7 @@ import {
   ORPHAN_IS_CUT,
 } from './control.ts';
 import type { FlowPath } from './flow-path.ts';
-import { type PathState, PORT_OUT } from './path-state.ts';
+import { type PathState, PORT_OUT, PORT_SELF } from './path-state.ts';
 import type { Peers } from './peers.ts';
 import type { Refusals } from './refusals.ts';
 import type { Replicas } from './replicas.ts';
@@ -182,6 +182,8 @@ export class Orphans {
     if (isCut || inner.malformed !== null) return;
     // Delivered as if it had come in here: the packet at hand is now the carried one.
     parse(outer, this.carried, HEADROOM, length);
+    // It came by a peer's question, as no frame after it will.
+    state.ingress = PORT_SELF;
     track(flows, connections, flow, FORWARD, outer, state.now);
     this.path.forward(flow);
   }

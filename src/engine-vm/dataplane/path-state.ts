@@ -30,6 +30,9 @@ const TRANSMIT_FULL = dropIndex('transmit-full');
 export class PathState {
   /** The packet at hand. */
   readonly packet = new Packet();
+  /** The port that it came in by, and its MACs as they came: the first 12 bytes of the frame, as they lie in memory. */
+  ingress = PORT_OUT;
+  readonly macs = new Int32Array(3);
   /** Monotonic milliseconds as of the packet or tick at hand. */
   now = 0;
   /** False until the first graph: until then everything is bridged. */

@@ -158,7 +158,9 @@ export class Tracer {
     const listed: FlowListing[] = [];
     const most = Math.min(Math.max(0, limit), MAX_LISTED);
     for (let flow = 0; isLoaded && flow < flows.capacity && listed.length < most; flow++) {
-      if (flows.words[flow * STRIDE + STATE] !== STATE_FREE) listed.push(this.list(flow));
+      if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
+      flows.refresh(flow);
+      listed.push(this.list(flow));
     }
     return listed;
   }

@@ -113,6 +113,7 @@ export function sweep(flows: FlowTable, connections: ConnectionTable, nowMs: num
     const at = flow * STRIDE;
     const state = words[at + STATE];
     if (state === STATE_FREE) continue;
+    flows.refresh(flow);
     const silentMs = ((nowMs | 0) - words[at + LAST_SEEN]) | 0;
     if (silentMs >= timeoutMs(words[at + PROTOCOL], state)) end(flows, connections, flow);
   }

@@ -10,6 +10,7 @@
  * is half open, the oldest one makes room.
  */
 import type { Packet } from '../../packet/packet.ts';
+import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { hashFlow } from './flow-hash.ts';
 
 /** Words per flow. */
@@ -79,6 +80,9 @@ export const FLAG_VIA_PEER = 128;
 /** A local flow that the replicator has seen established, and one that peers were told of. */
 export const FLAG_IS_SIGHTED = 256;
 export const FLAG_IS_REPLICATED = 512;
+/** The kernel forwards the direction (fastpath/): what clients send, and << 1 what members answer. */
+export const FLAG_FAST_FORWARD = 1024;
+const FLAGS_FAST = FLAG_FAST_FORWARD | (FLAG_FAST_FORWARD << 1);
 
 export const FORWARD = 0;
 export const REVERSE = 1;
@@ -95,6 +99,8 @@ export class FlowTable {
   halfOpen = 0;
   /** No record at or above this one was ever in use. */
   highWater = 0;
+  /** What the kernel forwards by itself; null where TypeScript sees every packet. */
+  slots: FlowSlots | null = null;
 
   private readonly seed: number;
   private readonly mask: number;
@@ -227,6 +233,7 @@ export class FlowTable {
     const generation = this.words[at + GENERATION];
     this.words.set(from.words.subarray(flow * STRIDE, (flow + 1) * STRIDE), at);
     this.words[at + GENERATION] = generation;
+    this.words[at + FLAGS] &= ~FLAGS_FAST;
     this.traffic[copy * 2] = from.traffic[flow * 2];
     this.traffic[copy * 2 + 1] = from.traffic[flow * 2 + 1];
     if (this.words[at + STATE] === STATE_HALF_OPEN) this.enlist(copy);
@@ -245,6 +252,7 @@ export class FlowTable {
   unfileReverse(flow: number): void {
     const at = flow * STRIDE + FLAGS;
     if ((this.words[at] & FLAG_HAS_REVERSE) === 0) return;
+    this.recall(flow, REVERSE);
     this.words[at] &= ~FLAG_HAS_REVERSE;
     this.unfile(flow, REVERSE);
   }
@@ -257,12 +265,80 @@ export class FlowTable {
     if (before === STATE_HALF_OPEN) this.delist(flow);
     this.words[at] = state;
     if (state === STATE_HALF_OPEN) this.enlist(flow);
+    if (state === STATE_CLOSING) this.recallBoth(flow);
+  }
+
+  /**
+   * Leaves a direction of a flow to the kernel: packets like the one at hand, which came by `ingress` with the MACs
+   * `macs` and leaves by `egress` as it is now, will not be seen here again.
+   */
+  entrust(
+    flow: number,
+    direction: number,
+    macs: Int32Array,
+    packet: Packet,
+    ingress: number,
+    egress: number,
+  ): void {
+    const slots = this.slots;
+    if (slots === null) return;
+    const { words } = this;
+    const at = flow * STRIDE;
+    const flag = FLAG_FAST_FORWARD << direction;
+    const isFiled = (words[at + FLAGS] & flag) !== 0;
+    const slot = flow * 2 + direction;
+    if (isFiled) {
+      this.collect(flow, direction);
+      // Whoever moved is answered elsewhere too.
+      if (!slots.isSameWay(slot, macs, ingress)) this.recall(flow, 1 - direction);
+    }
+    const key = at + direction * MEMBER_SIDE;
+    const ports = words[at + PORTS + direction];
+    if (slots.install(slot, words, key, ports, macs, packet, ingress, egress, isFiled)) {
+      words[at + FLAGS] |= flag;
+    }
+  }
+
+  /** Takes both directions back from the kernel. */
+  recallBoth(flow: number): void {
+    this.recall(flow, FORWARD);
+    this.recall(flow, REVERSE);
+  }
+
+  /** Brings last seen and traffic of a flow up to what the kernel has forwarded of it. */
+  refresh(flow: number): void {
+    if ((this.words[flow * STRIDE + FLAGS] & FLAGS_FAST) === 0) return;
+    this.collect(flow, FORWARD);
+    this.collect(flow, REVERSE);
+  }
+
+  private recall(flow: number, direction: number): void {
+    const at = flow * STRIDE + FLAGS;
+    const flag = FLAG_FAST_FORWARD << direction;
+    if ((this.words[at] & flag) === 0) return;
+    this.collect(flow, direction);
+    this.slots?.remove(flow * 2 + direction);
+    this.words[at] &= ~flag;
+  }
+
+  private collect(flow: number, direction: number): void {
+    const { slots, words } = this;
+    const at = flow * STRIDE;
+    if (slots === null || (words[at + FLAGS] & (FLAG_FAST_FORWARD << direction)) === 0) return;
+    const slot = flow * 2 + direction;
+    const packets = slots.packetsSince(slot);
+    if (packets === 0) return;
+    this.traffic[flow * 2] += packets;
+    this.traffic[flow * 2 + 1] += slots.bytesSince;
+    const seen = slots.lastMs(slot);
+    if (((seen - words[at + LAST_SEEN]) | 0) > 0) words[at + LAST_SEEN] = seen;
   }
 
   /** Forgets a live flow. */
   remove(flow: number): void {
     const at = flow * STRIDE;
     this.unfileReverse(flow);
+    this.recall(flow, FORWARD);
     this.unfile(flow, FORWARD);
     if (this.words[at + STATE] === STATE_HALF_OPEN) this.delist(flow);
     this.words[at + STATE] = STATE_FREE;
@@ -272,10 +348,10 @@ export class FlowTable {
     this.size--;
   }
 
-  /** The next record of the round that looks at all of them, whether it is in use or not. */
+  /** The next record of the round that looks at all that were ever in use, whether it is now or not. */
   nextOfRound(): number {
-    const flow = this.sweepAt;
-    this.sweepAt = flow + 1 < this.capacity ? flow + 1 : 0;
+    const flow = this.sweepAt < this.highWater ? this.sweepAt : 0;
+    this.sweepAt = flow + 1;
     return flow;
   }
 

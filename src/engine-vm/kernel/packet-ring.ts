@@ -67,6 +67,8 @@ const RECEIVE_BUFFER = 8 << 20;
 const SEND_BUFFER = 4 << 20;
 const MSGHDR = 64;
 const IOVEC = 16;
+/** Bytes of a sockaddr_ll, rounded up to whole words. */
+const ADDRESS = 24;
 
 /** Bytes of PacketMemory that one NIC takes. */
 export const NIC_MEMORY = RX_SLOTS * SLOT + BATCH * SLOT + LONG_BYTES + 16384;
@@ -76,6 +78,9 @@ export class Nic {
   /** To be polled for reading. */
   readonly fd: number;
   readonly #index: number;
+  readonly #receiveName: string;
+  readonly #receiveIndex: number;
+  readonly #address: Uint8Array;
   readonly #memory: PacketMemory;
   readonly #ownsMemory: boolean;
   readonly #ring: Extent;
@@ -97,13 +102,15 @@ export class Nic {
 
   /**
    * Opens the interface: promiscuous, from now on. Several NICs of a thread share a `memory` of NIC_MEMORY bytes
-   * each. Throws ERR_KERNEL: no such interface, no right.
+   * each. `receiveFrom`: another interface by which its frames come up, where they do not come by itself. Throws ERR_KERNEL: no such interface, no right.
    */
-  constructor(name: string, memory?: PacketMemory) {
+  constructor(name: string, memory?: PacketMemory, receiveFrom: string = name) {
     this.name = name;
     const object = `interface ${name}`;
-    this.#index = libc.if_nametoindex(name);
-    if (this.#index === 0) throw kernelError('if_nametoindex', object, 'is there such an interface here?');
+    this.#index = indexOf(name);
+    this.#receiveName = receiveFrom;
+    this.#receiveIndex = receiveFrom === name ? this.#index : indexOf(receiveFrom);
+    this.#address = linkAddress(this.#index);
     this.#ownsMemory = memory === undefined;
     this.#memory = memory ?? new PacketMemory(NIC_MEMORY);
     this.fd = libc.socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -119,7 +126,7 @@ export class Nic {
       this.#ring = take(RX_SLOTS * SLOT, this.fd);
       this.#slots = take(BATCH * SLOT);
       this.#long = take(LONG_BYTES);
-      this.#messages = take(BATCH * (MSGHDR + IOVEC));
+      this.#messages = take(BATCH * (MSGHDR + IOVEC) + ADDRESS);
       this.#prepareMessages();
       this.#bind(object);
     } catch (error) {
@@ -148,7 +155,13 @@ export class Nic {
   #prepareMessages(): void {
     const { offset, address, length } = this.#messages;
     const view = new DataView(this.#memory.bytes.buffer, offset, length);
+    const target = BATCH * (MSGHDR + IOVEC);
+    this.#memory.bytes.set(this.#address, offset + target);
     for (let index = 0; index < BATCH; index++) {
+      if (this.#isApart) {
+        view.setBigUint64(index * MSGHDR, address + BigInt(target), true);
+        view.setUint32(index * MSGHDR + 8, this.#address.length, true);
+      }
       const iovec = BATCH * MSGHDR + index * IOVEC;
       view.setBigUint64(index * MSGHDR + 16, address + BigInt(iovec), true);
       view.setBigUint64(index * MSGHDR + 24, 1n, true);
@@ -156,14 +169,15 @@ export class Nic {
     }
   }
 
+  /** Frames are sent by another interface than they come from: each send then says where to. */
+  get #isApart(): boolean {
+    return this.#receiveIndex !== this.#index;
+  }
+
   /** Frames come from here on: before, the socket is on no protocol, so none can come from another interface. */
   #bind(object: string): void {
-    const address = new Uint8Array(20);
-    const view = new DataView(address.buffer);
-    view.setUint16(0, AF_PACKET, true);
-    view.setUint16(2, ETH_P_ALL);
-    view.setInt32(4, this.#index, true);
-    if (libc.bind(this.fd, address, 20) < 0) throw kernelError('bind', object);
+    const address = linkAddress(this.#receiveIndex);
+    if (libc.bind(this.fd, address, address.length) < 0) throw kernelError('bind', object);
   }
 
   /**
@@ -248,7 +262,11 @@ export class Nic {
   #sendLong(buffer: Uint8Array, start: number, length: number): boolean {
     this.flush();
     const frame = buffer.subarray(start - HEADROOM, start + length);
-    if (libc.send(this.fd, frame, BigInt(frame.length), MSG_DONTWAIT) < 0) {
+    const length64 = BigInt(frame.length);
+    const sent = this.#isApart
+      ? libc.sendto(this.fd, frame, length64, MSG_DONTWAIT, this.#address, this.#address.length)
+      : libc.send(this.fd, frame, length64, MSG_DONTWAIT);
+    if (sent < 0) {
       this.#counters.lost++;
       return false;
     }
@@ -304,7 +322,11 @@ export class Nic {
 
   /** True while the interface that was opened still bears its name here; after that the NIC must be opened anew. */
   isPresent(): boolean {
-    return !this.#isClosed && libc.if_nametoindex(this.name) === this.#index;
+    return (
+      !this.#isClosed &&
+      libc.if_nametoindex(this.name) === this.#index &&
+      (!this.#isApart || libc.if_nametoindex(this.#receiveName) === this.#receiveIndex)
+    );
   }
 
   /** Forgets an error of the socket (the interface went down), which would otherwise wake every poll at once. */
@@ -322,6 +344,24 @@ export class Nic {
     for (const extent of [this.#ring, this.#slots, this.#long, this.#messages]) this.#memory.give(extent);
     if (this.#ownsMemory) this.#memory.close();
   }
+}
+
+function indexOf(name: string): number {
+  const index = libc.if_nametoindex(name);
+  if (index === 0) {
+    throw kernelError('if_nametoindex', `interface ${name}`, 'is there such an interface here?');
+  }
+  return index;
+}
+
+/** The sockaddr_ll of an interface. */
+function linkAddress(index: number): Uint8Array {
+  const address = new Uint8Array(20);
+  const view = new DataView(address.buffer);
+  view.setUint16(0, AF_PACKET, true);
+  view.setUint16(2, ETH_P_ALL);
+  view.setInt32(4, index, true);
+  return address;
 }
 
 /**

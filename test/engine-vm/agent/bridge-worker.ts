@@ -18,6 +18,8 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
     if (buffer[start + 12] === 0xde && buffer[start + 13] === 0xad) throw new Error('a dead frame');
     wire.send(1 - from, buffer, start, length);
   },
+  openSlots() {},
+  closeSlots() {},
   tick() {},
   applyConnections() {},
   applyHealth() {},
@@ -37,6 +39,7 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
 
 new PacketLoop({
   ports,
+  fastPath: null,
   wake: new EventFd(wakeFd),
   nextMessage: () => receiveMessageOnPort(port)?.message as ToDataplane | undefined,
   post: (message) => port.postMessage(message),

@@ -1,0 +1,318 @@
+/**
+ * The flow slots: what the kernel's program does with each direction of a flow, in memory that both see. A slot is
+ * numbered as the flow table numbers directions (flow * 2 + direction); an index of two-choice buckets leads to it.
+ * Writing a slot costs no system call. Readers check the slot's sequence before and after; a slot whose epoch is not
+ * the one in force is as good as none, so that one store makes all of them stale at once.
+ *
+ *   bucket, 64 bytes: 8 x (hash, slot number + 1, 0 where free)
+ *   slot, 128 bytes: as struct slot of flow.bpf.c; words on the wire's byte order
+ */
+import { delta, fold, sumWord } from '../../packet/checksum.ts';
+import type { Packet } from '../../packet/packet.ts';
+
+export const SLOT_BYTES = 128;
+export const BUCKET_BYTES = 64;
+export const CONFIG_BYTES = 64;
+
+const SLOT_WORDS = SLOT_BYTES / 4;
+const ENTRIES = 8;
+const BUCKET_WORDS = ENTRIES * 2;
+
+// Words of a slot.
+const SEQUENCE = 0;
+const EPOCH = 1;
+const ADDRESSES = 2;
+const PORTS = 10;
+const WAY = 11;
+const DELTAS = 12;
+const MACS = 13;
+const NEW_MACS = 16;
+const NEW_PORTS = 19;
+const NEW_ADDRESSES = 20;
+const PACKETS = 28;
+const LAST_MS = 29;
+const BYTES = 30;
+
+// Words of the configuration.
+const CONFIG_SEED = 0;
+const CONFIG_MASK = 1;
+const CONFIG_EPOCH = 2;
+const CONFIG_NOW_MS = 3;
+
+/** The memory of the three maps. */
+export interface SlotMemory {
+  config: ArrayBuffer;
+  index: ArrayBuffer;
+  slots: ArrayBuffer;
+}
+
+/** Buckets for so many slots: half full at the most, a power of two. */
+export function bucketsFor(slots: number): number {
+  let buckets = 2;
+  while (buckets * ENTRIES < slots * 2) buckets *= 2;
+  return buckets;
+}
+
+export class FlowSlots {
+  /** Most slots: two per flow. */
+  readonly capacity: number;
+  /** Directions that were not installed because both of their buckets were full. */
+  crowded = 0;
+  private readonly config: Int32Array;
+  private readonly index: Int32Array;
+  private readonly words: Int32Array;
+  private readonly seed: number;
+  private readonly mask: number;
+  /** Counters of each slot as of its last reading: packets, low and high word of bytes. */
+  private readonly read: Uint32Array;
+  private epoch = 1;
+
+  /** `seed`: any 32-bit number that others cannot guess. */
+  constructor(memory: SlotMemory, capacity: number, seed: number) {
+    this.capacity = capacity;
+    this.config = new Int32Array(memory.config);
+    this.index = new Int32Array(memory.index);
+    this.words = new Int32Array(memory.slots);
+    this.seed = seed | 0;
+    this.mask = bucketsFor(capacity) - 1;
+    this.read = new Uint32Array(capacity * 3);
+    this.config[CONFIG_SEED] = this.seed;
+    this.config[CONFIG_MASK] = this.mask;
+    this.config[CONFIG_EPOCH] = this.epoch;
+  }
+
+  /** Makes every slot stale: each flow's next packet goes to TypeScript, which may install it again. */
+  invalidate(): void {
+    // 0 is the epoch of slots that were never written.
+    this.epoch = (this.epoch + 1) | 0 || 1;
+    Atomics.store(this.config, CONFIG_EPOCH, this.epoch);
+  }
+
+  /** The clock by which the program notes when it saw a flow last. */
+  setNow(nowMs: number): void {
+    this.config[CONFIG_NOW_MS] = nowMs | 0;
+  }
+
+  /**
+   * Installs a direction. The key is the packet as it came (`words` of the flow's record from `key`, ports, protocol);
+   * `macs` the first 12 bytes of the frame as it came, `packet` the frame as it leaves. False where there is no room.
+   */
+  install(
+    slot: number,
+    key: Int32Array,
+    keyAt: number,
+    ports: number,
+    macs: Int32Array,
+    packet: Packet,
+    ingress: number,
+    egress: number,
+    isFiled: boolean,
+  ): boolean {
+    const { words, config } = this;
+    const at = slot * SLOT_WORDS;
+    const isIpv4 = packet.ipVersion === 4;
+    if (!isFiled && !this.file(slot, this.hash(key, keyAt, ports, packet.protocol, isIpv4))) {
+      this.crowded++;
+      return false;
+    }
+    const sequence = words[at + SEQUENCE] | 1;
+    Atomics.store(words, at + SEQUENCE, sequence);
+    words[at + EPOCH] = config[CONFIG_EPOCH];
+    for (let i = 0; i < 8; i++) words[at + ADDRESSES + i] = swap(key[keyAt + i]);
+    words[at + PORTS] = swap(ports);
+    const source = delta(sumOf(key, keyAt), sumSource(packet));
+    const destination = delta(sumOf(key, keyAt + 4), sumDestination(packet));
+    const addresses = fold(
+      (isSameSource(key, keyAt, packet) ? 0 : source) +
+        (isSameDestination(key, keyAt, packet) ? 0 : destination),
+    );
+    const portsAfter = (packet.sourcePort << 16) | packet.destinationPort | 0;
+    const portChange = fold(
+      (ports >>> 16 === packet.sourcePort ? 0 : delta(ports >>> 16, packet.sourcePort)) +
+        ((ports & 0xffff) === packet.destinationPort ? 0 : delta(ports & 0xffff, packet.destinationPort)),
+    );
+    words[at + WAY] = packet.protocol | ((ingress | (egress << 1)) << 8) | (swap16(portChange) << 16);
+    words[at + DELTAS] = swap16(addresses) | (isIpv4 ? swap16(addresses) << 16 : 0);
+    const { view, start } = packet;
+    for (let i = 0; i < 3; i++) {
+      words[at + MACS + i] = macs[i];
+      words[at + NEW_MACS + i] = view.getInt32(start + i * 4, true);
+    }
+    words[at + NEW_PORTS] = swap(portsAfter);
+    words[at + NEW_ADDRESSES] = swap(packet.s0);
+    words[at + NEW_ADDRESSES + 1] = swap(packet.s1);
+    words[at + NEW_ADDRESSES + 2] = swap(packet.s2);
+    words[at + NEW_ADDRESSES + 3] = swap(packet.s3);
+    words[at + NEW_ADDRESSES + 4] = swap(packet.d0);
+    words[at + NEW_ADDRESSES + 5] = swap(packet.d1);
+    words[at + NEW_ADDRESSES + 6] = swap(packet.d2);
+    words[at + NEW_ADDRESSES + 7] = swap(packet.d3);
+    if (!isFiled) {
+      words[at + PACKETS] = 0;
+      words[at + BYTES] = 0;
+      words[at + BYTES + 1] = 0;
+      this.read.fill(0, slot * 3, slot * 3 + 3);
+    }
+    words[at + LAST_MS] = config[CONFIG_NOW_MS];
+    Atomics.store(words, at + SEQUENCE, (sequence + 1) | 0 || 2);
+    return true;
+  }
+
+  /** Whether an installed direction expects packets with these MACs by this port. */
+  isSameWay(slot: number, macs: Int32Array, ingress: number): boolean {
+    const { words } = this;
+    const at = slot * SLOT_WORDS;
+    return (
+      ((words[at + WAY] >>> 8) & 1) === ingress &&
+      words[at + MACS] === macs[0] &&
+      words[at + MACS + 1] === macs[1] &&
+      words[at + MACS + 2] === macs[2]
+    );
+  }
+
+  /** Takes an installed direction out. */
+  remove(slot: number): void {
+    const { words } = this;
+    const at = slot * SLOT_WORDS;
+    Atomics.store(words, at + SEQUENCE, words[at + SEQUENCE] | 1);
+    const isIpv4 = words[at + ADDRESSES] === 0 && words[at + ADDRESSES + 1] === 0;
+    const hash = this.hashRaw(at, isIpv4 && words[at + ADDRESSES + 2] === swap(0xffff));
+    this.unfile(slot, hash);
+  }
+
+  /** Packets of an installed direction since the last call; its bytes since then are in `bytesSince`. */
+  packetsSince(slot: number): number {
+    const { words, read } = this;
+    const at = slot * SLOT_WORDS;
+    const packets = words[at + PACKETS] >>> 0;
+    const low = words[at + BYTES] >>> 0;
+    const high = words[at + BYTES + 1] >>> 0;
+    const since = (packets - read[slot * 3]) >>> 0;
+    this.bytesSince = (high - read[slot * 3 + 2]) * 0x1_0000_0000 + low - read[slot * 3 + 1];
+    read[slot * 3] = packets;
+    read[slot * 3 + 1] = low;
+    read[slot * 3 + 2] = high;
+    return since;
+  }
+
+  /** Set by `packetsSince`. */
+  bytesSince = 0;
+
+  /** When an installed direction saw its last packet, by the clock of `setNow`. */
+  lastMs(slot: number): number {
+    return this.words[slot * SLOT_WORDS + LAST_MS];
+  }
+
+  private hash(key: Int32Array, at: number, ports: number, protocol: number, isIpv4: boolean): number {
+    let h = this.seed;
+    if (!isIpv4) {
+      for (let i = 0; i < 3; i++) h = mix(h, swap(key[at + i]));
+      for (let i = 4; i < 7; i++) h = mix(h, swap(key[at + i]));
+    }
+    h = mix(h, swap(key[at + 3]));
+    h = mix(h, swap(key[at + 7]));
+    return finish(mix(h, swap(ports) ^ protocol));
+  }
+
+  private hashRaw(at: number, isIpv4: boolean): number {
+    const { words } = this;
+    let h = this.seed;
+    if (!isIpv4) {
+      for (let i = 0; i < 3; i++) h = mix(h, words[at + ADDRESSES + i]);
+      for (let i = 4; i < 7; i++) h = mix(h, words[at + ADDRESSES + i]);
+    }
+    h = mix(h, words[at + ADDRESSES + 3]);
+    h = mix(h, words[at + ADDRESSES + 7]);
+    return finish(mix(h, words[at + PORTS] ^ (words[at + WAY] & 0xff)));
+  }
+
+  private file(slot: number, hash: number): boolean {
+    const first = (hash & this.mask) * BUCKET_WORDS;
+    const second = (otherPlace(hash) & this.mask) * BUCKET_WORDS;
+    const inFirst = this.freeIn(first);
+    const inSecond = this.freeIn(second);
+    if (inFirst === 0 && inSecond === 0) return false;
+    const bucket = inSecond > inFirst ? second : first;
+    for (let entry = bucket; ; entry += 2) {
+      if (this.index[entry + 1] !== 0) continue;
+      this.index[entry] = hash;
+      Atomics.store(this.index, entry + 1, slot + 1);
+      return true;
+    }
+  }
+
+  private unfile(slot: number, hash: number): void {
+    for (const place of [hash, otherPlace(hash)]) {
+      const bucket = (place & this.mask) * BUCKET_WORDS;
+      for (let entry = bucket; entry < bucket + BUCKET_WORDS; entry += 2) {
+        if (this.index[entry + 1] !== slot + 1) continue;
+        Atomics.store(this.index, entry + 1, 0);
+        return;
+      }
+    }
+  }
+
+  private freeIn(bucket: number): number {
+    let free = 0;
+    for (let entry = bucket; entry < bucket + BUCKET_WORDS; entry += 2) {
+      if (this.index[entry + 1] === 0) free++;
+    }
+    return free;
+  }
+}
+
+/** A word with its bytes the other way round. */
+function swap(word: number): number {
+  return ((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | ((word >>> 24) & 0xff);
+}
+
+function swap16(word: number): number {
+  return ((word & 0xff) << 8) | ((word >>> 8) & 0xff);
+}
+
+function mix(h: number, word: number): number {
+  let k = Math.imul(word, 0xcc9e2d51);
+  k = (k << 15) | (k >>> 17);
+  const mixed = h ^ Math.imul(k, 0x1b873593);
+  return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
+}
+
+function finish(hash: number): number {
+  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+function otherPlace(hash: number): number {
+  return Math.imul((hash >>> 16) | (hash << 16), 0x9e3779b1);
+}
+
+function sumOf(words: Int32Array, at: number): number {
+  return sumWord(words[at]) + sumWord(words[at + 1]) + sumWord(words[at + 2]) + sumWord(words[at + 3]);
+}
+
+function sumSource(packet: Packet): number {
+  return sumWord(packet.s0) + sumWord(packet.s1) + sumWord(packet.s2) + sumWord(packet.s3);
+}
+
+function sumDestination(packet: Packet): number {
+  return sumWord(packet.d0) + sumWord(packet.d1) + sumWord(packet.d2) + sumWord(packet.d3);
+}
+
+function isSameSource(key: Int32Array, at: number, packet: Packet): boolean {
+  return (
+    key[at + 3] === packet.s3 &&
+    key[at + 2] === packet.s2 &&
+    key[at + 1] === packet.s1 &&
+    key[at] === packet.s0
+  );
+}
+
+function isSameDestination(key: Int32Array, at: number, packet: Packet): boolean {
+  return (
+    key[at + 7] === packet.d3 &&
+    key[at + 6] === packet.d2 &&
+    key[at + 5] === packet.d1 &&
+    key[at + 4] === packet.d0
+  );
+}

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The kernel's part of the packet path: packets of flows that TypeScript has decided are forwarded here, by what it
+ * wrote into the flow slots; everything else goes up to it. One source, compiled twice: as XDP and as tc (TCX).
+ *
+ *   frame ── parse ── index (two buckets) ── slot: same key, same MACs, same epoch? ── rewrite ── other port
+ *               └────────── anything unusual: up to TypeScript ──────────┘
+ *
+ * The layout of slots, buckets and configuration is that of flow-slots.ts. Nothing here decides: a packet that differs
+ * in anything from the one that TypeScript has judged (MACs, fragments, options, TCP SYN, FIN or RST) goes up.
+ * Built by ./build; the objects beside it (flow.xdp.o, flow.tc.o) are what is loaded.
+ */
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int s32;
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static __attribute__((always_inline)) inline
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define barrier() __asm__ volatile("" ::: "memory")
+
+/* Kernel interface, from linux/bpf.h (numbers are stable). */
+struct xdp_md {
+	u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
+};
+struct __sk_buff {
+	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto, priority, ingress_ifindex,
+		ifindex, tc_index, cb[5], hash, tc_classid, data, data_end, napi_id;
+};
+static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*redirect)(u32 ifindex, u64 flags) = (void *)23;
+static u64 (*ktime_get_coarse_ns)(void) = (void *)160;
+
+/* Maps are made by the loader, which puts their file descriptors where these symbols are named. */
+struct map {
+	u32 unused;
+};
+struct map flow_config SEC("maps");
+struct map flow_index SEC("maps");
+struct map flow_slots SEC("maps");
+struct map flow_counters SEC("maps");
+
+struct config {
+	u32 seed;
+	u32 mask; /* buckets - 1 */
+	u32 epoch;
+	u32 now_ms;
+	u32 ifindex[2]; /* out, in */
+	u32 up[2];	/* tc: where packets for TypeScript go */
+	u32 fail_open;
+	u32 capacity; /* slots */
+	u64 heartbeat_ns;
+	u64 stale_ns; /* 0: never */
+	u32 upcalls; /* counted here */
+	u32 upcall_limit; /* moved on by TypeScript */
+};
+
+struct entry {
+	u32 hash;
+	u32 reference; /* slot + 1, 0 where free */
+};
+struct bucket {
+	struct entry entries[8];
+};
+
+struct slot {
+	u32 sequence; /* odd while it is being written, 0 where free */
+	u32 epoch;
+	u32 address[8]; /* source, destination, as on the wire; IPv4 as ::ffff:a.b.c.d */
+	u32 ports;	/* as on the wire */
+	u8 protocol;
+	u8 way;		   /* ingress port, egress port << 1 */
+	u16 port_delta;	   /* of the transport checksum, by ports */
+	u16 address_delta; /* of the transport checksum, by addresses */
+	u16 ip_delta;	   /* of the IPv4 header checksum */
+	u8 macs[12];	   /* destination, source of the packet that was judged */
+	/* second cache line */
+	u8 new_macs[12];
+	u32 new_ports;
+	u32 new_address[8];
+	u32 packets;
+	u32 last_ms;
+	u64 bytes;
+};
+
+struct counters {
+	u64 packets_in[2]; /* forwarded, by the port they came in by */
+	u64 bytes_in[2];
+	u64 packets_out[2]; /* and by the one they left by */
+	u64 bytes_out[2];
+	u64 upcalls;
+	u64 refused; /* upcalls over the limit */
+	u64 held;    /* TypeScript silent, fail mode closed */
+	u64 bypassed; /* TypeScript silent, fail mode open */
+};
+
+INLINE u16 swap16(u16 x) { return __builtin_bswap16(x); }
+
+INLINE u32 mix(u32 h, u32 word)
+{
+	u32 k = word * 0xcc9e2d51u;
+	k = (k << 15) | (k >> 17);
+	h ^= k * 0x1b873593u;
+	return ((h << 13) | (h >> 19)) * 5 + 0xe6546b64u;
+}
+
+INLINE u32 finish(u32 h)
+{
+	h = (h ^ (h >> 16)) * 0x85ebca6bu;
+	h = (h ^ (h >> 13)) * 0xc2b2ae35u;
+	return h ^ (h >> 16);
+}
+
+/* Where a hash lives in the second place. */
+INLINE u32 other(u32 h) { return ((h >> 16) | (h << 16)) * 0x9e3779b1u; }
+
+/* Ones' complement sum of two 16-bit words. */
+INLINE u32 add16(u32 a, u32 b)
+{
+	u32 sum = a + b;
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+struct key {
+	u32 address[8];
+	u32 ports;
+	u32 hash;
+	u32 l4; /* offset of the transport header */
+	u8 protocol;
+	u8 version;
+};
+
+#define ETH 14
+#define TCP 6
+#define UDP 17
+
+/* Reads the transport header; 0 where the packet is for TypeScript. */
+INLINE int read_transport(u8 *l4, u8 *data_end, u32 room, struct key *key)
+{
+	if (key->protocol == TCP) {
+		if (l4 + 20 > data_end || room < 20)
+			return 0;
+		u32 header = (l4[12] >> 4) * 4;
+		/* FIN, SYN and RST change a connection's state. */
+		if (header < 20 || header > room || (l4[13] & 7) != 0)
+			return 0;
+	} else if (key->protocol == UDP) {
+		if (l4 + 8 > data_end || room < 8)
+			return 0;
+		u32 length = swap16(*(u16 *)(l4 + 4));
+		if (length < 8 || length > room)
+			return 0;
+	} else {
+		return 0;
+	}
+	key->ports = *(u32 *)l4;
+	return 1;
+}
+
+/* Reads the frame's key; 0 where the frame is for TypeScript. `length` is that of the whole frame. */
+INLINE int read_key(u8 *data, u8 *data_end, u32 length, u32 seed, struct key *key)
+{
+	if (data + ETH + 20 > data_end)
+		return 0;
+	u16 type = *(u16 *)(data + 12);
+	u8 *l3 = data + ETH;
+	u32 h = seed;
+	if (type == swap16(0x0800)) {
+		u32 total = swap16(*(u16 *)(l3 + 2));
+		/* Options and fragments go up. */
+		if (l3[0] != 0x45 || (*(u16 *)(l3 + 6) & swap16(0x3fff)) != 0 || total < 20 || ETH + total > length)
+			return 0;
+		key->protocol = l3[9];
+		key->version = 4;
+		key->l4 = ETH + 20;
+		key->address[0] = 0;
+		key->address[1] = 0;
+		key->address[2] = 0xffff0000;
+		key->address[3] = *(u32 *)(l3 + 12);
+		key->address[4] = 0;
+		key->address[5] = 0;
+		key->address[6] = 0xffff0000;
+		key->address[7] = *(u32 *)(l3 + 16);
+		if (!read_transport(l3 + 20, data_end, total - 20, key))
+			return 0;
+	} else if (type == swap16(0x86dd)) {
+		if (l3 + 40 > data_end || l3[0] >> 4 != 6)
+			return 0;
+		u32 payload = swap16(*(u16 *)(l3 + 4));
+		if (ETH + 40 + payload > length)
+			return 0;
+		key->protocol = l3[6];
+		key->version = 6;
+		key->l4 = ETH + 40;
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			key->address[i] = *(u32 *)(l3 + 8 + i * 4);
+		/* An IPv4-mapped address here would pass for an IPv4 flow. */
+		if ((key->address[0] == 0 && key->address[1] == 0 && key->address[2] == 0xffff0000) ||
+		    (key->address[4] == 0 && key->address[5] == 0 && key->address[6] == 0xffff0000))
+			return 0;
+		if (!read_transport(l3 + 40, data_end, payload, key))
+			return 0;
+		h = mix(h, key->address[0]);
+		h = mix(h, key->address[1]);
+		h = mix(h, key->address[2]);
+		h = mix(h, key->address[4]);
+		h = mix(h, key->address[5]);
+		h = mix(h, key->address[6]);
+	} else {
+		return 0;
+	}
+	h = mix(h, key->address[3]);
+	h = mix(h, key->address[7]);
+	h = mix(h, key->ports ^ key->protocol);
+	key->hash = finish(h);
+	return 1;
+}
+
+INLINE int is_same(struct slot *slot, struct key *key)
+{
+	return slot->address[3] == key->address[3] && slot->address[7] == key->address[7] && slot->ports == key->ports &&
+	       slot->protocol == key->protocol && slot->address[2] == key->address[2] &&
+	       slot->address[6] == key->address[6] && slot->address[0] == key->address[0] &&
+	       slot->address[1] == key->address[1] && slot->address[4] == key->address[4] &&
+	       slot->address[5] == key->address[5];
+}
+
+/*
+ * The reference in one of the two buckets of a hash, 0 where there is none. Two flows of one hash in one bucket are
+ * one in a billion: the second one stays with TypeScript.
+ */
+INLINE u32 find_in(u32 at, u32 hash)
+{
+	struct bucket *bucket = map_lookup(&flow_index, &at);
+	if (!bucket)
+		return 0;
+	u32 reference = 0;
+#pragma unroll
+	for (int i = 0; i < 8; i++)
+		if (bucket->entries[i].hash == hash)
+			reference |= bucket->entries[i].reference;
+	return reference;
+}
+
+/* What is done with a packet, copied out of its slot. */
+struct action {
+	u32 new_address[8];
+	u32 new_ports;
+	u32 new_macs[3];
+	u16 ip_delta, address_delta, port_delta;
+	u8 egress;
+};
+
+/* Finds the slot of the frame and copies what it says; null where the frame is for TypeScript. */
+INLINE struct slot *decide(u8 *data, struct key *key, u32 port, struct config *config, struct action *action)
+{
+	u32 mask = config->mask;
+	u32 reference = find_in(key->hash & mask, key->hash);
+	if (reference == 0)
+		reference = find_in(other(key->hash) & mask, key->hash);
+	if (reference == 0)
+		return 0;
+	u32 number = reference - 1;
+	struct slot *slot = map_lookup(&flow_slots, &number);
+	if (!slot)
+		return 0;
+	u32 sequence = *(volatile u32 *)&slot->sequence;
+	if ((sequence & 1) != 0 || sequence == 0)
+		return 0;
+	barrier();
+	if (!is_same(slot, key) || slot->epoch != config->epoch || (slot->way & 1) != port)
+		return 0;
+	u32 *macs = (u32 *)slot->macs;
+	u32 *seen = (u32 *)data;
+	if (macs[0] != seen[0] || macs[1] != seen[1] || macs[2] != seen[2])
+		return 0;
+#pragma unroll
+	for (int i = 0; i < 3; i++)
+		action->new_macs[i] = ((u32 *)slot->new_macs)[i];
+	action->new_ports = slot->new_ports;
+	action->new_address[3] = slot->new_address[3];
+	action->new_address[7] = slot->new_address[7];
+	if (key->version == 6) {
+#pragma unroll
+		for (int i = 0; i < 3; i++) {
+			action->new_address[i] = slot->new_address[i];
+			action->new_address[4 + i] = slot->new_address[4 + i];
+		}
+	}
+	action->ip_delta = slot->ip_delta;
+	action->address_delta = slot->address_delta;
+	action->port_delta = slot->port_delta;
+	action->egress = slot->way >> 1;
+	barrier();
+	/* TypeScript may have begun to write it meanwhile. */
+	if (*(volatile u32 *)&slot->sequence != sequence)
+		return 0;
+	return slot;
+}
+
+INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress, u32 length)
+{
+	slot->packets++;
+	slot->bytes += length;
+	slot->last_ms = config->now_ms;
+	u32 zero = 0;
+	struct counters *counters = map_lookup(&flow_counters, &zero);
+	if (counters) {
+		counters->packets_in[port & 1]++;
+		counters->bytes_in[port & 1] += length;
+		counters->packets_out[egress & 1]++;
+		counters->bytes_out[egress & 1] += length;
+	}
+}
+
+#define UP 0
+#define DROP 1
+#define BYPASS 2
+
+/* What becomes of a frame for TypeScript. */
+INLINE int go_up(struct config *config)
+{
+	u32 zero = 0;
+	struct counters *counters = map_lookup(&flow_counters, &zero);
+	if (!counters)
+		return UP;
+	if (config->stale_ns != 0) {
+		u64 now = ktime_get_coarse_ns();
+		if (unlikely(now > config->heartbeat_ns + config->stale_ns)) {
+			if (config->fail_open) {
+				counters->bypassed++;
+				return BYPASS;
+			}
+			counters->held++;
+			return DROP;
+		}
+	}
+	u32 before = __sync_fetch_and_add(&config->upcalls, 1);
+	if (unlikely((s32)(before - config->upcall_limit) >= 0)) {
+		counters->refused++;
+		return DROP;
+	}
+	counters->upcalls++;
+	return UP;
+}
+
+/* The port a frame came in by, 2 where by none of ours. */
+INLINE u32 port_of(u32 ifindex, struct config *config)
+{
+	if (ifindex == config->ifindex[0])
+		return 0;
+	return ifindex == config->ifindex[1] ? 1 : 2;
+}
+
+INLINE void write_addresses(u8 *l3, struct key *key, struct action *action)
+{
+	if (key->version == 4) {
+		*(u32 *)(l3 + 12) = action->new_address[3];
+		*(u32 *)(l3 + 16) = action->new_address[7];
+		if (action->ip_delta != 0) {
+			u32 field = *(u16 *)(l3 + 10);
+			*(u16 *)(l3 + 10) = ~add16(~field & 0xffff, action->ip_delta);
+		}
+	} else {
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			*(u32 *)(l3 + 8 + i * 4) = action->new_address[i];
+	}
+}
+
+INLINE void write_macs(u8 *data, struct action *action)
+{
+#pragma unroll
+	for (int i = 0; i < 3; i++)
+		((u32 *)data)[i] = action->new_macs[i];
+}
+
+#ifdef WEFT_XDP
+#define XDP_DROP 1
+#define XDP_PASS 2
+#define XDP_TX 3
+
+SEC("program")
+int weft_flow(struct xdp_md *ctx)
+{
+	u8 *data = (u8 *)(u64)ctx->data;
+	u8 *data_end = (u8 *)(u64)ctx->data_end;
+	u32 zero = 0;
+	struct config *config = map_lookup(&flow_config, &zero);
+	if (!config)
+		return XDP_PASS;
+	u32 port = port_of(ctx->ingress_ifindex, config);
+	if (port > 1)
+		return XDP_PASS;
+	struct key key = {};
+	struct action action = {};
+	u32 length = data_end - data;
+	struct slot *slot = 0;
+	if (read_key(data, data_end, length, config->seed, &key))
+		slot = decide(data, &key, port, config, &action);
+	if (!slot) {
+		int way = go_up(config);
+		if (way == UP)
+			return XDP_PASS;
+		if (way == DROP)
+			return XDP_DROP;
+		return redirect(config->ifindex[1 - (port & 1)], 0);
+	}
+	u8 *l4 = key.version == 4 ? data + ETH + 20 : data + ETH + 40;
+	if (l4 + 8 > data_end)
+		return XDP_PASS;
+	u32 change = add16(action.address_delta, action.port_delta);
+	if (change != 0) {
+		u16 *at = key.protocol == TCP ? (u16 *)(l4 + 16) : (u16 *)(l4 + 6);
+		if ((u8 *)(at + 1) > data_end)
+			return XDP_PASS;
+		u32 field = *at;
+		if (key.protocol == TCP) {
+			*at = ~add16(~field & 0xffff, change);
+		} else if (field != 0) {
+			u16 value = ~add16(~field & 0xffff, change);
+			*at = value == 0 ? 0xffff : value;
+		}
+	}
+	*(u32 *)l4 = action.new_ports;
+	if (data + ETH + 40 > data_end && key.version == 6)
+		return XDP_PASS;
+	write_addresses(data + ETH, &key, &action);
+	write_macs(data, &action);
+	count(slot, config, port, action.egress, length);
+	if (action.egress == port)
+		return XDP_TX;
+	return redirect(config->ifindex[action.egress & 1], 0);
+}
+#else
+static long (*l4_csum_replace)(struct __sk_buff *skb, u32 offset, u64 from, u64 to, u64 flags) = (void *)11;
+static long (*skb_pull_data)(struct __sk_buff *skb, u32 len) = (void *)39;
+#define BPF_F_PSEUDO_HDR (1ULL << 4)
+#define BPF_F_MARK_MANGLED_0 (1ULL << 5)
+#define TCX_NEXT -1
+#define TCX_DROP 2
+
+SEC("program")
+int weft_flow(struct __sk_buff *skb)
+{
+	u32 zero = 0;
+	struct config *config = map_lookup(&flow_config, &zero);
+	if (!config)
+		return TCX_NEXT;
+	u32 port = port_of(skb->ifindex, config);
+	if (port > 1)
+		return TCX_NEXT;
+	u8 *data = (u8 *)(u64)skb->data;
+	u8 *data_end = (u8 *)(u64)skb->data_end;
+	/* Headers may stand outside the linear part. */
+	if (data + ETH + 60 > data_end && skb->len > data_end - data) {
+		skb_pull_data(skb, skb->len < ETH + 60 ? skb->len : ETH + 60);
+		data = (u8 *)(u64)skb->data;
+		data_end = (u8 *)(u64)skb->data_end;
+	}
+	struct key key = {};
+	struct action action = {};
+	struct slot *slot = 0;
+	if (!skb->vlan_present && read_key(data, data_end, skb->len, config->seed, &key))
+		slot = decide(data, &key, port, config, &action);
+	if (!slot) {
+		int way = go_up(config);
+		if (way == DROP)
+			return TCX_DROP;
+		return redirect(way == UP ? config->up[port & 1] : config->ifindex[1 - (port & 1)], 0);
+	}
+	u8 *l4 = key.version == 4 ? data + ETH + 20 : data + ETH + 40;
+	if (l4 + 8 > data_end)
+		return TCX_DROP;
+	count(slot, config, port, action.egress, skb->len);
+	*(u32 *)l4 = action.new_ports;
+	write_addresses(data + ETH, &key, &action);
+	write_macs(data, &action);
+	u32 sum_at = key.l4 + (key.protocol == TCP ? 16 : 6);
+	u64 flags = key.protocol == UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	/* The kernel knows whether the sum is whole or, as virtual NICs leave it, only that of the pseudo-header. */
+	if (action.address_delta != 0)
+		l4_csum_replace(skb, sum_at, 0, action.address_delta, flags | BPF_F_PSEUDO_HDR);
+	if (action.port_delta != 0)
+		l4_csum_replace(skb, sum_at, 0, action.port_delta, flags);
+	return redirect(config->ifindex[action.egress & 1], 0);
+}
+#endif
+
+char weft_license[] SEC("license") = "Apache-2.0";
+/* So that a test knows whether the compiler at hand is the one that built the objects. */
+char weft_compiler[] SEC("compiler") = __VERSION__;

@@ -1,0 +1,282 @@
+/**
+ * For the test of the fast path: gives random packets to the kernel's program, and what it leaves to TypeScript to a
+ * data plane with kernel slots; and all of them to a data plane without. Both must say the same, to the byte.
+ * `compare-program.ts <xdp|tc> <packets> <seed>` in a namespace with the interfaces out and in; prints one JSON line.
+ */
+import { Dataplane, PORT_IN, PORT_OUT } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import { FastPath, type FastPathKind } from '../../../src/engine-vm/fastpath/fast-path.ts';
+import { addressOf, bpf } from '../../../src/engine-vm/kernel/bpf.ts';
+import { libc } from '../../../src/engine-vm/kernel/libc.ts';
+import { HEADROOM } from '../../../src/packet/packet.ts';
+import { type FrameSpec, frame } from '../../packet/frames.ts';
+import {
+  BALANCER,
+  engineMac,
+  graphFor,
+  memberIp,
+  memberIp6,
+  memberMac,
+  VIP,
+  VIP6,
+} from '../dataplane/network.ts';
+
+const [kind, count, seed] = process.argv.slice(2) as [FastPathKind, string, string];
+const PROG_TEST_RUN = 10;
+const NAMES = ['out', 'in'] as const;
+/** The kernel takes no shorter test frames for tc than an Ethernet and an IPv6 header. */
+const SHORTEST = kind === 'tc' ? 54 : 14;
+const [DROP, TX, REDIRECT] = kind === 'xdp' ? [1, 3, 4] : [2, -2, 7];
+
+function dice(from: number): () => number {
+  let state = from;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    return (state >>> 0) / 0x1_0000_0000;
+  };
+}
+
+interface Sent {
+  port: number;
+  bytes: string;
+}
+
+/** One engine, and what it has sent since the last look. */
+function engineOf(openSlots?: FastPath['openSlots']): {
+  dataplane: Dataplane;
+  take(): Sent[];
+  clock: { now: number };
+} {
+  let sent: Sent[] = [];
+  const clock = { now: 1000 };
+  const dataplane = new Dataplane({
+    wire: {
+      send(port, buffer, start, length) {
+        sent.push({ port, bytes: Buffer.from(buffer.subarray(start, start + length)).toString('hex') });
+        return true;
+      },
+    },
+    nowMs: () => clock.now,
+    wallMs: () => 1_700_000_000_000,
+    onSession: () => {},
+    random: dice(7),
+    ...(openSlots ? { openSlots } : {}),
+  });
+  return {
+    dataplane,
+    clock,
+    take() {
+      const all = sent;
+      sent = [];
+      return all;
+    },
+  };
+}
+
+const fast = new FastPath(kind);
+const ifindex = NAMES.map((name) => libc.if_nametoindex(name));
+for (const port of [0, 1]) fast.attach(port, NAMES[port]!, kind === 'tc' ? NAMES[port]! : null);
+const output = new Uint8Array(4096);
+
+/** Runs the program on a frame. The answer of tc for TypeScript is a redirect too: told apart by the upcall counter. */
+function run(port: number, bytes: Uint8Array): { verdict: number; bytes: string } {
+  const context = new DataView(new ArrayBuffer(kind === 'xdp' ? 24 : 192));
+  if (kind === 'xdp') {
+    context.setUint32(4, bytes.length, true);
+    context.setUint32(12, ifindex[port]!, true);
+  } else context.setUint32(40, ifindex[port]!, true);
+  const contextBytes = new Uint8Array(context.buffer);
+  let attribute!: DataView;
+  const result = bpf(PROG_TEST_RUN, (view) => {
+    attribute = view;
+    view.setUint32(0, fast.program, true);
+    view.setUint32(8, bytes.length, true);
+    view.setUint32(12, output.length, true);
+    view.setBigUint64(16, addressOf(bytes), true);
+    view.setBigUint64(24, addressOf(output), true);
+    view.setUint32(32, 1, true);
+    view.setUint32(40, contextBytes.length, true);
+    view.setUint32(44, 0, true);
+    view.setBigUint64(48, addressOf(contextBytes), true);
+  });
+  if (result < 0) throw new Error(`BPF_PROG_TEST_RUN failed for ${bytes.length} bytes`);
+  const length = attribute.getUint32(12, true);
+  return {
+    verdict: attribute.getUint32(4, true),
+    bytes: Buffer.from(output.subarray(0, length)).toString('hex'),
+  };
+}
+
+const random = dice(Number(seed));
+const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+const firewall = {
+  type: 'firewall' as const,
+  policy: 'p',
+  rules: [{ name: 'r', action: 'deny' as const, from: ['10.0.0.66/32'], protocol: 'any' as const }],
+  defaultAction: 'allow' as const,
+};
+const graph = (revision: number) => ({
+  ...graphFor('A', { components: [firewall, BALANCER], engineOf: { c2: null }, revision, maxFlows: 4096 }),
+});
+const quick = engineOf((capacity, by) => fast.openSlots(capacity, by));
+const slow = engineOf();
+for (const one of [quick, slow]) one.dataplane.load(graph(1));
+
+const clientMac = '02:cc:00:00:00:01';
+const clients = ['10.0.0.9', '10.0.0.8', '10.0.0.66', '192.168.7.7'];
+const clients6 = ['fd00::9', 'fd00::8'];
+const members = ['a1', 'a2', 'b1', 'c2'];
+/** Frames that reached members, whose answers are made of them. */
+const delivered: FrameSpec[] = [];
+
+function randomSpec(): { port: number; spec: FrameSpec } {
+  const isIpv6 = random() < 0.3;
+  const protocol = random() < 0.65 ? ('tcp' as const) : ('udp' as const);
+  const flags =
+    random() < 0.1 ? 'S' : random() < 0.03 ? pick(['FA', 'R', 'SA', '', 'SF']) : pick(['A', 'PA']);
+  const payload = new Uint8Array(Math.floor(random() * 64)).map(() => Math.floor(random() * 256));
+  const rare: FrameSpec | object =
+    random() < 0.06
+      ? pick<object>([
+          { vlans: [7] },
+          { options: new Uint8Array(4).fill(1) },
+          { hasHopByHop: true },
+          { fragment: { id: 7, offset: 0, hasMore: true } },
+          { fragment: { id: 7, offset: 64, hasMore: false } },
+          { hasNoChecksum: true },
+          { protocol: 'icmp' },
+        ])
+      : {};
+  const answered = random() < 0.45 && delivered.length > 0 ? pick(delivered) : null;
+  if (answered !== null) {
+    return {
+      port: PORT_IN,
+      spec: {
+        ...answered,
+        from: answered.to,
+        to: answered.from,
+        fromMac: answered.toMac!,
+        toMac: answered.fromMac!,
+        sport: answered.dport!,
+        dport: answered.sport!,
+        flags: flags === 'S' ? 'SA' : flags,
+        payload,
+        ...rare,
+      },
+    };
+  }
+  const isFromPeer = random() < 0.2;
+  const member = pick(members);
+  const isToService = random() < 0.85;
+  const memberAddress = isIpv6 ? memberIp6(member) : memberIp(member);
+  const isFromMember = random() < 0.1;
+  return {
+    port: isFromMember ? PORT_IN : PORT_OUT,
+    spec: {
+      protocol,
+      from: isFromMember ? (isIpv6 ? memberIp6('a1') : memberIp('a1')) : pick(isIpv6 ? clients6 : clients),
+      to: isToService ? (isIpv6 ? VIP6 : VIP) : memberAddress,
+      fromMac: isFromMember ? memberMac('a1') : isFromPeer ? engineMac('B') : clientMac,
+      toMac: isFromPeer ? memberMac(pick(['a1', 'a2'])) : isToService ? engineMac('A') : memberMac(member),
+      sport: 2000 + Math.floor(random() * 6),
+      dport: isToService ? (protocol === 'tcp' ? 8080 : 53) : 80,
+      flags,
+      payload,
+      ...rare,
+    },
+  };
+}
+
+/** What arrived at a member, as the frame that its answer turns round. */
+function remember({ port, bytes }: Sent): void {
+  if (port !== PORT_IN || bytes.length < 2 * 54) return;
+  const raw = Buffer.from(bytes, 'hex');
+  const type = raw.readUInt16BE(12);
+  const macText = (at: number) =>
+    raw
+      .subarray(at, at + 6)
+      .toString('hex')
+      .replaceAll(/(..)(?=.)/g, '$1:');
+  const isIpv4 = type === 0x0800 && raw[14] === 0x45;
+  const isIpv6 = type === 0x86dd && (raw[20] === 6 || raw[20] === 17);
+  if (!isIpv4 && !isIpv6) return;
+  const protocol = isIpv4 ? raw[23] : raw[20];
+  const l4 = isIpv4 ? 34 : 54;
+  if ((protocol !== 6 && protocol !== 17) || raw.length < l4 + 8) return;
+  const address = (at: number) =>
+    isIpv4
+      ? raw.subarray(at, at + 4).join('.')
+      : Array.from({ length: 8 }, (_, i) => raw.readUInt16BE(at + i * 2).toString(16)).join(':');
+  delivered[delivered.length < 200 ? delivered.length : Math.floor(random() * 200)] = {
+    protocol: protocol === 6 ? 'tcp' : 'udp',
+    from: address(isIpv4 ? 26 : 22),
+    to: address(isIpv4 ? 30 : 38),
+    fromMac: macText(6),
+    toMac: macText(0),
+    sport: raw.readUInt16BE(l4),
+    dport: raw.readUInt16BE(l4 + 2),
+  };
+}
+
+let forwarded = 0;
+let mismatch: object | null = null;
+let revision = 1;
+for (let n = 0; n < Number(count) && mismatch === null; n++) {
+  const { port, spec } = randomSpec();
+  const whole = frame(spec);
+  // Some are damaged, cut or padded; a frame that is shorter than a header is no frame to the kernel.
+  if (random() < 0.05)
+    whole[HEADROOM + 12 + Math.floor(random() * (whole.length - HEADROOM - 12))] ^=
+      1 << Math.floor(random() * 8);
+  let bytes = whole.subarray(HEADROOM);
+  if (random() < 0.03 && bytes.length > SHORTEST)
+    bytes = bytes.subarray(0, SHORTEST + Math.floor(random() * (bytes.length - SHORTEST)));
+  else if (random() < 0.1) bytes = Buffer.concat([bytes, Buffer.alloc(Math.floor(random() * 20))]);
+  const clone = (): Uint8Array => Buffer.concat([Buffer.alloc(HEADROOM), bytes]);
+  if (random() < 0.001) {
+    revision++;
+    for (const one of [quick, slow]) one.dataplane.load(graph(revision));
+  }
+  if (random() < 0.01) {
+    for (const one of [quick, slow]) one.clock.now += 5;
+    fast.tick(quick.clock.now);
+  }
+  for (const one of [quick, slow]) one.take();
+  const forSlow = clone();
+  slow.dataplane.receive(port, forSlow, HEADROOM, bytes.length);
+  const expected = slow.take();
+  const before = fast.counters();
+  const ran = run(port, Uint8Array.from(bytes));
+  const after = fast.counters();
+  const isUp = after.upcalls > before.upcalls;
+  let seen: Sent[];
+  if (isUp) {
+    quick.dataplane.receive(port, clone(), HEADROOM, bytes.length);
+    seen = quick.take();
+  } else if (ran.verdict === REDIRECT || ran.verdict === TX) {
+    forwarded++;
+    seen = [
+      {
+        port: after.sentPackets[PORT_OUT] > before.sentPackets[PORT_OUT] ? PORT_OUT : PORT_IN,
+        bytes: ran.bytes,
+      },
+    ];
+  } else seen = ran.verdict === DROP ? [] : [{ port: -1, bytes: `verdict ${ran.verdict}` }];
+  if (JSON.stringify(seen) !== JSON.stringify(expected)) {
+    mismatch = { n, port, spec, frame: Buffer.from(bytes).toString('hex'), isUp, seen, expected };
+  }
+  for (const one of expected) remember(one);
+}
+// Both tables must have counted the same, too.
+const listings = [quick, slow].map((one) =>
+  one.dataplane.flows({ limit: 10_000 }).map((flow) => JSON.stringify(flow)),
+);
+const unlike = listings[0]!.findIndex((flow, index) => flow !== listings[1]![index]);
+console.log(
+  JSON.stringify({
+    forwarded,
+    mismatch,
+    flows: listings[1]!.length,
+    unlike: unlike < 0 ? null : [listings[0]![unlike], listings[1]![unlike]],
+  }),
+);
+fast.close();

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { requireRoot } from '../../root.ts';
+import { Namespaces } from '../kernel/namespaces.ts';
+
+const folder = fileURLToPath(new URL('../../../src/engine-vm/fastpath/', import.meta.url));
+const compare = fileURLToPath(new URL('compare-program.ts', import.meta.url));
+/** Packets of each kind of program; WEFT_FASTPATH_SEED repeats a run. */
+const PACKETS = 100_000;
+const SEED = Number(process.env.WEFT_FASTPATH_SEED ?? Date.now() % 1_000_000);
+
+interface Comparison {
+  forwarded: number;
+  mismatch: object | null;
+  flows: number;
+  unlike: string[] | null;
+}
+
+describe('fast path', () => {
+  const spaces = new Namespaces();
+  let space: string;
+
+  before(function () {
+    requireRoot(this, 'tests of the fast path');
+    space = spaces.add('fast');
+    // Nothing but the test's own packets shall pass here.
+    for (const scope of ['all', 'default']) spaces.sysctl(space, `net/ipv6/conf/${scope}/disable_ipv6`, 1);
+    for (const name of ['out', 'in']) spaces.link(space, name, space, `far-${name}`);
+  });
+  after(() => spaces.close());
+
+  for (const kind of ['xdp', 'tc']) {
+    it(`gives ${PACKETS} random packets the same verdict and the same bytes as TypeScript does, as ${kind}`, function () {
+      this.timeout(120_000);
+      console.log(`      seed ${SEED}`);
+      const output = spaces.run(space, process.execPath, [
+        '--disable-warning=ExperimentalWarning',
+        compare,
+        kind,
+        String(PACKETS),
+        String(SEED),
+      ]);
+      const result = JSON.parse(output) as Comparison;
+      assert.equal(result.mismatch, null, JSON.stringify(result.mismatch));
+      assert.equal(result.unlike, null, `the flow tables differ: ${result.unlike?.join(' against ')}`);
+      assert.ok(result.forwarded > PACKETS / 10, `the program forwarded ${result.forwarded} of ${PACKETS}`);
+      assert.ok(result.flows > 100);
+    });
+  }
+
+  it('is loaded from objects that are those of its source', function () {
+    this.timeout(60_000);
+    const compiler = compilerOf(join(folder, 'flow.xdp.o'));
+    let version: string;
+    try {
+      version = execFileSync('clang', ['--version'], { encoding: 'utf8' }).split('\n')[0]!;
+    } catch {
+      console.log('      clang is not here, so the objects were not built again');
+      return this.skip();
+    }
+    if (!compiler.includes(version.replace(/^.*version /, ''))) {
+      console.log(`      this clang is another one (${version}), so the objects were not built again`);
+      return this.skip();
+    }
+    const directory = mkdtempSync(join(tmpdir(), 'weft-fastpath-'));
+    try {
+      execFileSync(join(folder, 'build'), [directory]);
+      for (const name of ['flow.xdp.o', 'flow.tc.o']) {
+        assert.ok(
+          readFileSync(join(directory, name)).equals(readFileSync(join(folder, name))),
+          `${name} is older than flow.bpf.c: run src/engine-vm/fastpath/build`,
+        );
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+});
+
+/** What the compiler wrote into an object about itself. */
+function compilerOf(object: string): string {
+  const text = readFileSync(object, 'latin1');
+  return /[\w ]*[Cc]lang [\d.][^\0]*/.exec(text)?.[0] ?? '';
+}
