@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Inventory } from '../hypervisor/platform.ts';
-import { WeftError } from '../policy/errors.ts';
+import { isWeftError, WeftError } from '../policy/errors.ts';
 import { Evacuations } from './evacuations.ts';
 import { InventoryListing, type ListingOptions, type PortTable, type TagTable } from './inventory-listing.ts';
 import { listOf, type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
@@ -321,7 +321,13 @@ export class VcenterInventory {
 
   async #readEvacuations(): Promise<void> {
     const { signal } = this.#closed;
-    this.#listing.evacuating = await this.#evacuations.read(this.#session, this.#mirror!, signal);
+    try {
+      this.#listing.evacuating = await this.#evacuations.read(this.#session, this.#mirror!, signal);
+    } catch (error) {
+      // Somebody else's tasks may not be for us to see: hosts are listed all the same.
+      if (!isWeftError(error, 'ERR_HYPERVISOR_REFUSED')) throw error;
+      this.#options.log?.debug({ error: error.message }, 'tasks of hosts could not be read');
+    }
   }
 
   #discard({ collector, view }: Feed): void {
