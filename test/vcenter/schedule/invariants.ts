@@ -5,14 +5,28 @@ import { hostRef } from '../../../src/lab/vcenter/inventory/hosts.ts';
 import { machineName } from '../../../src/lab/vcenter/inventory/machines.ts';
 import { portOfNic, settingOf } from '../../../src/lab/vcenter/ports.ts';
 import type { PortgroupRecord, VcenterState } from '../../../src/lab/vcenter/state.ts';
+import type { Vcenter } from '../../../src/lab/vcenter/vcenter.ts';
 import type { Struct } from '../../../src/lab/vcenter/wire/values.ts';
-import type { VmRecord } from '../../../src/lab/world/record.ts';
+import type { LabRecord, VmRecord } from '../../../src/lab/world/record.ts';
+import type { Store } from '../../../src/state/store.ts';
 import { readPortGroupMark } from '../../../src/vcenter/marks.ts';
-import { SHADOW_VLANS, type Site } from './site.ts';
+import { SHADOW_VLANS } from './site.ts';
 import type { Somebody } from './somebody.ts';
 
+/** What is looked at. */
+export interface SiteAtRest {
+  record: LabRecord;
+  state: VcenterState;
+  vcenter: Vcenter | null;
+  store: Pick<Store, 'list'>;
+  engines: { forwards(engine: string): boolean };
+}
+
+/** What somebody else wanted, if anybody did. */
+export type Wishes = Pick<Somebody, 'portSettings' | 'names' | 'production'>;
+
 /** Policy asks for the service: every running member is in line, by one engine per host, and nothing is double. */
-export async function requireInLine(site: Site, somebody: Somebody): Promise<void> {
+export async function requireInLine(site: SiteAtRest, somebody: Wishes): Promise<void> {
   const { record, state } = site;
   const vcenter = site.vcenter!;
   requireOrder(site);
@@ -58,7 +72,7 @@ export async function requireInLine(site: Site, somebody: Somebody): Promise<voi
 }
 
 /** Policy is gone: so is everything of Weft, and what somebody else did is as they left it. */
-export async function requireUndone(site: Site, somebody: Somebody): Promise<void> {
+export async function requireUndone(site: SiteAtRest, somebody: Wishes): Promise<void> {
   const { record, state } = site;
   const vcenter = site.vcenter!;
   requireOrder(site);
@@ -107,7 +121,7 @@ export async function requireUndone(site: Site, somebody: Somebody): Promise<voi
 }
 
 /** What holds at rest whatever policy says. */
-function requireOrder(site: Site): void {
+function requireOrder(site: SiteAtRest): void {
   const { record, state } = site;
   const names = record.vms.map((vm) => vm.name);
   assert.equal(new Set(names).size, names.length, `VMs are double: ${names.join(', ')}`);

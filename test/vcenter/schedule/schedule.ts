@@ -5,7 +5,8 @@
  */
 import type { Fault, FaultSpec } from '../../../src/lab/world/faults.ts';
 import { requireInLine, requireUndone } from './invariants.ts';
-import { CLOUD, SHADOW_VLANS, Site } from './site.ts';
+import { policiesOf } from './policies.ts';
+import { Site } from './site.ts';
 import { Somebody } from './somebody.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -231,46 +232,21 @@ class Schedule {
     await this.#applyService();
   }
 
-  #applyService(): Promise<void> {
-    return this.site.apply('virtual-service', 'web', {
-      engineGroup: 'edge',
-      isEnabled: this.#isEnabled,
-      tiers: [{ name: 'shop', addresses: ['10.77.0.101'], port: 80, pool: 'shop' }],
-    });
+  async #applyService(): Promise<void> {
+    const service = policiesOf(this.#isEnabled).at(-1)!;
+    await this.site.apply(service.kind, service.name, service.spec);
   }
 
   async #applyAll(): Promise<void> {
-    const { site } = this;
-    site.tell('the policy is applied');
+    this.site.tell('the policy is applied');
     this.#isThere = true;
-    await site.apply('cloud', CLOUD, {
-      platform: 'vcenter',
-      address: 'https://127.0.0.1',
-      credentials: '/nowhere',
-      thumbprint: '00'.repeat(32),
-      managementNetwork: 'mgmt',
-      ova: '/nowhere.ova',
-      shadowVlans: SHADOW_VLANS,
-    });
-    await site.apply('engine-group', 'edge', {
-      cloud: CLOUD,
-      dataAddresses: [{ prefix: '10.77.0.0/24', first: '10.77.0.201', last: '10.77.0.230' }],
-    });
-    await site.apply('pool', 'shop', { cloud: CLOUD, members: { tags: ['app=shop'] }, port: 8080 });
-    await this.#applyService();
+    for (const { kind, name, spec } of policiesOf(this.#isEnabled)) await this.site.apply(kind, name, spec);
   }
 
   async #removeAll(): Promise<void> {
     this.site.tell('the policy is removed');
     this.#isThere = false;
-    for (const [kind, name] of [
-      ['virtual-service', 'web'],
-      ['pool', 'shop'],
-      ['engine-group', 'edge'],
-      ['cloud', CLOUD],
-    ] as const) {
-      await this.site.remove(kind, name);
-    }
+    for (const { kind, name } of policiesOf(true).reverse()) await this.site.remove(kind, name);
   }
 
   async #stayUp(): Promise<void> {
