@@ -45,6 +45,8 @@ export class CloudSession {
   #listedTick = -1;
   #failure: string | null = 'it has not been listed yet';
   #failures = 0;
+  /** Watches in a row that ended without a change. */
+  #lostWatches = 0;
   #known: { hosts: ReadonlySet<string>; vms: ReadonlySet<string> };
   /** A listing that lost more than half: accepted once a second one says the same. */
   #suspect: string | null = null;
@@ -261,12 +263,15 @@ export class CloudSession {
     this.#closing.signal.addEventListener('abort', stop);
     if (this.#closing.signal.aborted || (delayMs === null && this.#isRequested)) wake.abort();
     const waits: Promise<unknown>[] = [woken];
+    const cancelRetry: (() => void)[] = [];
     if (delayMs === null && this.#platform && this.#inventory) {
       waits.push(
         this.#platform.watch(this.#inventory.cursor, wake.signal).catch((error: unknown) => {
           if (wake.signal.aborted) return;
-          log.debug({ cloud: name, error: String(error) }, 'watch ended; the poll goes on');
-          // The poll wakes us; returning would list in a tight loop.
+          log.debug({ cloud: name, error: String(error) }, 'watch ended; it is listed anew in a moment');
+          // What changed meanwhile was told to nobody. At once would be a tight loop where every watch ends so.
+          const ms = Math.min(BACK_OFF_MS.first * 2 ** this.#lostWatches++, BACK_OFF_MS.most);
+          cancelRetry.push(clock.after(ms, () => wake.abort()));
           return woken;
         }),
       );
@@ -274,6 +279,8 @@ export class CloudSession {
     await Promise.race(waits);
     this.#wake = null;
     cancel();
+    if (cancelRetry.length === 0) this.#lostWatches = 0;
+    for (const end of cancelRetry) end();
     wake.abort();
     this.#closing.signal.removeEventListener('abort', stop);
   }

@@ -49,6 +49,33 @@ describe('reconciling', () => {
     assert.deepEqual(harness.calls(), ['removeSegment h1/prod-weft']);
   });
 
+  it('lists a cloud anew soon after its watch broke, for nobody told what changed meanwhile', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1', 'app2'] }));
+    const open = harness.datacenter.open.bind(harness.datacenter);
+    let isBroken = false;
+    harness.datacenter.open = () => {
+      const platform = open();
+      const watch = platform.watch.bind(platform);
+      platform.watch = (cursor, signal) =>
+        isBroken ? Promise.reject(new Error('the session is gone')) : watch(cursor, signal);
+      return platform;
+    };
+    await harness.start();
+    await applyShop(harness);
+    await serving();
+    const switchOff = (name: string) =>
+      harness.datacenter.change(() => {
+        harness.vm(name).power = 'off';
+      });
+    const members = async (count: number) =>
+      harness.until(`${count} members`, async () => (await harness.status()).members.length === count, 1000);
+    isBroken = true;
+    switchOff('app1');
+    await members(1);
+    switchOff('app2');
+    await members(0);
+  });
+
   it('does nothing more once it is there', async () => {
     await begin({ h1: ['app1', 'app2'], h2: ['app3'] });
     await serving();
