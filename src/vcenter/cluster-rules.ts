@@ -89,6 +89,16 @@ export function planUnpin(cluster: Cluster, engine: string, vm: MoRef): Spec[] {
   return specsOf(cluster, { groups: new Map(), rules, dropped, drs: null, das: null, gone: [vm] });
 }
 
+/** What is to be changed for nothing to remain of engines whose VMs somebody else deleted; pure. */
+export function planSweep(cluster: Cluster): Spec[] {
+  const lonely = (cluster.rule ?? []).flatMap((rule) =>
+    isApart(rule) && vmsOf(rule).length < 2 ? [rule.name ?? ''] : [],
+  );
+  const pins = orphansOf(cluster).flatMap((one) => [vmGroupOf(one), hostGroupOf(one), pinOf(one)]);
+  const dropped = new Set([...lonely, ...pins]);
+  return specsOf(cluster, { groups: new Map(), rules: new Map(), dropped, drs: null, das: null, gone: [] });
+}
+
 /**
  * Pins an engine's VM to its host. Answers null, or in a sentence why there is nothing to pin it with: then it stays
  * where it is for as long as nobody moves it.
@@ -109,6 +119,13 @@ export async function pinEngine(
     });
     return isDrsOn ? null : `cluster ${found.name} has DRS off, so its rules are written and not enforced`;
   });
+}
+
+/** Removes what pinned engines of a host's cluster that are no more. A host without a cluster: succeeds. */
+export async function sweepPins(session: VcenterSession, host: MoRef, signal: AbortSignal): Promise<void> {
+  const { cluster } = await clusterOf(session, host, signal);
+  if (cluster === null) return;
+  await inTurn(session, cluster, () => change(session, cluster, signal, async (config) => planSweep(config)));
 }
 
 /** Removes what pins an engine's VM. Done already, or a host without a cluster: succeeds. */

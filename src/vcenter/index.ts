@@ -4,6 +4,7 @@ import { WeftError } from '../policy/errors.ts';
 import { NicMover } from './attach.ts';
 import { copyAttributes } from './attributes.ts';
 import { type CloneContext, cloneVm } from './clone.ts';
+import { sweepPins } from './cluster-rules.ts';
 import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
@@ -80,8 +81,11 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     inventory: list,
     watch: (cursor, signal) => inventory.watch(cursor, signal),
     ensureSegment: (segment, signal) => ensureSegment(session, options.shadowVlans, segment, signal),
-    removeSegment: (host, segment, signal) =>
-      removeSegment(session, options.shadowVlans, host, segment, signal),
+    removeSegment: async (host, segment, signal) => {
+      // The last that is done for an engine, also for one whose VM somebody else deleted.
+      await sweepPins(session, { type: 'HostSystem', value: host }, signal);
+      await removeSegment(session, options.shadowVlans, host, segment, signal);
+    },
     deployEngine: async (engine, progress, signal) => {
       await restoreOut(session, options.shadowVlans, engine, signal);
       return listed(await deployEngine(session, engines, engine, progress, signal), signal);

@@ -1,7 +1,7 @@
 /** Pinning engines: what is planned brings a cluster to what is wanted, from wherever it was left. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { planPin, planUnpin } from '../../src/vcenter/cluster-rules.ts';
+import { planPin, planSweep, planUnpin } from '../../src/vcenter/cluster-rules.ts';
 import type { MoRef, Vim } from '../../src/vcenter/vim/schema.ts';
 
 type Cluster = Vim<'ClusterConfigInfoEx'>;
@@ -77,6 +77,20 @@ const pinOf = (id: number, peers: number[] = [], on = id) => ({
   peers: peers.map(vm),
 });
 
+/** Somebody destroys the VM: vCenter drops it from all lists. */
+function withoutVm(cluster: Cluster, gone: MoRef): Cluster {
+  const isOther = (ref: MoRef): boolean => ref.value !== gone.value;
+  const without = <T extends object>(one: T): T =>
+    'vm' in one ? { ...one, vm: (one.vm as MoRef[]).filter(isOther) } : one;
+  return {
+    ...cluster,
+    group: cluster.group!.map(without),
+    rule: cluster.rule!.map(without),
+    drsVmConfig: cluster.drsVmConfig!.filter(({ key }) => isOther(key)),
+    dasVmConfig: cluster.dasVmConfig!.filter(({ key }) => isOther(key)),
+  };
+}
+
 describe('rules that pin engines', () => {
   it('tie a VM to its host, exempt it from DRS, restart it first, and keep it from its peers', () => {
     let cluster = clusterOf();
@@ -135,16 +149,7 @@ describe('rules that pin engines', () => {
             assert.deepEqual(planned(engine, isPin), []);
           }
           if (!isDestroyed) continue;
-          const isOther = (ref: MoRef): boolean => ref.value !== `vm-${engine}`;
-          const without = <T extends object>(one: T): T =>
-            'vm' in one ? { ...one, vm: (one.vm as MoRef[]).filter(isOther) } : one;
-          cluster = {
-            ...cluster,
-            group: cluster.group!.map(without),
-            rule: cluster.rule!.map(without),
-            drsVmConfig: cluster.drsVmConfig!.filter(({ key }) => isOther(key)),
-            dasVmConfig: cluster.dasVmConfig!.filter(({ key }) => isOther(key)),
-          };
+          cluster = withoutVm(cluster, vm(engine));
         }
         for (const engine of [1, 2, 3, 4]) {
           for (const spec of planned(engine, false)) cluster = apply(cluster, spec);
@@ -152,6 +157,17 @@ describe('rules that pin engines', () => {
         assert.deepEqual(cluster, clusterOf());
       }),
     );
+  });
+
+  it('go with engines that somebody else deleted, when their segment is swept', () => {
+    const before = clusterOf();
+    let cluster = before;
+    for (const spec of planPin(cluster, pinOf(1))) cluster = apply(cluster, spec);
+    assert.deepEqual(planSweep(cluster), [], 'an engine that is there keeps its rules');
+    cluster = withoutVm(cluster, vm(1));
+    for (const spec of planSweep(cluster)) cluster = apply(cluster, spec);
+    assert.deepEqual([cluster.group, cluster.rule], [before.group, before.rule]);
+    assert.deepEqual(planSweep(cluster), []);
   });
 
   it('name the rule of a long segment within the 80 characters that vCenter allows', () => {
