@@ -76,7 +76,12 @@ describe('a controller of vCenter that is killed', function () {
         }
       };
       const policies = policiesOf(true);
-      const nobody = { portSettings: new Map(), names: new Map(), production: { name: 'prod', policy: {} } };
+      const nobody = {
+        portSettings: new Map(),
+        names: new Map(),
+        production: { name: 'prod', policy: {} },
+        isRecordLost: false,
+      };
       const atRest = (store: Store): SiteAtRest => ({
         record: paper.record,
         state: vcenter.state,

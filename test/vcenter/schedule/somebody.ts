@@ -25,6 +25,8 @@ export class Somebody {
   readonly names = new Map<string, string>();
   /** Fields of the production port group that were changed. */
   readonly production: { name: string; policy: Struct } = { name: 'prod', policy: {} };
+  /** The last port group of Weft was removed, and with it the record of what was allowed before. */
+  isRecordLost = false;
   #clones = 0;
   #renames = 0;
 
@@ -147,7 +149,10 @@ export class Somebody {
   async removeShadow(index: number): Promise<void> {
     const groups = this.#site.state.portgroups.filter((one) => one.description.includes('weft='));
     const group = groups[index % Math.max(groups.length, 1)];
-    if (group) await this.#do('Destroy_Task', groupRef(group.id), {});
+    if (!group) return;
+    await this.#do('Destroy_Task', groupRef(group.id), {});
+    if (!this.#site.state.portgroups.some((one) => one.description.includes('weft=')))
+      this.isRecordLost = true;
   }
 
   #production() {
