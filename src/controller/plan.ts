@@ -107,7 +107,7 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
       const isRightfulVm = vm.id === rightful?.vm.id && cloud === engine.cloud;
       // Two engines between the same segments are a loop: the second one goes at once.
       const isTwin =
-        !isRightfulVm && placement !== undefined && rightful !== undefined && vm.host === engine.host;
+        !isRightfulVm && placement !== undefined && standsBesideAnother(vm, cloud, desired, actual);
       steps.push(
         removeEngine(
           {
@@ -174,6 +174,20 @@ interface EngineVm {
   host: string;
   power: 'on' | 'off';
   nics: readonly { id: string; segment: string }[];
+}
+
+/** Whether the engine of that host, this one or another, has a VM of its own between the same segments. */
+function standsBesideAnother(vm: EngineVm, cloud: string, desired: Desired, actual: Actual): boolean {
+  const inside = vm.nics.find(({ id }) => id === 'in')?.segment;
+  return [...desired.engines.values()].some(
+    (other) =>
+      other.cloud === cloud &&
+      other.host === vm.host &&
+      other.shadow === inside &&
+      (actual.world.engineVms.get(other.id) ?? []).some(
+        (one) => one.vm.id !== vm.id && isRightful(one.vm, one.cloud, other),
+      ),
+  );
 }
 
 /** Whether a VM that bears an engine's mark stands where that engine shall stand. */

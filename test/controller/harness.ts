@@ -219,7 +219,11 @@ export class Harness {
           vm.engine === null && vm.host === engine?.host && vm.nics.some((n) => n.segment.endsWith('-weft')),
       );
       const isWorking = engine?.engine ? this.engines.forwards(engine.engine) : false;
-      if (isWorking && behind.length > 0) {
+      // One of two between the same segments goes whatever stands there: the other one forwards.
+      const isTwin = vms.some(
+        (vm) => vm.engine !== null && vm !== engine && vm.host === engine?.host && vm.power === 'on',
+      );
+      if (isWorking && !isTwin && behind.length > 0) {
         this.violations.push(
           `${subject}: removed or switched off with ${behind.map((vm) => vm.name).join()} behind it`,
         );

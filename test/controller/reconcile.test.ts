@@ -249,6 +249,22 @@ describe('reconciling', () => {
     );
   });
 
+  it('takes an engine away that was moved beside another one, at once, and makes it where it belongs', async () => {
+    await begin({ h1: ['app1'], h2: ['app2', 'app3'] });
+    await serving();
+    harness.datacenter.change(({ vms }) => {
+      vms.find((vm) => vm.engine === 'edge-h1')!.host = 'h2';
+    });
+    const calls = await harness.during(() =>
+      harness.until('edge-h1 is back', () =>
+        harness.datacenter.state.vms.some((vm) => vm.engine === 'edge-h1' && vm.host === 'h1'),
+      ),
+    );
+    assert.ok(!calls.some((call) => /^attach id-app[23]/.test(call)), 'the members of h2 stay in line');
+    await serving();
+    assert.deepEqual(await harness.plan(), []);
+  });
+
   it('does not put a new engine on a host in maintenance', async () => {
     harness = new Harness(datacenterOf({ h1: ['app1'], h2: ['app2'] }));
     harness.datacenter.change((state) => {
