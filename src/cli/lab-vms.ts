@@ -14,7 +14,7 @@ import { findVm, withLab } from './lab-session.ts';
 export function registerLabVms(lab: Command): void {
   lab
     .command('migrate')
-    .description('move a running VM to another host')
+    .description('move a running VM to another host; engines stay on theirs')
     .argument('<vm>')
     .argument('<host>')
     .addOption(labOption())
@@ -22,6 +22,12 @@ export function registerLabVms(lab: Command): void {
     .action(async (name: string, host: string, options: { lab: string }) => {
       await withLab(options.lab, async (session, signal) => {
         const vm = findVm(await readLabStatus(session, signal), name);
+        if (vm.engine !== null) {
+          throw new WeftError(
+            'ERR_LAB',
+            `${vm.name} is the engine of host ${vm.host} and serves the VMs there: move those, and an engine follows`,
+          );
+        }
         await migrateVm(session, vm.id, host, signal);
         console.log(
           vm.host === host ? `${vm.name} is on ${host}` : `${vm.name} moved from ${vm.host} to ${host}`,

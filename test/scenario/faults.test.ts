@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { takeDown } from '../../src/cli/lab-down.ts';
-import type { RequestResult } from '../../src/cli/lab-run/client.ts';
 import { findVm } from '../../src/cli/lab-session.ts';
 import { healFault, injectFault, killVm, readLabStatus } from '../../src/lab/control.ts';
 import type { FaultSpec } from '../../src/lab/world/faults.ts';
@@ -11,10 +10,8 @@ import { isAlive, readPidFile } from '../../src/lab/world/process.ts';
 import type { PolicyObject } from '../../src/policy/kind.ts';
 import { requireRoot } from '../root.ts';
 import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { failuresOf, sleep, underLoad, whole } from './traffic.ts';
 
-/** Addresses that engines announce; the addresses of `basket` belong to members, who lose theirs with their host. */
-const WEB = ['10.77.0.101', '10.77.0.102', '10.77.0.103', 'fd77::101', 'fd77::102', 'fd77::103'];
-const ENGINES = ['edge-h1', 'edge-h2', 'edge-h3'];
 const PROTECTED = 'prod-weft';
 
 describe('faults under traffic', function () {
@@ -28,55 +25,10 @@ describe('faults under traffic', function () {
   });
   after(async () => lab?.close());
 
-  const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
   const vms = async () => (await readLabStatus(lab.session, signal)).vms;
   const idOf = async (name: string) => findVm(await readLabStatus(lab.session, signal), name).id;
   const inject = (spec: FaultSpec) => injectFault(lab.session, spec, signal);
   const heal = (id: string) => healFault(lab.session, id, signal);
-
-  /** Runs `work` under load and gives every request that began and ended in that time. */
-  async function underLoad(work: () => Promise<unknown>): Promise<RequestResult[]> {
-    lab.client.forget();
-    const beganAt = performance.timeOrigin + performance.now();
-    lab.client.startLoad(
-      WEB.map((address) => ({ address, port: 80 })),
-      { workers: 12, pauseMs: 10, timeoutMs: 4000 },
-    );
-    await sleep(300);
-    try {
-      await work();
-    } finally {
-      lab.client.stopLoad();
-    }
-    await sleep(300);
-    return lab.client.results.filter(({ startedAt }) => startedAt >= beganAt);
-  }
-
-  const failuresOf = (results: readonly RequestResult[]) =>
-    results.filter(({ error }) => error !== null).map(({ address, error }) => `${address}: ${error}`);
-
-  /** Everything as it is meant to be: nothing to do, members in line and up, one engine a host, traffic without loss. */
-  async function whole(timeoutMs = 15_000): Promise<void> {
-    await lab.until(
-      'everything serves',
-      ({ services, engines, members }) =>
-        services.every(({ state }) => state === 'serving') &&
-        engines.length === 3 &&
-        engines.every(({ state }) => state === 'ready') &&
-        members.every(({ health, isIntercepted }) => health === 'up' && isIntercepted),
-      timeoutMs,
-    );
-    const deadline = performance.now() + timeoutMs;
-    let steps = await lab.controller.plan([]);
-    while (steps.length > 0 && performance.now() < deadline) {
-      await sleep(100);
-      steps = await lab.controller.plan([]);
-    }
-    assert.deepEqual(steps, [], 'nothing is left to do');
-    const engines = (await vms()).filter((vm) => vm.engine !== null).map(({ name }) => name);
-    assert.deepEqual(engines.sort(), ENGINES, 'one engine a host');
-    assert.deepEqual(failuresOf(await underLoad(() => sleep(300))), [], 'requests after the fault');
-  }
 
   it('changes policy without losing a request', async () => {
     const put = ({ kind, name, spec }: PolicyObject, change: (spec: never) => void = () => {}) => {
@@ -88,7 +40,7 @@ describe('faults under traffic', function () {
     const rules = await lab.controller.get('firewall-policy', 'shop-clients');
     const pool = await lab.controller.get('pool', 'shop');
     let drained: string[] = [];
-    const results = await underLoad(async () => {
+    const results = await underLoad(lab, async () => {
       for (const method of [
         'round-robin',
         'weighted-round-robin',
@@ -133,12 +85,12 @@ describe('faults under traffic', function () {
     });
     assert.deepEqual(failuresOf(results), []);
     assert.deepEqual(drained, [], 'a draining member gets no new requests');
-    await whole();
+    await whole(lab);
   });
 
   it('declares nobody dead after the controller itself stood still', async () => {
     const { pid } = readPidFile(labPaths(lab.name).controllerPid)!;
-    const results = await underLoad(async () => {
+    const results = await underLoad(lab, async () => {
       process.kill(pid, 'SIGSTOP');
       await sleep(5000);
       process.kill(pid, 'SIGCONT');
@@ -151,7 +103,7 @@ describe('faults under traffic', function () {
       }
     });
     assert.deepEqual(failuresOf(results), []);
-    await whole();
+    await whole(lab);
   });
 
   it('survives a host whose uplink is cut, and leaves the flows of the others alone', async () => {
@@ -161,7 +113,7 @@ describe('faults under traffic', function () {
     const { id } = await inject({ kind: 'cut', link: { host: 'h2' } });
     await sleep(3000);
     await heal(id);
-    await whole();
+    await whole(lab);
     for (const key of keys) {
       assert.equal(lab.client.steadyBroken.get(key), undefined, `the connection to ${key} broke`);
       const { maxMs } = lab.client.steady.get(key)!;
@@ -172,11 +124,11 @@ describe('faults under traffic', function () {
 
   it('keeps serving through an uplink that loses a fifth of its packets', async () => {
     const { id } = await inject({ kind: 'lose', link: { host: 'h2' }, percent: 20 });
-    const results = await underLoad(() => sleep(2500));
+    const results = await underLoad(lab, () => sleep(2500));
     const elsewhere = results.filter(({ host, error }) => error === null && host !== 'h2');
     assert.ok(elsewhere.length > 50, `${elsewhere.length} requests were answered by other hosts`);
     await heal(id);
-    await whole();
+    await whole(lab);
   });
 
   it('bypasses a hung engine although each move of a port takes a second and a half', async () => {
@@ -186,7 +138,7 @@ describe('faults under traffic', function () {
       members.some(({ host, isIntercepted }) => host === 'h1' && !isIntercepted),
     );
     await heal(id);
-    await whole();
+    await whole(lab);
   });
 
   it('repeats moves that the platform refuses', async () => {
@@ -195,7 +147,7 @@ describe('faults under traffic', function () {
     await lab.until('its members are bypassed', ({ members }) =>
       members.every(({ host, isIntercepted }) => host !== 'h3' || !isIntercepted),
     );
-    await whole();
+    await whole(lab);
     assert.deepEqual((await readLabStatus(lab.session, signal)).faults, [], 'every refusal was met');
   });
 
@@ -211,7 +163,7 @@ describe('faults under traffic', function () {
     await inject({ kind: 'fail', method: 'deployEngine', count: 3, isReplyLost: true });
     await lab.controller.apply(services.map(({ name, spec }) => ({ kind, name, spec })));
     await lab.until('three engines are there', ({ engines }) => engines.length === 3);
-    await whole();
+    await whole(lab);
   });
 
   it('leaves nothing when everything of it is killed and it is taken down', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Datacenter } from '../world/datacenter.ts';
 import { labPaths } from '../world/names.ts';
 import { newCertificate, thumbprint } from './certificate.ts';
+import { methodType } from './schema/notation.ts';
 import { serveVcenter } from './server.ts';
 import { fileKeeper, newState, type StateKeeper, type SwitchKind } from './state.ts';
 import { Vcenter } from './vcenter.ts';
@@ -34,6 +35,11 @@ export function vcenterStatePath(lab: string): string {
 /** True where the lab has a vCenter, running or not. */
 export function hasVcenter(lab: string): boolean {
   return existsSync(vcenterStatePath(lab));
+}
+
+/** Whether a vCenter has a method of that name, carried out here or not. */
+export function hasMethod(name: string): boolean {
+  return methodType(name) !== undefined;
 }
 
 /**

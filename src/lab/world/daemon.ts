@@ -20,7 +20,13 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { z } from 'zod';
 import { ERROR_CODES, isWeftError, WeftError } from '../../policy/errors.ts';
 import { LIFE_HEADER } from '../session.ts';
-import { hasVcenter, type SwitchKind, startVcenter, type VcenterAddress } from '../vcenter/index.ts';
+import {
+  hasMethod,
+  hasVcenter,
+  type SwitchKind,
+  startVcenter,
+  type VcenterAddress,
+} from '../vcenter/index.ts';
 import { Datacenter, type DatacenterOptions } from './datacenter.ts';
 import { FaultSpec, fateOf, type PlatformMethod } from './faults.ts';
 import { Gateway } from './gateway.ts';
@@ -246,11 +252,27 @@ function routes(
     await datacenter.kill(at(request, 'vm'));
     return {};
   });
-  server.post('/faults', async (request) => datacenter.inject(read(FaultSpec, request)));
+  server.post('/faults', async (request) => {
+    const spec = read(FaultSpec, request);
+    if (spec.kind === 'vcenter' || spec.kind === 'privilege') requireVcenter(datacenter, vcenter);
+    if (spec.kind === 'vcenter' && spec.call !== '*' && !hasMethod(spec.call)) {
+      throw new WeftError('ERR_LAB', `vCenter has no method ${spec.call}; tasks are begun by ..._Task`);
+    }
+    return datacenter.inject(spec);
+  });
   server.get('/faults', async () => datacenter.record.faults);
   server.delete('/faults', async () => datacenter.heal(null));
   server.delete('/faults/:id', async (request) => datacenter.heal(at(request, 'id')));
   return server;
+}
+
+/** A fault that cannot strike is refused. Throws ERR_LAB. */
+function requireVcenter({ lab }: Datacenter, vcenter: VcenterAddress | null): void {
+  if (vcenter) return;
+  throw new WeftError(
+    'ERR_LAB',
+    `lab ${lab} has no vCenter: bring one up that has, \`weft lab up --cloud vcenter\``,
+  );
 }
 
 function asWeftError(error: unknown): WeftError {
