@@ -33,6 +33,9 @@ const PAGE_OBJECTS = 200;
 const SIDE_READ_MS = 1000;
 const SIDE_READ_REST = 10;
 const CANCEL_AGAIN_MS = 250;
+/** How vCenter says that a view, collector or filter is gone. */
+const LOST_WITH_SESSION: readonly string[] = ['ManagedObjectNotFound', 'InvalidCollectorVersion'];
+const LISTING_ATTEMPTS = 3;
 const HINT_INTERVAL_MS = 60_000;
 /** The first listing waits so long for hints; else hosts would be in their clusters first, and move a moment later. */
 const FIRST_HINTS_MS = 2000;
@@ -218,8 +221,7 @@ export class VcenterInventory {
       }
       this.#discard(feed);
       this.#feed = null;
-      if (signal.aborted || (fault !== 'ManagedObjectNotFound' && fault !== 'InvalidCollectorVersion'))
-        throw error;
+      if (signal.aborted || !LOST_WITH_SESSION.includes(fault ?? '')) throw error;
       this.#options.log?.warn({ fault }, 'vCenter forgot our watch; listing again');
       return this.#listWhole();
     }
@@ -239,8 +241,21 @@ export class VcenterInventory {
     }
   }
 
-  /** A new filter and a new mirror, which takes the place of the old one only when it is whole. */
+  /** Once more where the session ended in the middle: view, collector and filter went with it. */
   async #listWhole(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const { generation } = this.#session;
+      try {
+        return await this.#listOnce();
+      } catch (error) {
+        const isGone = LOST_WITH_SESSION.includes(faultName(error) ?? '');
+        if (!isGone || this.#session.generation === generation || attempt >= LISTING_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** A new filter and a new mirror, which takes the place of the old one only when it is whole. */
+  async #listOnce(): Promise<void> {
     const { signal } = this.#closed;
     const content = await this.#session.connect(signal);
     const { viewManager, customFieldsManager, propertyCollector, rootFolder } = content;
@@ -262,9 +277,14 @@ export class VcenterInventory {
     const fields = customFieldsManager ? [customFieldsManager] : [];
     if (!this.#isAhead) {
       const largeFrom = this.#options.largeFrom ?? LARGE;
-      const mirror = await readLarge(this.#session, view, fields, largeFrom, signal);
+      const leaveView = (): void =>
+        void this.#session.call(view, 'DestroyView', {}, signal).catch(() => undefined);
+      const mirror = await readLarge(this.#session, view, fields, largeFrom, signal).catch((error) => {
+        leaveView();
+        throw error;
+      });
       if (mirror) {
-        this.#session.call(view, 'DestroyView', {}, signal).catch(() => undefined);
+        leaveView();
         this.#refuseEmpty(mirror);
         this.#mirror = mirror;
         this.#isAhead = true;

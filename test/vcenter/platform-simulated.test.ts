@@ -1,7 +1,6 @@
 /** The vCenter platform fulfils the contract over the wire, on the lab's simulated vCenter and with its real packets. */
 import type { Platform } from '../../src/hypervisor/platform.ts';
 import { healFault, injectFault, killVm } from '../../src/lab/control.ts';
-import type { SwitchKind } from '../../src/lab/vcenter/index.ts';
 import type { FaultSpec } from '../../src/lab/world/faults.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
 import { RestClient } from '../../src/vcenter/rest.ts';
@@ -11,6 +10,8 @@ import { requireRootOrSkip, startLab } from '../lab/lab-under-test.ts';
 import { buildBlankOva } from './blank-ova.ts';
 
 const never = new AbortController().signal;
+
+type Rule = Extract<FaultSpec, { kind: 'vcenter' }>;
 
 /** The call of each operation that the faults are put on: the one that does it, or, where it is slow, the first. */
 const WIRE: Partial<Record<keyof Platform, string>> = {
@@ -32,27 +33,33 @@ const STANDARD_WIRE: typeof WIRE = {
 
 const LIBRARY_WIRE: typeof WIRE = { deployEngine: 'DeployLibraryItem' };
 
-describePlatform('the vCenter platform on the simulated vCenter', (context) => start(context, 'distributed'));
-describePlatform('the vCenter platform on the simulated vCenter with standard switches', (context) =>
-  start(context, 'standard'),
-);
+/** What goes on all the time: sessions end, and somebody else is faster. */
+const STORM: readonly Partial<Rule>[] = [
+  { call: '*', effect: 'expire-session', percent: 0.5 },
+  { call: '*', effect: 'none', percent: 20, delayMs: 15 },
+  { call: 'ReconfigureDVPort_Task', effect: 'conflict', percent: 40 },
+  { call: 'ReconfigureDVPortgroup_Task', effect: 'conflict', percent: 40 },
+];
 
-describePlatform('the vCenter platform on the simulated vCenter, engines from a content library', (context) =>
-  start(context, 'distributed', 'engines'),
+const NAME = 'the vCenter platform on the simulated vCenter';
+describePlatform(NAME, (context) => start(context, 'c'));
+describePlatform(`${NAME} with standard switches`, (context) => start(context, 'd', { isStandard: true }));
+describePlatform(`${NAME}, engines from a content library`, (context) =>
+  start(context, 'e', { contentLibrary: 'engines' }),
+);
+describePlatform(`${NAME}, where sessions end and others are faster`, (context) =>
+  start(context, 'f', { storm: STORM }),
 );
 
 async function start(
   context: Mocha.Context,
-  switches: SwitchKind,
-  contentLibrary?: string,
+  letter: string,
+  variant: { isStandard?: boolean; contentLibrary?: string; storm?: readonly Partial<Rule>[] } = {},
 ): Promise<PlatformUnderTest> {
   requireRootOrSkip(context);
   context.timeout(60_000);
-  const isStandard = switches === 'standard';
-  const lab = await startLab(
-    isStandard ? 'd' : contentLibrary ? 'e' : 'c',
-    isStandard ? 'vcenter-standard' : 'vcenter',
-  );
+  const { isStandard = false, contentLibrary, storm = [] } = variant;
+  const lab = await startLab(letter, isStandard ? 'vcenter-standard' : 'vcenter');
   const { vms, vcenter } = await lab.status();
   const { url, user, password, thumbprintSha256: thumbprint } = vcenter!;
   const ova = await buildBlankOva(never);
@@ -71,9 +78,20 @@ async function start(
     });
   if (contentLibrary)
     await makeLibrary({ address: url, user, password: () => password, thumbprint }, contentLibrary);
-  const inject = async (
-    fault: Pick<Extract<FaultSpec, { kind: 'vcenter' }>, 'call' | 'count' | 'delayMs' | 'effect'>,
-  ) => injectFault(lab.session, { kind: 'vcenter', object: null, percent: 100, ...fault }, never);
+  const inject = async (fault: Partial<Rule>) => {
+    const whole: Rule = {
+      kind: 'vcenter',
+      call: '*',
+      effect: 'none',
+      object: null,
+      percent: 100,
+      count: null,
+      delayMs: 0,
+      ...fault,
+    };
+    await injectFault(lab.session, whole, never);
+  };
+  for (const rule of storm) await inject(rule);
   return {
     platform: open(url),
     hosts: ['host-11', 'host-12'],
@@ -91,6 +109,7 @@ async function start(
     },
     async heal() {
       await healFault(lab.session, null, never);
+      for (const rule of storm) await inject(rule);
     },
     crash: (vm) => killVm(lab.session, vm, never),
     unreachable: () => open('https://127.0.0.1:1'),
