@@ -43,6 +43,9 @@ export function registerImage(program: Command, terminal: Terminal): void {
 Weft does not build the root file system of the appliance: --disk takes a bootable raw image that runs
 \`weft engine\` with the properties that open-vm-tools reads from \`info-get guestinfo.ovfEnv\`.
 --blank serves tests of the import, such as those on a simulated vCenter; the product name in the OVA says so.
+Name the OVA in the cloud (\`ova\`), and with \`contentLibrary\` a library that keeps it: it is uploaded there once, and
+again when its content changes. The deployments small, medium and large are chosen by \`size\` of the engine group, or
+\`engineSize\` of the cloud.
 SOURCE_DATE_EPOCH, in seconds, is the time that the files in the OVA bear; without a signature the same input then
 gives the same bytes.
 
