@@ -164,6 +164,15 @@ async function prepareStack(): Promise<void> {
     'net/ipv4/ip_local_port_range': LOCAL_PORTS,
   };
   for (const [key, value] of Object.entries(settings)) await set(key, value);
+  // A clone may get the address of one that is just gone: by default the stack would ask the old MAC for most of a
+  // minute. Members that answer confirm theirs with every probe, so this costs no ARP.
+  for (const family of ['ipv4', 'ipv6']) {
+    const neighbours = `net/${family}/neigh/${SELF}`;
+    await set(`${neighbours}/base_reachable_time_ms`, 2000);
+    await set(`${neighbours}/delay_first_probe_time`, 1);
+    await set(`${neighbours}/ucast_solicit`, 1);
+    await set(`${neighbours}/retrans_time_ms`, 250);
+  }
 }
 
 /**

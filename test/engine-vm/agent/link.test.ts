@@ -91,4 +91,25 @@ describe('engine links', () => {
     assert.equal(connect('10.99.0.9'), 'hello');
     assert.equal(connect('fd99::9'), 'hello');
   });
+
+  it('soon asks anew who has an address that another VM has taken over', async function () {
+    this.timeout(30_000);
+    const bridge = spaces.start(engine, program('../kernel/bridge-program.ts'), [
+      'out',
+      'weft-self-dp',
+      '20000',
+    ]);
+    await line(bridge);
+    // As left by a clone that is gone: nobody has this MAC any more.
+    spaces.ip(engine, 'neigh replace 10.99.0.1 lladdr 02:00:00:00:00:99 nud reachable dev weft-self');
+    const refused = `const socket = require('node:net').connect(9, '10.99.0.1');
+      socket.setTimeout(400, () => { console.log('silence'); process.exit(); });
+      socket.on('error', (error) => { console.log(error.code); process.exit(); });`;
+    const ask = (): string => spaces.run(engine, process.execPath, ['-e', refused]).trim();
+    assert.equal(ask(), 'silence');
+    const startedAt = performance.now();
+    while (ask() !== 'ECONNREFUSED')
+      assert.ok(performance.now() - startedAt < 15_000, 'asked the old MAC for 15 s');
+    bridge.kill();
+  });
 });
