@@ -1,5 +1,7 @@
 /** What may be asked of a pool that scales, and what is refused with which remedy. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { WeftError } from '../../src/policy/errors.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
 import { PoolSpec } from '../../src/policy/pool.ts';
@@ -29,6 +31,16 @@ describe('the autoscale attribute of a pool', () => {
     assert.deepEqual([min, source, tolerancePercent, drainTimeoutMs], [1, { kind: 'full' }, 10, 300_000]);
     assert.deepEqual(scaleOut, { afterMs: 15_000, cooldownMs: 60_000, step: 2 });
     assert.deepEqual(scaleIn, { afterMs: 300_000, cooldownMs: 300_000, step: 1 });
+  });
+
+  it('has a sample, which differs from the pool of the lab in nothing else', () => {
+    const read = (name: string) => {
+      const file = join(import.meta.dirname, '../../templates', name);
+      return parseDocuments(readFileSync(file, 'utf8'), name).find(({ kind }) => kind === 'pool')!;
+    };
+    const { autoscale, ...rest } = read('autoscale.yaml').spec as PoolSpec;
+    assert.deepEqual(rest, read('lab.yaml').spec);
+    assert.deepEqual([autoscale?.min, autoscale?.max], [6, 9]);
   });
 
   it('refuses bounds and sizes that cannot be, and says what may', () => {

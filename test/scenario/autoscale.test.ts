@@ -1,6 +1,10 @@
 /** A pool that grows by a clone under load, which then serves, and shrinks again without cutting a connection. */
 import assert from 'node:assert/strict';
+import { controllerOf } from '../../src/cli/lab-run.ts';
+import { bringUp } from '../../src/cli/lab-up.ts';
 import { readLabStatus } from '../../src/lab/control.ts';
+import { labPaths } from '../../src/lab/world/names.ts';
+import { killProcess, readPidFile } from '../../src/lab/world/process.ts';
 import type { SystemStatus } from '../../src/policy/answers.ts';
 import type { AutoscaleStatus } from '../../src/policy/autoscale.ts';
 import type { PoolSpec, PoolStatus } from '../../src/policy/pool.ts';
@@ -143,6 +147,30 @@ for (const cloud of ['lab', 'vcenter'] as const) {
         [],
       );
       assert.deepEqual(await lab.controller.plan([]), []);
+    });
+
+    it('goes on with its clones after the controller was killed in the middle, and makes none twice', async () => {
+      const before = (await vmNames()).length;
+      await apply({ ...AUTOSCALE, max: 9, size: 9 });
+      await lab.until('clones are on their way', (status) => (scalingOf(status)?.figures.coming ?? 0) > 0);
+      await killProcess(readPidFile(labPaths(lab.name).controllerPid)!);
+      const running = await bringUp({
+        lab: lab.name,
+        policyFiles: [],
+        withController: true,
+        onProgress: () => {},
+        signal,
+      });
+      const controller = controllerOf(running);
+      const deadline = performance.now() + 60_000;
+      for (;;) {
+        const status = await controller.status();
+        const ready = scalingOf(status)?.clones.filter(({ phase }) => phase === 'ready') ?? [];
+        if (ready.length === 3 && status.members.every(({ health }) => health === 'up')) break;
+        if (performance.now() > deadline) assert.fail(JSON.stringify(status.pools));
+        await sleep(100);
+      }
+      assert.equal((await vmNames()).length, before + 3);
     });
   });
 }
