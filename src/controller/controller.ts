@@ -26,6 +26,7 @@ import { Ledger } from './ledger.ts';
 import { LoadReader, READ_EVERY_MS } from './load-reader.ts';
 import type { Log } from './log.ts';
 import { type PoolFigures, poolFigures } from './member-figures.ts';
+import { Notes } from './notes.ts';
 import { Observer } from './observer.ts';
 import { type Identity, loadIdentity } from './ownership.ts';
 import { type Enrolment, perform } from './perform.ts';
@@ -89,6 +90,7 @@ class Reconciler implements Controller {
   readonly #loads: LoadReader;
   readonly #observer: Observer;
   readonly #scheduler: Scheduler;
+  readonly #notes: Notes;
   readonly #statusWriter: StatusWriter;
   readonly #sessions = new Map<string, CloudSession>();
   readonly #closing = new AbortController();
@@ -151,6 +153,7 @@ class Reconciler implements Controller {
       timing,
       startedAt: this.#startedAt,
     });
+    this.#notes = new Notes({ platform: (cloud) => this.#platform(cloud), clock, log });
     this.#scheduler = new Scheduler({
       journal,
       clock,
@@ -179,6 +182,7 @@ class Reconciler implements Controller {
           signal,
         );
       },
+      tell: (step, state, message) => this.#notes.tell(step, state, message),
       isListedAfter: (cloud, tick) => this.#sessions.get(cloud)?.isListedAfter(tick) ?? true,
       onSettled: (step) => this.#onSettled(step),
     });
@@ -212,6 +216,7 @@ class Reconciler implements Controller {
   async close(): Promise<void> {
     this.#closing.abort(new WeftError('ERR_UNREACHABLE', 'the controller is stopping'));
     this.#cancelTick?.();
+    this.#notes.close();
     this.#reports.close();
     await this.#loads.close();
     await this.#scheduler.close();

@@ -13,6 +13,8 @@ export interface SchedulerOptions {
   perform(step: Step, progress: (fraction: number, what: string) => void, signal: AbortSignal): Promise<void>;
   /** Whether the inventory of a cloud was listed after the given moment, see `tick`. */
   isListedAfter(cloud: string, tick: number): boolean;
+  /** What becomes of steps that touch a cloud, for people to see there. Returns at once. */
+  tell?(step: Step, state: 'running' | 'success' | 'error', message: string): void;
   /** After each step, whatever became of it. */
   onSettled(step: Step): void;
   clock: Clock;
@@ -161,14 +163,17 @@ export class Scheduler {
     const isKept = isJournalled(step);
     try {
       if (isKept) await this.#journalStart(step);
+      if (isKept) this.#options.tell?.(step, 'running', step.reason);
       await this.#options.perform(step, progress, signal);
       if (isKept) {
+        this.#options.tell?.(step, 'success', step.reason);
         log.info({ step: step.step, object: step.object }, step.reason);
         await journal.done(step, clock.now());
       } else if (journal.dueAt(step.id) > 0) await journal.done(step, clock.now());
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       if (!this.#isClosed) log.warn({ step: step.step, object: step.object, error: message }, 'step failed');
+      if (isKept) this.#options.tell?.(step, 'error', message);
       await journal.failed(step, error, clock.now()).catch((cause: unknown) => {
         log.warn({ step: step.step, error: String(cause) }, 'the journal could not be written');
       });

@@ -71,8 +71,28 @@ export interface Platform {
   /** What the platform's user lacks for calls of this contract; empty where nothing. Left out where all may do all. */
   lacks?(signal: AbortSignal): Promise<Lack[]>;
 
+  /**
+   * Shows the platform's own administrators what is done, as far as it can: as a task while it lasts, as an event when
+   * it is over. Best effort: whoever calls neither waits for it nor depends on it. Left out by platforms without either.
+   */
+  note?(note: Note, signal: AbortSignal): Promise<void>;
+
   /** Frees sockets and watches. */
   close(): Promise<void>;
+}
+
+/** Something that is done to an object of the platform. */
+export interface Note {
+  /** Equal for the beginning and the end of the same thing. */
+  id: string;
+  kind: 'engine-deployed' | 'engine-removed' | 'engine-power' | 'path-bent' | 'path-released' | 'bypassed';
+  state: 'running' | 'success' | 'error';
+  /** What it is done to: a VM or a host, by id; neither where it is not there any more. */
+  vm: string | null;
+  host: string | null;
+  engine: string | null;
+  /** One sentence: why, or what went wrong. */
+  message: string;
 }
 
 /** Keeps the name of the one controller that drives the platform. */

@@ -31,6 +31,7 @@ export function openLab(options: { socket: string }): Platform {
     migrate: (vm, host, signal) => migrateVm(session, vm, host, signal),
     stats: (vms, signal) => readStats(session, vms, signal),
     attach: (nic, segment, signal) => attachNic(session, nic, segment, signal),
+    note: async (note, signal) => void (await session.call('POST', '/notes', signal, note)),
     close: async () => session.close(),
   };
 }

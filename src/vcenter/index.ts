@@ -9,6 +9,7 @@ import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
 import { ensureSegment, removeSegment, restoreOut, type VlanRange } from './network.ts';
+import { VcenterNotes } from './notes.ts';
 import { VcenterOwner } from './ownership.ts';
 import { previewCalls } from './preview.ts';
 import { readLacks } from './privileges.ts';
@@ -34,6 +35,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
   const rest = new RestClient(session);
   const tags = new TagReader(rest);
   const mover = new NicMover(session);
+  const notes = new VcenterNotes(session);
 
   const list = async (signal: AbortSignal): Promise<Inventory> => {
     signal.throwIfAborted();
@@ -109,6 +111,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     },
     preview: (calls, signal) => previewCalls(session, options.shadowVlans, calls, signal),
     lacks: async (signal) => readLacks(session, inventory, signal),
+    note: (note, signal) => notes.note(note, signal),
     close: async () => {
       await inventory.close();
       await session.close();

@@ -28,6 +28,8 @@ interface Task {
   completedMs?: number;
   chain: number;
   stop: AbortController;
+  /** Shown by an extension; there is no work behind it here. */
+  isForeign?: boolean;
 }
 
 export interface TaskOrder {
@@ -86,6 +88,50 @@ export class TaskTable {
     this.#forgetOld();
     void this.#run(task, order);
     return task.ref;
+  }
+
+  /** A task that an extension shows: what becomes of it the extension says, by `setState`. */
+  createForeign(type: string, entity: MoRef, user: string): Struct {
+    const number = this.#vcenter.nextId();
+    const task: Task = {
+      ref: moRef('Task', `task-${number}`),
+      method: type,
+      entity,
+      entityName: this.#nameOf(entity),
+      state: 'queued',
+      progress: 0,
+      isCancelled: false,
+      user,
+      queuedMs: Date.now(),
+      chain: number,
+      stop: new AbortController(),
+      isForeign: true,
+    };
+    this.#tasks.set(task.ref.id, task);
+    this.#forgetOld();
+    this.#vcenter.changed();
+    return infoOf(task);
+  }
+
+  /** Throws InvalidState where the task is over or no extension's. */
+  setState(id: string, state: string, fault: Struct | null): void {
+    const task = this.#foreign(id);
+    task.state = state as Task['state'];
+    task.startedMs ??= Date.now();
+    if (state === 'success' || state === 'error') task.completedMs = Date.now();
+    if (fault) task.error = new VimFault('MethodFault', String(fault.localizedMessage ?? 'it failed'));
+    this.#vcenter.changed();
+  }
+
+  setProgress(id: string, percent: number): void {
+    this.#foreign(id).progress = Math.min(100, Math.max(0, percent));
+    this.#vcenter.wake();
+  }
+
+  #foreign(id: string): Task {
+    const task = this.#tasks.get(id);
+    if (task?.isForeign && task.completedMs === undefined) return task;
+    throw new VimFault('InvalidState', 'The operation is not allowed in the current state.');
   }
 
   /** Ends a task that hangs. Throws NotSupported where it cannot be stopped any more. */
@@ -176,8 +222,10 @@ function infoOf(task: Task): Struct {
     $type: 'TaskInfo',
     key: task.ref.id,
     task: task.ref,
-    name: `${task.method}_Task`,
-    descriptionId: `${task.entity.$ref}.${task.method.charAt(0).toLowerCase()}${task.method.slice(1)}`,
+    ...(task.isForeign ? {} : { name: `${task.method}_Task` }),
+    descriptionId: task.isForeign
+      ? task.method
+      : `${task.entity.$ref}.${task.method.charAt(0).toLowerCase()}${task.method.slice(1)}`,
     entity: task.entity,
     entityName: task.entityName,
     state: task.state,

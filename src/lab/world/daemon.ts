@@ -46,6 +46,15 @@ const EngineBody = z.strictObject({
   properties: z.strictObject({ engine: Text, controller: Text, ca: z.string().max(1 << 16), token: Text }),
 });
 const CloneBody = z.strictObject({ name: Text, host: Text });
+const NoteBody = z.strictObject({
+  id: z.string().max(300),
+  kind: z.string().max(100),
+  state: z.enum(['running', 'success', 'error']),
+  vm: z.string().max(200).nullable(),
+  host: z.string().max(200).nullable(),
+  engine: z.string().max(200).nullable(),
+  message: z.string().max(2000),
+});
 const PowerBody = z.strictObject({ action: z.enum(['on', 'off', 'reset']) });
 const MigrateBody = z.strictObject({ host: Text });
 const AttachBody = z.strictObject({ segment: Text });
@@ -233,6 +242,11 @@ function routes(
   server.put('/owner', async (request) => {
     const { owner, before } = read(OwnerBody, request);
     return { isWritten: datacenter.setOwner(owner, before) };
+  });
+  // What a controller says it does: in the log of the lab, `daemon.log` of its run directory.
+  server.post('/notes', async (request) => {
+    process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), ...read(NoteBody, request) })}\n`);
+    return {};
   });
   server.get('/status', async () => labStatus(datacenter, vcenter));
   server.put('/gateway', async (request) => {

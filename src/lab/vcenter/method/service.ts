@@ -89,6 +89,24 @@ export const serviceMethods: Methods = {
       return found ? [found] : [];
     }),
 
+  CreateTask: ({ vcenter, session, args }) => {
+    const type = String(args.taskTypeId);
+    const registered = vcenter.state.extensions.flatMap((one) => (one.taskList ?? []) as Struct[]);
+    if (!registered.some((one) => one.taskID === type)) {
+      throw invalidArgument('taskTypeId', `no extension has registered the task ${type}`);
+    }
+    const { ref } = vcenter.object(args.obj as MoRef);
+    const initiator = args.initiatedBy === undefined ? session.user : String(args.initiatedBy);
+    return vcenter.tasks.createForeign(type, ref, initiator);
+  },
+  SetTaskState: ({ vcenter, self, args }) => {
+    vcenter.tasks.setState(self.id, String(args.state), (args.fault as Struct | undefined) ?? null);
+    return undefined;
+  },
+  UpdateProgress: ({ vcenter, self, args }) => {
+    vcenter.tasks.setProgress(self.id, Number(args.percentDone));
+    return undefined;
+  },
   CancelTask: ({ vcenter, self }) => {
     vcenter.tasks.cancel(self.id);
     return undefined;

@@ -79,6 +79,10 @@ HttpNfcLease.HttpNfcLeaseAbort(fault? LocalizedMethodFault) -> void
 HttpNfcLease.HttpNfcLeaseProgress(percent int) -> void
 HttpNfcLease.HttpNfcLeaseGetManifest() -> HttpNfcLeaseManifestEntry[]?
 Task.CancelTask() -> void
+Task.SetTaskState(state TaskInfoState, result? anyType, fault? LocalizedMethodFault) -> void
+Task.UpdateProgress(percentDone int) -> void
+TaskManager.CreateTask(obj &ManagedObject, taskTypeId string, initiatedBy? string, cancelable boolean, parentTaskKey? string,
+  activationId? string) -> TaskInfo
 EventManager.QueryEvents(filter EventFilterSpec) -> Event[]?
 EventManager.CreateCollectorForEvents(filter EventFilterSpec) -> &EventHistoryCollector
 HistoryCollector.SetCollectorPageSize(maxCount int) -> void

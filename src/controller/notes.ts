@@ -1,0 +1,115 @@
+/**
+ * Tells platforms what is done to their objects, so that it shows where their administrators look: as tasks and events.
+ *
+ * Best effort, beside the work: a note is never waited for, what comes too fast or cannot be delivered is dropped, and
+ * nothing fails for it.
+ */
+import type { Note, Platform } from '../hypervisor/platform.ts';
+import { WeftError } from '../policy/errors.ts';
+import type { Clock } from './clock.ts';
+import type { Log } from './log.ts';
+import type { Step } from './step.ts';
+
+export interface NotesOptions {
+  /** Throws where the cloud has no session. */
+  platform(cloud: string): Platform;
+  clock: Clock;
+  log: Log;
+}
+
+/** Notes of a cloud that wait; how many may follow each other at once, and how fast others may follow. */
+const MAX_WAITING = 200;
+const BURST = 60;
+const PER_SECOND = 5;
+const TIMEOUT_MS = 5000;
+
+interface Lane {
+  waiting: Note[];
+  isBusy: boolean;
+  allowance: number;
+  at: number;
+  dropped: number;
+}
+
+export class Notes {
+  readonly #options: NotesOptions;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #closing = new AbortController();
+
+  constructor(options: NotesOptions) {
+    this.#options = options;
+  }
+
+  /** Notes what becomes of a step, where it is one that people want to see. Returns at once, and never throws. */
+  tell(step: Step, state: Note['state'], message: string): void {
+    const note = noteOf(step, state, message);
+    if (!note || step.cloud === null || this.#closing.signal.aborted) return;
+    const now = this.#options.clock.now();
+    let lane = this.#lanes.get(step.cloud);
+    if (!lane) {
+      lane = { waiting: [], isBusy: false, allowance: BURST, at: now, dropped: 0 };
+      this.#lanes.set(step.cloud, lane);
+    }
+    lane.allowance = Math.min(BURST, lane.allowance + ((now - lane.at) * PER_SECOND) / 1000);
+    lane.at = now;
+    if (lane.allowance < 1 || lane.waiting.length >= MAX_WAITING) {
+      lane.dropped++;
+      return;
+    }
+    lane.allowance--;
+    lane.waiting.push(note);
+    if (!lane.isBusy) void this.#deliver(step.cloud, lane);
+  }
+
+  close(): void {
+    this.#closing.abort(new WeftError('ERR_UNREACHABLE', 'the controller is stopping'));
+  }
+
+  async #deliver(cloud: string, lane: Lane): Promise<void> {
+    const { clock, log } = this.#options;
+    lane.isBusy = true;
+    for (let note = lane.waiting.shift(); note; note = lane.waiting.shift()) {
+      if (this.#closing.signal.aborted) break;
+      const timeout = new AbortController();
+      const cancel = clock.after(TIMEOUT_MS, () =>
+        timeout.abort(new WeftError('ERR_TIMEOUT', 'the note was not taken in time')),
+      );
+      try {
+        const signal = AbortSignal.any([this.#closing.signal, timeout.signal]);
+        await this.#options.platform(cloud).note?.(note, signal);
+      } catch (error) {
+        log.debug({ cloud, note: note.kind, error: String(error) }, 'a note was not taken');
+      } finally {
+        cancel();
+      }
+    }
+    lane.isBusy = false;
+    if (lane.dropped > 0) log.debug({ cloud, dropped: lane.dropped }, 'notes came too fast and were dropped');
+    lane.dropped = 0;
+  }
+}
+
+/** The note for a step; null where it is none that people look for. */
+function noteOf(step: Step, state: Note['state'], message: string): Note | null {
+  const base = { id: step.id, state, message };
+  switch (step.step) {
+    case 'deploy-engine':
+      return { ...base, kind: 'engine-deployed', engine: step.engine, host: step.host, vm: null };
+    case 'remove-engine':
+      return { ...base, kind: 'engine-removed', engine: step.engine, host: null, vm: step.vm };
+    case 'power-engine':
+      return { ...base, kind: 'engine-power', engine: step.engine, host: null, vm: step.vm };
+    case 'intercept-nic':
+      return { ...base, kind: 'path-bent', engine: null, host: null, vm: step.vm };
+    case 'release-nic':
+      return {
+        ...base,
+        kind: step.isUrgent ? 'bypassed' : 'path-released',
+        engine: null,
+        host: null,
+        vm: step.vm,
+      };
+    default:
+      return null;
+  }
+}
