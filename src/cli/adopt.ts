@@ -34,6 +34,7 @@ there. In this order:
   1. weft restore BACKUP     where there is a backup of the lost store: engines go on as they are, nothing to adopt
   2. weft apply -f FILES     else the policy that the engines served
   3. weft adopt CLOUD        then what is there; engines that cannot be spoken to are replaced one by one
+A cloud that another controller still drives is shown as \`foreign\`; adopting it takes it over from there as well.
 Without --yes, and where there is no terminal to ask on, nothing is adopted.`,
     )
     .action(async (cloud: string, options: Options) => {

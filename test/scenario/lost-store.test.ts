@@ -95,6 +95,8 @@ describe('a controller whose store is lost', function () {
     } finally {
       lab.client.stopLoad();
     }
+    // Those that still wait for their answer belong to this load.
+    await sleep(3500);
     const failed = lab.client.results.filter(({ error }) => error !== null);
     return { requests: lab.client.results.length, failed };
   };
