@@ -26,7 +26,10 @@ export interface PortGroupMark {
    * it is that production segment.
    */
   role: 'in' | 'out';
-  /** The name of the segment in `Host.segments`: for `in` that of the shadow, for `out` that of the production one. */
+  /**
+   * The name of the segment in `Host.segments`: for `in` that of the shadow, for `out` that of the production one. On
+   * record as it was when the port group was made; {@link segmentNow} is what it is.
+   */
   segment: string;
   /** For `in`, the id of its host. */
   host: string | null;
