@@ -86,6 +86,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     removeSegment: async (host, segment, signal) => {
       // The last that is done for an engine, also for one whose VM somebody else deleted.
       await sweepPins(session, { type: 'HostSystem', value: host }, signal);
+      await notes.forgetHost(host, signal);
       await removeSegment(session, options.shadowVlans, host, segment, signal);
     },
     deployEngine: async (engine, progress, signal) => {

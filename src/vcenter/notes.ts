@@ -3,6 +3,7 @@
  * `weft plugin register`), an event when it is over, and custom attributes that name the engine of a VM or host.
  */
 import type { Note } from '../hypervisor/platform.ts';
+import { isWeftError } from '../policy/errors.ts';
 import { NOTE_KINDS, taskTypeOf } from './note-types.ts';
 import { readOne } from './objects.ts';
 import type { VcenterSession } from './session.ts';
@@ -86,6 +87,22 @@ export class VcenterNotes {
     const key = this.#attribute;
     const value = note.engine;
     await this.#session.call(customFieldsManager, 'SetField', { entity: object, key, value }, signal);
+  }
+
+  /** Takes the name of an engine that is no more off a host. Does nothing where the user may not. */
+  async forgetHost(host: string, signal: AbortSignal): Promise<void> {
+    const { customFieldsManager } = await this.#session.connect(signal);
+    if (!customFieldsManager) return;
+    const entity: MoRef = { type: 'HostSystem', value: host };
+    const { field } = await readOne(this.#session, customFieldsManager, ['field'], signal);
+    const fields = (field ?? []) as Vim<'CustomFieldDef'>[];
+    const key = fields.find(({ name }) => name === ENGINE_ATTRIBUTE)?.key;
+    const { customValue } = await readOne(this.#session, entity, ['customValue'], signal);
+    if (!((customValue ?? []) as Vim<'CustomFieldValue'>[]).some((one) => one.key === key)) return;
+    const args = { entity, key: key!, value: '' };
+    await this.#session.call(customFieldsManager, 'SetField', args, signal).catch((error: unknown) => {
+      if (!isWeftError(error, 'ERR_HYPERVISOR_REFUSED')) throw error;
+    });
   }
 
   async #findAttribute(manager: MoRef, signal: AbortSignal): Promise<number> {
