@@ -1,20 +1,21 @@
 /**
+ * `weft cloud add NAME`: in cloud-add.ts.
  * `weft cloud trust ADDRESS`: shows whose certificate is at an address, for the first use of a vCenter.
  * `weft cloud take-over NAME`: makes a cloud this controller's that another controller drives.
  */
 import type { Command } from 'commander';
 import { WeftError } from '../policy/errors.ts';
+import { drawCertificate, httpsOrigin, readCertificate } from './certificate-at.ts';
 import { confirm } from './confirm.ts';
 import { plain, type Terminal } from './terminal.ts';
 import { addVerb, connect, outputOption, print, type VerbOptions } from './verb.ts';
 
-const TIMEOUT_MS = 10_000;
-
-/** Adds the verb. */
-export function registerCloud(program: Command, terminal: Terminal): void {
+/** Adds `cloud` and its verbs. */
+export async function registerCloud(program: Command, terminal: Terminal): Promise<void> {
   const cloud = program
     .command('cloud')
-    .description('show the certificate of a vCenter, to be trusted by its thumbprint; take a cloud over');
+    .description('make a vCenter a cloud, look at its certificate, take a cloud over');
+  (await import('./cloud-add.ts')).registerCloudAdd(cloud, terminal);
   addVerb(
     cloud,
     'take-over <name>',
@@ -52,42 +53,16 @@ the root folder). The other one ends what it has begun, within seconds if it is 
     .addHelpText('after', '\nExample:\n  weft cloud trust https://vcenter.example.org')
     .action(async (text: string, options: VerbOptions) => {
       const address = httpsOrigin(text);
-      const { readThumbprint } = await import('../vcenter/transport.ts');
-      const timeout = new AbortController();
-      const timer = setTimeout(
-        () => timeout.abort(new WeftError('ERR_TIMEOUT', `${address} shows no certificate in 10 s`)),
-        TIMEOUT_MS,
+      const shown = { address, ...(await readCertificate(address)) };
+      await print(terminal, options, shown, (certificate) =>
+        [
+          drawCertificate(address, certificate),
+          '',
+          'Compare the thumbprint with what vCenter itself shows (its console, or Administration >',
+          'Certificates); anybody may have answered. If it is the same, `weft cloud add` takes it as --thumbprint,',
+          'or write it into the cloud:',
+          `  thumbprint: ${certificate.thumbprint}`,
+        ].join('\n'),
       );
-      try {
-        const shown = { address, ...(await readThumbprint(address, timeout.signal)) };
-        print(terminal, options, shown, ({ subject, issuer, validTo, thumbprint }) =>
-          [
-            `The certificate at ${address}:`,
-            `  subject     ${oneLine(subject)}`,
-            `  issuer      ${oneLine(issuer)}${subject === issuer ? ' (self-signed)' : ''}`,
-            `  valid to    ${oneLine(validTo)}`,
-            `  thumbprint  ${thumbprint}`,
-            '',
-            'Compare the thumbprint with what vCenter itself shows (its console, or Administration >',
-            'Certificates); anybody may have answered. If it is the same, write it into the cloud:',
-            `  thumbprint: ${thumbprint}`,
-          ].join('\n'),
-        );
-      } finally {
-        clearTimeout(timer);
-      }
     });
-}
-
-/** `vc.example.org` is `https://vc.example.org`. Throws ERR_USAGE. */
-function httpsOrigin(text: string): string {
-  const whole = text.includes('://') ? text : `https://${text}`;
-  const url = URL.canParse(whole) ? new URL(whole) : null;
-  if (url?.protocol === 'https:' && url.hostname !== '') return url.origin;
-  throw new WeftError('ERR_USAGE', `"${text}" is no address: write for example https://vcenter.example.org`);
-}
-
-/** A certificate's names are its own: several lines of them, and whatever characters. */
-function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]+/gu, ', ').slice(0, 300);
 }

@@ -44,13 +44,16 @@ export async function prepareVcenterCloud(
     shadowVlans: SHADOW_VLANS,
   };
   const { user, password } = vcenter;
-  writeWhole(spec.credentials, `user: ${JSON.stringify(user)}\npassword: ${JSON.stringify(password)}\n`);
+  const { writeCredentials } = await import('../vcenter/credentials.ts');
+  await writeCredentials(spec.credentials, { user, password });
   if (!existsSync(spec.ova)) {
     const { buildOva } = await import('../engine-vm/image/ova.ts');
     const { version } = JSON.parse(await readFile(PACKAGE, 'utf8')) as { version: string };
     await buildOva({ disk: null, file: spec.ova, version, signer: null, modifiedAt: Date.now() }, signal);
   }
-  writeWhole(cloudFile, `${JSON.stringify(spec)}\n`);
+  rmSync(`${cloudFile}.new`, { force: true });
+  writeFileSync(`${cloudFile}.new`, `${JSON.stringify(spec)}\n`, { mode: 0o600, flag: 'wx' });
+  renameSync(`${cloudFile}.new`, cloudFile);
   return spec;
 }
 
@@ -61,11 +64,4 @@ export function readLabCloud(lab: string): LabVcenterSpec | null {
   } catch {
     return null;
   }
-}
-
-/** Mode 0600, the old content or the new one. */
-function writeWhole(file: string, content: string): void {
-  rmSync(`${file}.new`, { force: true });
-  writeFileSync(`${file}.new`, content, { mode: 0o600, flag: 'wx' });
-  renameSync(`${file}.new`, file);
 }

@@ -7,10 +7,17 @@ export interface Output {
   readonly columns?: number | undefined;
 }
 
+/** What is typed, or read from a pipe. */
+export interface Input extends AsyncIterable<Uint8Array | string> {
+  readonly isTTY?: boolean | undefined;
+  /** Keys one by one, and not shown. */
+  setRawMode?(isRaw: boolean): unknown;
+}
+
 export interface Terminal {
   stdout: Output;
   stderr: Output;
-  stdin: AsyncIterable<Uint8Array | string>;
+  stdin: Input;
   /** The environment; options given before the verb are noted here, where the verb finds them. */
   env: Record<string, string | undefined>;
   /** Where labs keep `<lab>/client.json`. */

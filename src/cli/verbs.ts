@@ -76,7 +76,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'cloud',
-    summary: 'show the certificate of a vCenter, take a cloud over from another controller',
+    summary: 'make a vCenter a cloud, look at its certificate, take a cloud over from another controller',
     load: async () => (await import('./cloud.ts')).registerCloud,
   },
   {

@@ -1,6 +1,8 @@
 /** User and password of a vCenter, from a file that nobody else may read. */
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { parse } from 'yaml';
 import { WeftError } from '../policy/errors.ts';
 
@@ -35,6 +37,29 @@ export async function readCredentials(file: string): Promise<Credentials> {
     return { user, password };
   } finally {
     await handle.close();
+  }
+}
+
+/**
+ * Writes the file that {@link readCredentials} reads, mode 0600, whole or not at all; its directory is made (0700)
+ * where it is not there. Throws ERR_USAGE where it cannot be written.
+ */
+export async function writeCredentials(file: string, { user, password }: Credentials): Promise<void> {
+  const part = `${file}.${randomBytes(4).toString('hex')}.new`;
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    const handle = await open(part, 'wx', 0o600);
+    try {
+      await handle.writeFile(`user: ${JSON.stringify(user)}\npassword: ${JSON.stringify(password)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(part, file);
+  } catch (cause) {
+    await rm(part, { force: true });
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new WeftError('ERR_USAGE', `the credentials file ${file} cannot be written (${code})`, { cause });
   }
 }
 

@@ -21,9 +21,12 @@ export function capturedTerminal(
   return {
     stdout: { write: (text: string) => void out.push(text), isTTY, columns },
     stderr: { write: (text: string) => void errors.push(text) },
-    stdin: (async function* () {
-      if (stdin !== '') yield Buffer.from(stdin);
-    })(),
+    stdin: Object.assign(
+      (async function* () {
+        if (stdin !== '') yield Buffer.from(stdin);
+      })(),
+      { isTTY },
+    ),
     env: { ...options.env },
     runDirectory: options.runDirectory ?? '/nonexistent/weft',
     printed: () => out.join(''),
