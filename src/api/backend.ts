@@ -5,6 +5,8 @@
 import type {
   Adoption,
   Explanation,
+  FlowQuestion,
+  FlowsAnswer,
   HostExplanation,
   HostView,
   MembershipExplanation,
@@ -31,6 +33,8 @@ export interface Backend {
   explainHost(host: string, signal: AbortSignal): Promise<HostExplanation[]>;
   /** The way of a packet from an address to a service. */
   trace(request: TraceRequest, signal: AbortSignal): Promise<Trace>;
+  /** The flows of every engine, or of one. Throws ERR_NOT_FOUND for an engine or a member that there is not. */
+  flows(request: FlowsRequest, signal: AbortSignal): Promise<FlowsAnswer>;
   status(): Promise<SystemStatus>;
   /** Makes a cloud this controller's that another one drives, which lets go first. */
   takeOver(cloud: string, signal: AbortSignal): Promise<TakeOver>;
@@ -41,6 +45,11 @@ export interface Backend {
   adoption(cloud: string, signal: AbortSignal): Promise<Adoption>;
   /** Adopts it, where it is still what bears the fingerprint; else ERR_REVISION_CONFLICT. */
   adopt(cloud: string, fingerprint: string, signal: AbortSignal): Promise<Adoption>;
+}
+
+/** Which flows, and of which engine; null: of all. */
+export interface FlowsRequest extends FlowQuestion {
+  engine: string | null;
 }
 
 export interface TraceRequest {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../policy/errors.ts';
 import { jsonSchemaOf } from '../policy/json-schema.ts';
 import { KINDS } from '../policy/registry.ts';
-import { TraceBody } from './question-routes.ts';
+import { FlowsQuery, TraceBody } from './question-routes.ts';
 
 type Json = Record<string, unknown>;
 
@@ -144,6 +144,16 @@ export function openApiDocument(): Json {
             'ERR_ENGINE_UNREACHABLE',
             'ERR_TIMEOUT',
           ),
+        },
+      },
+    },
+    '/api/v1/flows': {
+      get: {
+        summary: 'The flow tables of the engines, filtered there: those that fit, the largest first',
+        parameters: queryOf(FlowsQuery),
+        responses: {
+          200: ok('The flows, how many fit and how many there are', { type: 'object' }),
+          ...failures('ERR_BODY_INVALID', 'ERR_NOT_FOUND', 'ERR_ENGINE_UNREACHABLE', 'ERR_TIMEOUT'),
         },
       },
     },
@@ -410,6 +420,21 @@ function preconditionHeader(): Json {
     description: 'The revision (ETag) that the object must still have; * for any',
     schema: { type: 'string' },
   };
+}
+
+/** The parameters that a query's schema names. */
+function queryOf(schema: z.ZodType): Json[] {
+  const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' }) as {
+    properties?: Record<string, Json>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, { description, ...rest }]) => ({
+    name,
+    in: 'query',
+    required: required.includes(name),
+    ...(description === undefined ? {} : { description }),
+    schema: rest,
+  }));
 }
 
 function kindSchema(): Json {

@@ -1,8 +1,9 @@
-/** What can be asked: plan, explain, trace, status, and the attributes of each kind. Nothing here changes anything but an adoption and a take-over. */
+/** What can be asked: plan, explain, trace, flows, status, and the attributes of each kind. Nothing here changes anything but an adoption and a take-over. */
 import { isIP } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { Address, Name, Port } from '../policy/attributes.ts';
+import { FLOW_SORTS, FLOW_STATES, MOST_FLOWS } from '../policy/answers.ts';
+import { Address, Name, Port, Prefix } from '../policy/attributes.ts';
 import { attributesOf } from '../policy/describe.ts';
 import { WeftError } from '../policy/errors.ts';
 import { fieldOf, type JsonSchema, jsonSchemaOf } from '../policy/json-schema.ts';
@@ -27,6 +28,49 @@ export const TraceBody = z.strictObject({
     description: 'The engine the packet enters by; the one the address leads to where none is named.',
   }),
 });
+
+const EngineId = z.string().min(1).max(128);
+const OrNull = <Schema extends z.ZodType>(schema: Schema) =>
+  schema.optional().transform((value) => value ?? null);
+
+/** As the query of a URL has them: every value is text. */
+export const FlowsQuery = z.strictObject({
+  engine: OrNull(EngineId.meta({ description: 'Of this engine only.' })),
+  service: OrNull(Name.meta({ description: 'Of this virtual service only.' })),
+  client: OrNull(Prefix.meta({ description: "An address or prefix that the client's address lies in." })),
+  member: OrNull(z.string().min(1).max(MOST_NAME).meta({ description: "The member's VM, or its id." })),
+  state: OrNull(z.enum(FLOW_STATES)),
+  protocol: OrNull(z.enum(['tcp', 'udp'])),
+  sort: z.enum(FLOW_SORTS).default('bytes').meta({ description: 'The largest first, or the longest.' }),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(MOST_FLOWS)
+    .default(100)
+    .meta({ description: 'How many are listed; all are counted.' }),
+});
+
+/** A query against its schema. Throws ERR_BODY_INVALID that names each parameter that is wrong. */
+export function questionOf<Schema extends z.ZodType>(
+  schema: Schema,
+  query: unknown,
+  what: string,
+): z.output<Schema> {
+  const parsed = schema.safeParse(query);
+  if (parsed.success) return parsed.data;
+  const problems = problemsOf(
+    z.toJSONSchema(schema, { io: 'input' }) as JsonSchema,
+    query,
+    parsed.error.issues,
+    '$',
+  );
+  throw new WeftError(
+    'ERR_BODY_INVALID',
+    `the question for ${what} is not valid: ${problems[0]?.path} ${problems[0]?.message}`,
+    { problems },
+  );
+}
 
 /** Adds the routes. */
 export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, backend: Backend): void {
@@ -112,6 +156,12 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
     const taken = await backend.takeOver(cloud, deadline(request, reply));
     request.log.info({ cloud, address: request.ip }, 'a cloud is taken over from another controller');
     return taken;
+  });
+
+  app.get('/api/v1/flows', async (request, reply) => {
+    const question = questionOf(FlowsQuery, request.query, 'flows');
+    if (question.service !== null) await objects.get(kindNamed('virtual-service'), question.service);
+    return backend.flows(question, deadline(request, reply));
   });
 
   app.get('/api/v1/status', async () => backend.status());

@@ -87,7 +87,9 @@ async function offers(before: readonly string[], last: string, terminal: Termina
     }
     const option = command.options.find((one) => one.long === word || one.short === word);
     if (!option || option.isBoolean()) continue;
-    if (at === rest.length - 1) return option.argChoices ?? [];
+    if (at === rest.length - 1) {
+      return option.argChoices ?? valuesOf(option.attributeName(), before, terminal);
+    }
     at++;
   }
   if (last.startsWith('-')) return optionNames(command);
@@ -109,6 +111,8 @@ async function offers(before: readonly string[], last: string, terminal: Termina
         : objectNames(given[0] ?? '', before, terminal);
     case 'pool':
       return objectNames('pool', before, terminal);
+    case 'engine':
+      return valuesOf('engine', before, terminal);
     case 'service':
       // Words come before names: a press of the key without a controller still offers them.
       return [
@@ -128,6 +132,14 @@ async function offers(before: readonly string[], last: string, terminal: Termina
     default:
       return [];
   }
+}
+
+/** What an option, or an argument, that names something of the system may be. */
+async function valuesOf(name: string, words: readonly string[], terminal: Terminal): Promise<string[]> {
+  if (name === 'service') return objectNames('virtual-service', words, terminal);
+  if (name !== 'engine' && name !== 'member') return [];
+  const { engines, members } = await (await clientFor(words, terminal)).status();
+  return name === 'engine' ? engines.map(({ id }) => id) : members.map(({ vm }) => vm);
 }
 
 async function objectNames(kind: string, words: readonly string[], terminal: Terminal): Promise<string[]> {

@@ -5,6 +5,7 @@ import type {
   ApplyResult,
   ConsoleAddress,
   Explanation,
+  FlowsAnswer,
   HostExplanation,
   MembershipExplanation,
   StepSummary,
@@ -101,6 +102,11 @@ export class ControllerClient {
 
   trace(request: TraceRequest): Promise<Trace> {
     return this.#call('post', '/api/v1/trace', request);
+  }
+
+  /** The flows that fit; of `request` only what is set. */
+  flows(request: Record<string, string>): Promise<FlowsAnswer> {
+    return this.#call('get', `/api/v1/flows?${new URLSearchParams(request)}`);
   }
 
   /** Makes a cloud that controller's; whoever drives it lets go first. */

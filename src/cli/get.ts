@@ -1,6 +1,7 @@
 /** `weft get [KIND [NAME]]`: objects as they are wanted and as they are. */
 import type { Command } from 'commander';
 import type { PolicyObject } from '../policy/kind.ts';
+import { drawGroup } from './group-table.ts';
 import { drawPool } from './pool-table.ts';
 import { stateCell } from './state-cell.ts';
 import { type Cell, type Column, table } from './table.ts';
@@ -21,6 +22,7 @@ export function register(program: Command, terminal: Terminal): void {
         [
           drawObjects(terminal, [one], false),
           ...(kind === 'pool' ? drawPool(terminal, one.status) : []),
+          ...(kind === 'engine-group' ? drawGroup(terminal, one.status) : []),
         ].join('\n\n'),
       );
     }

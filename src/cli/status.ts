@@ -1,6 +1,7 @@
 /** `weft status`: clouds, hosts, engines, services, members and what is being done, at a glance. */
 import type { Command } from 'commander';
 import type { SystemStatus } from '../policy/answers.ts';
+import { kernelShare } from './group-table.ts';
 import { LOAD_COLUMNS, loadCells } from './pool-table.ts';
 import { stateCell } from './state-cell.ts';
 import { type Cell, type Column, paint, table } from './table.ts';
@@ -81,7 +82,7 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         String(engine.flows),
         count(engine.receivedPackets),
         count(engine.sentPackets),
-        engine.datapath.replace(/ program.*/, ''),
+        pathText(engine),
         Object.entries(engine.drops)
           .filter(([, packets]) => packets > 0)
           .map(([reason, packets]) => `${reason} ${count(packets)}`)
@@ -183,6 +184,13 @@ function duration(ms: number): string {
 function count(value: number): string {
   if (value < 100_000) return String(value);
   return value < 100_000_000 ? `${(value / 1e3).toFixed(0)}k` : `${(value / 1e6).toFixed(0)}M`;
+}
+
+/** Which program is in use, and how much it forwards. */
+function pathText({ datapath, path }: SystemStatus['engines'][number]): string {
+  const short = datapath.replace(/ program.*/, '');
+  const share = kernelShare(path);
+  return share === '-' || short === datapath ? short : `${short} ${share}`;
 }
 
 function hostState({ isConnected, maintenance }: SystemStatus['hosts'][number]): string {

@@ -50,6 +50,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./trace.ts')).register,
   },
   {
+    name: 'flows',
+    summary: 'list the flows that the engines hold, the largest first',
+    load: async () => (await import('./flows.ts')).register,
+  },
+  {
     name: 'status',
     summary: 'show hosts, engines, services and members at a glance',
     load: async () => (await import('./status.ts')).register,

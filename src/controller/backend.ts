@@ -7,6 +7,7 @@ import { WeftError } from '../policy/errors.ts';
 import type { Entry } from '../state/store.ts';
 import type { Actual } from './actual.ts';
 import { type Desired, desire } from './desired.ts';
+import { gatherFlows } from './flows.ts';
 import { explainHost } from './host-explanation.ts';
 import { explainMembership } from './membership.ts';
 import { hostView, vmView } from './object-views.ts';
@@ -98,6 +99,11 @@ export function createBackend(options: BackendOptions): Backend {
       await options.ready(signal);
       const { desired, actual } = options.view();
       return traceFlow(request, desired, actual, options.ask, signal);
+    },
+
+    async flows(request, signal) {
+      await options.ready(signal);
+      return gatherFlows(request, options.view().desired, options.ask, options.isConnected, signal);
     },
 
     async status() {

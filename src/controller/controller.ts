@@ -6,6 +6,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Backend } from '../api/backend.ts';
 import type { Platform } from '../hypervisor/platform.ts';
+import type { PathFigures } from '../policy/answers.ts';
 import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
@@ -29,6 +30,7 @@ import { type PoolFigures, poolFigures } from './member-figures.ts';
 import { Notes } from './notes.ts';
 import { Observer } from './observer.ts';
 import { type Identity, loadIdentity } from './ownership.ts';
+import { groupPaths, pathOf } from './path-figures.ts';
 import { type Enrolment, perform } from './perform.ts';
 import { plan } from './plan.ts';
 import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
@@ -107,6 +109,7 @@ class Reconciler implements Controller {
   #actual: Actual | null = null;
   /** What statuses say of load. */
   #figures: PoolFigures = new Map();
+  #paths: ReadonlyMap<string, PathFigures> = new Map();
   #figuresAt = Number.NEGATIVE_INFINITY;
   #scaling: ReadonlyMap<string, AutoscaleStatus> = new Map();
   #fleetVersion = -1;
@@ -270,6 +273,7 @@ class Reconciler implements Controller {
       const isSnapshotDue = now - this.#figuresAt >= READ_EVERY_MS;
       if (isSnapshotDue) {
         this.#figures = poolFigures(desired, actual);
+        this.#paths = groupPaths(desired, (engine) => pathOf(this.#reports.get(engine)?.report));
         this.#figuresAt = now;
       }
       if (isSnapshotDue || this.#fleetVersion !== this.#fleet.version || this.#isRescaled) {
@@ -285,6 +289,7 @@ class Reconciler implements Controller {
         compileStatuses(desired, actual, (pool) => this.#health(pool), {
           figures: this.#figures,
           scaling: this.#scaling,
+          paths: this.#paths,
         }),
       );
       this.#lastError = null;

@@ -1,4 +1,5 @@
 /** What the controller observes of each policy object: `status/<kind>/<name>`, and the states of engines. Pure. */
+import type { PathFigures } from '../policy/answers.ts';
 import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudStatus } from '../policy/cloud.ts';
 import type { EngineGroupStatus } from '../policy/engine-group.ts';
@@ -21,12 +22,14 @@ export type EngineState =
   | 'bypassed'
   | 'held';
 
-const NO_NEWS: LoadNews = { figures: new Map(), scaling: new Map() };
+const NO_NEWS: LoadNews = { figures: new Map(), scaling: new Map(), paths: new Map() };
 
 /** What changes all the time: it may be some seconds old, for statuses are durable. */
 export interface LoadNews {
   figures: PoolFigures;
   scaling: ReadonlyMap<string, AutoscaleStatus>;
+  /** Who forwarded the packets, by engine group. */
+  paths: ReadonlyMap<string, PathFigures>;
 }
 
 /** By store key. */
@@ -34,7 +37,7 @@ export function compileStatuses(
   desired: Desired,
   actual: Actual,
   health: (pool: string) => HealthReport | null,
-  { figures, scaling }: LoadNews = NO_NEWS,
+  { figures, scaling, paths }: LoadNews = NO_NEWS,
 ): Map<string, unknown> {
   const statuses = new Map<string, unknown>();
   const say = (kind: string, name: string): string =>
@@ -51,6 +54,7 @@ export function compileStatuses(
     const status: EngineGroupStatus = {
       engines: engines.length,
       ready: engines.filter((engine) => actual.engines.get(engine.id)?.isReady === true).length,
+      path: paths.get(name) ?? null,
       message: say('engine-group', name),
     };
     statuses.set(`status/engine-group/${name}`, status);

@@ -8,6 +8,7 @@ import type { Desired, Member } from './desired.ts';
 import { type Operation, progressText } from './journal.ts';
 import { memberFigures, poolCarriers } from './member-figures.ts';
 import { memberHealth } from './member-health.ts';
+import { pathOf } from './path-figures.ts';
 import { compileStatuses, engineState, isIntercepted } from './statuses.ts';
 import type { Step } from './step.ts';
 import { hostKey } from './world.ts';
@@ -94,6 +95,7 @@ function engineStatus(id: string, facts: SystemFacts): EngineStatus {
     newFlows: report?.newFlows ?? 0,
     receivedPackets,
     sentPackets,
+    path: pathOf(report),
     drops: report?.drops ?? {},
   };
 }

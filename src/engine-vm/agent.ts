@@ -7,11 +7,14 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { destination, type Logger, pino } from 'pino';
+import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { SharedState } from '../state/shared.ts';
+import type { FlowSlice, FlowSliceQuestion } from './dataplane/flow-listing.ts';
 import { type DataplaneMethod, DataplaneThread } from './dataplane-thread.ts';
 import { Exchange } from './exchange.ts';
+import { collectFlows } from './flow-answers.ts';
 import { HealthElection } from './health/election.ts';
 import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses } from './link.ts';
 import { joinSystem, readProperties } from './membership.ts';
@@ -155,6 +158,11 @@ class Agent {
       if (!METHODS.includes(method)) {
         throw new WeftError('ERR_NOT_FOUND', `engine ${engine} answers no ${method}: ${METHODS.join(', ')}`);
       }
+      if (method === 'flows') {
+        const ask = async (slice: FlowSliceQuestion): Promise<FlowSlice> =>
+          (await this.#thread.request('flows', slice)) as FlowSlice;
+        return collectFlows(params as FlowQuestion, ask, this.#signal);
+      }
       return this.#thread.request(method as DataplaneMethod, params);
     });
     this.#judge();
@@ -240,8 +248,8 @@ class Agent {
     }
   }
 
-  #takeCounters({ heartbeat, ports, drops, flows, newFlows, components }: Counters): void {
-    this.#reporter.note({ heartbeat, ports, drops, flows, newFlows, components });
+  #takeCounters({ heartbeat, ports, path, drops, flows, newFlows, components }: Counters): void {
+    this.#reporter.note({ heartbeat, ports, path, drops, flows, newFlows, components });
   }
 
   /** `datapath`: which path moves packets, or why none does. */

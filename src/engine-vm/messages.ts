@@ -2,6 +2,7 @@
  * What the two threads of an engine say to each other. The main thread (agent.ts) speaks with the controller and
  * probes members; the data-plane thread (worker.ts) moves packets and blocks in poll(2), woken by an eventfd.
  */
+import type { PathFigures } from '../policy/answers.ts';
 import type { ErrorCode } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
@@ -43,6 +44,7 @@ export type FromDataplane =
       type: 'counters';
       heartbeat: number;
       ports: Record<string, PortCounters>;
+      path: PathFigures;
       drops: Record<string, number>;
       flows: number;
       newFlows: number;

@@ -277,8 +277,10 @@ export class PacketLoop {
     const counters = this.#dataplane.counters();
     const ports: Record<string, PortCounters> = {};
     const fast = this.#fastPath?.counters() ?? null;
+    let typescriptPackets = 0;
     for (const [port, name] of this.#options.ports.entries()) {
       ports[name] = sum(this.#totals[port], this.#nics[port]?.counters() ?? emptyCounters());
+      if (port < 2) typescriptPackets += ports[name].receivedPackets;
       if (fast !== null && port < 2) {
         ports[name] = sum(ports[name], {
           receivedPackets: fast.receivedPackets[port],
@@ -293,6 +295,15 @@ export class PacketLoop {
       type: 'counters',
       heartbeat: this.#heartbeat,
       ports,
+      path: {
+        kernelPackets: fast === null ? 0 : fast.receivedPackets[0] + fast.receivedPackets[1],
+        kernelBytes: fast === null ? 0 : fast.receivedBytes[0] + fast.receivedBytes[1],
+        typescriptPackets,
+        upcalls: fast?.upcalls ?? 0,
+        refused: fast?.refused ?? 0,
+        held: fast?.held ?? 0,
+        bypassed: fast?.bypassed ?? 0,
+      },
       drops: {
         ...counters.drops,
         fault: (counters.drops.fault ?? 0) + this.#failedFrames,

@@ -15,6 +15,7 @@ export class Reporter {
     datapath: 'the data plane is starting',
     peers: {},
     ports: {},
+    path: null,
     drops: {},
     flows: 0,
     newFlows: 0,

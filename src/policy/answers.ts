@@ -290,6 +290,73 @@ export interface TraceQuestion {
   balancedTo: string | null;
 }
 
+/** What the list of flows can be put in order by: the largest first, `idle` and `age` the longest first. */
+export const FLOW_SORTS = ['bytes', 'packets', 'idle', 'age'] as const;
+export type FlowSort = (typeof FLOW_SORTS)[number];
+
+export const FLOW_STATES = ['half-open', 'established', 'closing'] as const;
+export type FlowState = (typeof FLOW_STATES)[number];
+
+/** Most flows that one answer lists. */
+export const MOST_FLOWS = 1000;
+
+/** Which flows are wanted; null does not narrow. */
+export interface FlowQuestion {
+  /** A virtual service. */
+  service: string | null;
+  /** An address or a prefix that the client's address lies in. */
+  client: string | null;
+  /** The member's VM by its name, or a member id. */
+  member: string | null;
+  state: FlowState | null;
+  protocol: 'tcp' | 'udp' | null;
+  sort: FlowSort;
+  /** At most MOST_FLOWS. */
+  limit: number;
+}
+
+/** One flow, as the engine that has it sees it. */
+export interface FlowListing {
+  /** Empty for a connection past any service. */
+  service: string;
+  tier: string;
+  protocol: 'tcp' | 'udp';
+  client: string;
+  address: string;
+  member: string;
+  vm: string;
+  /** What is done with its packets: docs/path-of-a-packet.md. */
+  kind: 'local' | 'remote' | 'translated both ways' | 'direct';
+  state: FlowState;
+  /** The directions that the kernel forwards by itself now, as seen from the client. */
+  kernel: 'both' | 'forward' | 'reverse' | 'none';
+  /** The rule by which the service's components let it pass, as they are now; empty where none judges it here. */
+  rule: string;
+  idleMs: number;
+  ageMs: number;
+  /** Of both directions, those that the kernel forwarded included. */
+  packets: number;
+  bytes: number;
+}
+
+/** What one engine answers: the first flows in the order asked for, how many fit, how many there are. */
+export interface EngineFlows {
+  flows: FlowListing[];
+  matched: number;
+  total: number;
+}
+
+/** The flows of all engines that were asked. */
+export interface FlowsAnswer {
+  flows: (FlowListing & { engine: string; host: string })[];
+  /** How many fit, over all engines; `flows` holds no more than the limit. */
+  matched: number;
+  total: number;
+  engines: { engine: string; host: string; matched: number; total: number }[];
+  /** Engines that did not answer, and why. */
+  failures: { engine: string; message: string }[];
+}
+
 /** The whole system at a glance: `weft status`, and the screen of `npm start`. */
 export interface SystemStatus {
   controller: {
@@ -339,6 +406,21 @@ export interface OperationStatus {
   progress?: number;
 }
 
+/** Packets of an engine, or of a group of them, since boot: who forwarded them, and what became of the others. */
+export interface PathFigures {
+  /** Forwarded by the kernel's program alone. */
+  kernelPackets: number;
+  kernelBytes: number;
+  /** Taken by TypeScript, by the ports out and in. */
+  typescriptPackets: number;
+  /** Handed up by the program; of those `refused` were dropped since they were too many (`upcall-limit`). */
+  upcalls: number;
+  refused: number;
+  /** While TypeScript was silent: packets of unknown flows dropped (fail mode closed), and passed on (open). */
+  held: number;
+  bypassed: number;
+}
+
 export interface EngineStatus {
   id: string;
   host: string;
@@ -353,6 +435,8 @@ export interface EngineStatus {
   newFlows: number;
   receivedPackets: number;
   sentPackets: number;
+  /** Null before the engine has said it. */
+  path: PathFigures | null;
   drops: Record<string, number>;
 }
 

@@ -1,6 +1,7 @@
 /** The kind `engine-group`: how engines are sized, placed, addressed and what happens when one falls silent. */
 import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
+import type { PathFigures } from './answers.ts';
 import { Address, DurationMs, Name, Prefix } from './attributes.ts';
 import { defineKind } from './kind.ts';
 
@@ -76,6 +77,8 @@ export type FastPathChoice = EngineGroupSpec['fastPath'];
 export interface EngineGroupStatus {
   engines: number;
   ready: number;
+  /** Of all its engines, some seconds old; null while none of them has said anything. */
+  path: PathFigures | null;
   message: string;
 }
 

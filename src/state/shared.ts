@@ -14,6 +14,8 @@
  *   health/<pool>           the holder of the lease health/<pool>   HealthReport
  */
 
+import type { PathFigures } from '../policy/answers.ts';
+
 export interface SharedEntry {
   key: string;
   /** JSON; undefined where the entry was deleted or its writer's lease on life ended. */
@@ -81,6 +83,8 @@ export interface EngineReport {
   /** What this engine's probes say of its peers, through their data path. */
   peers: Record<string, PeerObservation>;
   ports: Record<string, PortCounters>;
+  /** Who forwarded how much; null before the data plane has counted. Missing from older engines. */
+  path?: PathFigures | null;
   /** Packets dropped, by reason. */
   drops: Record<string, number>;
   flows: number;

@@ -1,7 +1,8 @@
 /** A backend that answers from memory and notes what it was asked. */
-import type { Backend, ProposedChange, TraceRequest } from '../../src/api/backend.ts';
+import type { Backend, FlowsRequest, ProposedChange, TraceRequest } from '../../src/api/backend.ts';
 import type {
   Adoption,
+  FlowsAnswer,
   HostExplanation,
   HostView,
   MembershipExplanation,
@@ -38,6 +39,15 @@ export const STATUS: SystemStatus = {
       newFlows: 100,
       receivedPackets: 1_234_567,
       sentPackets: 99,
+      path: {
+        kernelPackets: 900,
+        kernelBytes: 90_000,
+        typescriptPackets: 100,
+        upcalls: 100,
+        refused: 0,
+        held: 0,
+        bypassed: 0,
+      },
       drops: { 'firewall-deny': 3, malformed: 0 },
     },
   ],
@@ -80,6 +90,7 @@ export const STATUS: SystemStatus = {
 export class InMemoryBackend implements Backend {
   readonly planned: (readonly ProposedChange[])[] = [];
   readonly traced: TraceRequest[] = [];
+  readonly listed: FlowsRequest[] = [];
   readonly explained: [string, string | null][] = [];
   readonly adopted: [string, string][] = [];
   /** Part of the answer of `adoption`. */
@@ -117,6 +128,12 @@ export class InMemoryBackend implements Backend {
   async trace(request: TraceRequest) {
     this.traced.push(request);
     return { service: request.service, packet: 'p', hops: [], outcome: 'bridged' };
+  }
+
+  async flows(request: FlowsRequest): Promise<FlowsAnswer> {
+    if (this.error) throw this.error;
+    this.listed.push(request);
+    return { flows: [], matched: 0, total: 0, engines: [], failures: [] };
   }
 
   async takeOver(cloud: string) {

@@ -70,6 +70,56 @@ describe('questions over REST', () => {
     );
   });
 
+  it('flows narrows by a query whose every part is checked, of services there are', async () => {
+    const flows = (query: string) => fixture.call('GET', `/api/v1/flows${query}`);
+    assert.deepEqual((await flows('')).json().flows, []);
+    const nothing = { engine: null, service: null, client: null, member: null, state: null, protocol: null };
+    assert.deepEqual(fixture.backend.listed, [{ ...nothing, sort: 'bytes', limit: 100 }]);
+    await flows(
+      '?engine=edge-h1&service=web&client=10.0.0.0/8&member=a&state=closing&protocol=udp&sort=age&limit=7',
+    );
+    assert.deepEqual(fixture.backend.listed[1], {
+      engine: 'edge-h1',
+      service: 'web',
+      client: '10.0.0.0/8',
+      member: 'a',
+      state: 'closing',
+      protocol: 'udp',
+      sort: 'age',
+      limit: 7,
+    });
+    const unknown = await flows('?service=wbe');
+    assert.equal(unknown.statusCode, 404);
+    assert.match(unknown.json().message, /did you mean "web"/);
+    for (const [query, path] of [
+      ['limit=0', '$.limit'],
+      ['limit=1001', '$.limit'],
+      ['limit=1e9', '$.limit'],
+      ['limit=', '$.limit'],
+      ['client=nobody', '$.client'],
+      ['client=10.0.0.0/33', '$.client'],
+      ['state=open', '$.state'],
+      ['protocol=icmp', '$.protocol'],
+      ['sort=size', '$.sort'],
+      ['engine=', '$.engine'],
+      [`engine=${'x'.repeat(200)}`, '$.engine'],
+      ['service=a&service=b', '$.service'],
+      ['sevice=web', '$.sevice'],
+      ['__proto__=1&limit=2', null],
+    ] as const) {
+      const answer = await flows(`?${query}`);
+      if (path === null) assert.ok(answer.statusCode < 500, query);
+      else {
+        assert.equal(answer.statusCode, 400, query);
+        assert.deepEqual(
+          answer.json().problems.map((one: { path: string }) => one.path),
+          [path],
+          query,
+        );
+      }
+    }
+  });
+
   it('status is what the controller says, and its errors keep their code', async () => {
     assert.deepEqual(
       (await fixture.call('GET', '/api/v1/status')).json(),

@@ -301,6 +301,53 @@ describe('the verbs', () => {
     assert.equal((await weft(['trace', 'web', '--from', 'x', '--port', '0'])).code, 2);
   });
 
+  it('flows sends what narrows, draws what came, and says what is not listed', async () => {
+    const flow = {
+      engine: 'edge-h1',
+      host: 'h1',
+      service: 'web',
+      tier: 'shop',
+      protocol: 'tcp',
+      client: '10.77.0.9:50000',
+      address: '10.77.0.101:80',
+      member: 'lab/1/eth0',
+      vm: 'app1',
+      kind: 'local',
+      state: 'established',
+      kernel: 'both',
+      rule: 'policy edge, rule all (1 of 1): allow',
+      idleMs: 1234,
+      ageMs: 99_400,
+      packets: 17,
+      bytes: 4711,
+    };
+    const answer = {
+      flows: [flow],
+      matched: 7,
+      total: 30,
+      engines: [{ engine: 'edge-h1', host: 'h1', matched: 7, total: 30 }],
+      failures: [{ engine: 'edge-h2', message: 'too late' }],
+    };
+    nock(URL)
+      .get('/api/v1/flows?engine=edge-h1&service=web&client=10.77.0.0%2F24&sort=idle&limit=1')
+      .reply(200, answer);
+    const words = 'flows edge-h1 --service web --client 10.77.0.0/24 --sort idle --limit 1'.split(' ');
+    const { out } = await weft(words, { env: { ...ENV, COLUMNS: '250' } });
+    assert.match(out, /^edge-h1 .* app1 .* established +both +17 +4711 +1.2 s +99 s +policy edge, rule all/m);
+    assert.match(out, /^7 flows fit, of 30 in the tables of 1 engines; the first 1 are listed$/m);
+    assert.match(out, /^edge-h2: too late$/m);
+    nock(URL).get('/api/v1/flows?').reply(200, answer);
+    assert.deepEqual(JSON.parse((await weft(['flows', '-o', 'json'])).out), answer);
+    for (const bad of [
+      ['--limit', '0'],
+      ['--limit', '5000'],
+      ['--sort', 'size'],
+      ['--state', 'open'],
+    ]) {
+      assert.equal((await weft(['flows', ...bad])).code, 2, bad.join(' '));
+    }
+  });
+
   it('status shows the system, fits the terminal, and never lets a name move the cursor', async () => {
     for (const columns of [80, 120]) {
       nock(URL).get('/api/v1/status').reply(200, STATUS);
@@ -486,6 +533,7 @@ describe('the verbs', () => {
     assert.deepEqual(await complete('get', 'v'), ['virtual-service']);
     assert.deepEqual(await complete('get', '-o', ''), ['table', 'json', 'yaml']);
     assert.deepEqual(await complete('plan', '--f'), ['--file']);
+    assert.deepEqual(await complete('flows', '--sort', ''), ['bytes', 'packets', 'idle', 'age']);
     assert.deepEqual(await complete('completion', ''), ['bash', 'zsh']);
     assert.deepEqual(await complete('help', 'sp'), ['spec']);
     assert.deepEqual(await complete('get', 'pool', ''), []);

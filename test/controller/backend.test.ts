@@ -93,6 +93,68 @@ describe('backend', () => {
     await assert.rejects(harness.controller.backend.explain('web', null, never), { code: 'ERR_TIMEOUT' });
   });
 
+  it('gathers the flows of every engine, the largest first, and names those that do not answer', async () => {
+    const question = { service: null, client: null, member: null, state: null, protocol: null };
+    const flow = (client: string, bytes: number) => ({ client, bytes, packets: 1, idleMs: 0, ageMs: 0 });
+    const asked: [string, unknown][] = [];
+    harness.hub.answer = (engine, method, params) => {
+      assert.equal(method, 'flows');
+      asked.push([engine, params]);
+      if (engine === 'edge-h2') throw new WeftError('ERR_TIMEOUT', 'too late');
+      const flows = engine === 'edge-h1' ? [flow('a', 9), flow('b', 2)] : [flow('c', 5)];
+      return { flows, matched: 10, total: 20 };
+    };
+    const { backend } = harness.controller;
+    const request = { ...question, engine: null, sort: 'bytes' as const, limit: 2 };
+    const answer = await backend.flows(request, never);
+    assert.deepEqual(
+      answer.flows.map(({ engine, host, client }) => [engine, host, client]),
+      [
+        ['edge-h1', 'h1', 'a'],
+        ['edge-h3', 'h3', 'c'],
+      ],
+    );
+    assert.deepEqual([answer.matched, answer.total], [20, 40]);
+    assert.deepEqual(answer.failures, [{ engine: 'edge-h2', message: 'too late' }]);
+    assert.deepEqual(asked[0]?.[1], { ...question, sort: 'bytes', limit: 2 });
+    asked.length = 0;
+    await backend.flows({ ...request, engine: 'edge-h3', member: 'app2' }, never);
+    assert.deepEqual(
+      asked.map(([engine]) => engine),
+      ['edge-h3'],
+    );
+    await assert.rejects(backend.flows({ ...request, engine: 'egde-h3' }, never), /did you mean "edge-h\d"/);
+    await assert.rejects(backend.flows({ ...request, member: 'aap2' }, never), /did you mean "app\d"/);
+    await assert.rejects(backend.flows({ ...request, engine: 'edge-h2' }, never), { code: 'ERR_TIMEOUT' });
+  });
+
+  it('shows who forwards the packets, by engine and by group, and believes no figure that is none', async () => {
+    const path = {
+      kernelPackets: 900,
+      kernelBytes: 5,
+      typescriptPackets: 100,
+      upcalls: 90,
+      refused: 1,
+      held: 2,
+      bypassed: 3,
+    };
+    const report = (engine: string, value: unknown) => {
+      const { value: before } = harness.hub.get(`engine/${engine}`) ?? {};
+      harness.hub.putAs(engine, `engine/${engine}`, { ...(before as object), path: value });
+    };
+    for (const engine of ['edge-h1', 'edge-h2']) report(engine, path);
+    report('edge-h3', { ...path, kernelPackets: '900' });
+    const { engines } = await harness.status();
+    assert.deepEqual(
+      engines.map(({ id, path: figures }) => [id, figures]),
+      [
+        ['edge-h1', path],
+        ['edge-h2', path],
+        ['edge-h3', null],
+      ],
+    );
+  });
+
   it('shows connections, load, health and engines in its status', async () => {
     const local: ConnectionReport = { local: { 'lab/id-app1/eth0': 5 }, sent: {}, received: {} };
     const sent: ConnectionReport = { local: {}, sent: { 'lab/id-app1/eth0': 2 }, received: {} };

@@ -71,6 +71,7 @@ import {
 } from './control.ts';
 import { Direct } from './direct.ts';
 import { Entry } from './entry.ts';
+import { FlowLister, type FlowSlice, type FlowSliceQuestion } from './flow-listing.ts';
 import { FlowPath } from './flow-path.ts';
 import { adaptFlows, endLostFlows, relate, resize } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
@@ -86,7 +87,7 @@ import { Refusals } from './refusals.ts';
 import { Replicas } from './replicas.ts';
 import { Replicator } from './replicator.ts';
 import { newDecision, ServiceChain } from './service-chain.ts';
-import { type FlowListing, Tracer } from './trace.ts';
+import { Tracer } from './trace.ts';
 
 export { PORT_IN, PORT_OUT, PORT_SELF, type Wire } from './path-state.ts';
 
@@ -145,6 +146,7 @@ export class Dataplane {
   private readonly icmpErrors: IcmpErrors;
   private readonly health = new MemberHealth();
   private readonly bypasses = new Bypasses();
+  private readonly lister: FlowLister;
   private readonly tracer: Tracer;
   private readonly echoDecision = newDecision();
   private codec: ControlCodec | null = null;
@@ -179,7 +181,8 @@ export class Dataplane {
     this.memberSide = new MemberSide(this.state, this.path);
     this.direct = new Direct(this.state, this.path);
     this.icmpErrors = new IcmpErrors(this.state, this.bridge, this.path);
-    this.tracer = new Tracer(this.state);
+    this.lister = new FlowLister(this.state);
+    this.tracer = new Tracer(this.state, this.lister);
   }
 
   /**
@@ -402,10 +405,10 @@ export class Dataplane {
     return this.tracer.trace(question);
   }
 
-  /** The flow table, at most `limit` flows of it. */
-  flows(params: { limit: number }): FlowListing[] {
+  /** A slice of the flow table: those that fit, the greatest first. Throws where the question makes no sense. */
+  flows(question: FlowSliceQuestion): FlowSlice {
     this.state.now = this.options.nowMs();
-    return this.tracer.flows(params.limit);
+    return this.lister.slice(question);
   }
 
   /** Takes the IP packet at hand; false where it is only to be bridged. */

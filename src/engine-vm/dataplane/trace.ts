@@ -1,73 +1,27 @@
 /**
- * `weft trace`, `weft explain` and `weft flows` as one engine answers them: a synthetic packet walks the live graph
+ * `weft trace` and `weft explain` as one engine answers them: a synthetic packet walks the live graph
  * and the live flow table, and nothing is sent, counted or remembered.
  */
-import { formatAddress, isIpv4, parseAddress } from '../../packet/address.ts';
+import { isIpv4, parseAddress } from '../../packet/address.ts';
 import { writeChecksums } from '../../packet/checksum.ts';
 import { HEADROOM, Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, parse } from '../../packet/parse.ts';
 import type { Explanation, TraceAnswer, TraceQuestion, TraceStep } from '../../policy/answers.ts';
 import { PASS, REJECT } from '../component/component.ts';
 import { DROPS } from '../drops.ts';
-import {
-  CLIENT,
-  FORWARD,
-  KIND,
-  KIND_DIRECT,
-  KIND_FAR,
-  KIND_LOCAL,
-  KIND_REMOTE,
-  LAST_SEEN,
-  MEMBER,
-  PORTS,
-  PROTOCOL,
-  SERVICE,
-  STATE,
-  STATE_CLOSING,
-  STATE_ESTABLISHED,
-  STATE_FREE,
-  STATE_HALF_OPEN,
-  STRIDE,
-  TIER,
-} from '../flow/flow-table.ts';
+import { FORWARD, MEMBER, REVERSE, STRIDE } from '../flow/flow-table.ts';
 import { PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
+import { endpoint, type FlowLister } from './flow-listing.ts';
 import type { PathState } from './path-state.ts';
 import { newDecision, type ServiceChain } from './service-chain.ts';
 
-const KIND_NAMES: Record<number, string> = {
-  [KIND_LOCAL]: 'local',
-  [KIND_REMOTE]: 'remote',
-  [KIND_FAR]: 'translated both ways',
-  [KIND_DIRECT]: 'direct',
-};
-const STATE_NAMES: Record<number, string> = {
-  [STATE_HALF_OPEN]: 'half open',
-  [STATE_ESTABLISHED]: 'established',
-  [STATE_CLOSING]: 'closing',
-};
-const MAX_LISTED = 10_000;
-
-/** One line of `weft flows`. */
-export interface FlowListing {
-  service: string;
-  tier: string;
-  protocol: string;
-  client: string;
-  address: string;
-  member: string;
-  vm: string;
-  kind: string;
-  state: string;
-  idleMs: number;
-  packets: number;
-  bytes: number;
-}
-
 export class Tracer {
   private readonly state: PathState;
+  private readonly lister: FlowLister;
 
-  constructor(state: PathState) {
+  constructor(state: PathState, lister: FlowLister) {
     this.state = state;
+    this.lister = lister;
   }
 
   /** Throws an Error that says what is wrong with the question. */
@@ -93,7 +47,7 @@ export class Tracer {
     });
     const found = state.flows.find(packet);
     const flow = found >= 0 && (found & 1) === FORWARD ? found >> 1 : -1;
-    const known = flow < 0 ? null : this.list(flow);
+    const known = flow < 0 ? null : this.lister.list(flow);
     steps.push({
       component: 'flow-table',
       verdict: known === null ? 'miss' : 'hit',
@@ -102,6 +56,7 @@ export class Tracer {
           ? 'a new flow'
           : `${known.state}, ${known.kind}, to ${known.vm}, ${known.packets} packets`,
     });
+    if (flow >= 0) steps.push(this.kernelStep(flow));
     const tier = graph.tiers.find(
       packet.d0,
       packet.d1,
@@ -152,17 +107,27 @@ export class Tracer {
     });
   }
 
-  /** Flows in the order of the table, at most `limit`. */
-  flows(limit: number): FlowListing[] {
-    const { flows, isLoaded } = this.state;
-    const listed: FlowListing[] = [];
-    const most = Math.min(Math.max(0, limit), MAX_LISTED);
-    for (let flow = 0; isLoaded && flow < flows.capacity && listed.length < most; flow++) {
-      if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
-      flows.refresh(flow);
-      listed.push(this.list(flow));
+  /** What the kernel's program would do with the next packet of the flow, and with the answer. */
+  private kernelStep(flow: number): TraceStep {
+    const { flows } = this.state;
+    const component = 'kernel';
+    if (flows.slots === null) {
+      return { component, verdict: 'none', detail: 'no program is in use: TypeScript forwards every packet' };
     }
-    return listed;
+    const way = (direction: number): string => {
+      const slot = flows.slotOf(flow, direction);
+      if (slot < 0) return 'TypeScript';
+      if (flows.slots?.isInForce(slot) !== true) {
+        return `TypeScript: slot ${slot} is stale, the flow is judged anew by its next packet`;
+      }
+      const { packets, bytes } = flows.slots.countersOf(slot);
+      return `the kernel by slot ${slot} (${packets} packets, ${bytes} bytes so far)`;
+    };
+    return {
+      component,
+      verdict: flows.isKernels(flow, FORWARD) ? 'forwards' : 'hands up',
+      detail: `next packet of the client: ${way(FORWARD)}; of the member: ${way(REVERSE)}; SYN, FIN, RST, fragments and options: TypeScript`,
+    };
   }
 
   private graphed(): PathState {
@@ -253,40 +218,10 @@ export class Tracer {
     this.traceDelivery(packet, tier, member, answer);
   }
 
-  private list(flow: number): FlowListing {
-    const { flows, graph, now } = this.state;
-    const words = flows.words;
-    const at = flow * STRIDE;
-    const tier = words[at + TIER];
-    const service = tier < 0 ? null : graph.source.services[graph.tierService[tier]];
-    const member = graph.source.members[words[at + MEMBER]];
-    const text = (from: number) =>
-      formatAddress(words[at + from], words[at + from + 1], words[at + from + 2], words[at + from + 3]);
-    const ports = words[at + PORTS];
-    return {
-      service: service?.name ?? '',
-      tier: service?.tiers[graph.tierPosition[tier]].name ?? '',
-      protocol: words[at + PROTOCOL] === PROTOCOL_TCP ? 'tcp' : 'udp',
-      client: endpoint(text(CLIENT), ports >>> 16),
-      address: endpoint(text(SERVICE), ports & 0xffff),
-      member: member.id,
-      vm: member.vm,
-      kind: KIND_NAMES[words[at + KIND]],
-      state: STATE_NAMES[words[at + STATE]],
-      idleMs: Math.max(0, ((now | 0) - words[at + LAST_SEEN]) | 0),
-      packets: flows.traffic[flow * 2],
-      bytes: flows.traffic[flow * 2 + 1],
-    };
-  }
-
   private memberText(member: number, ipVersion: number): string {
     const { ipv4, ipv6 } = this.state.graph.source.members[member];
     return (ipVersion === 4 ? ipv4 : ipv6) ?? '';
   }
-}
-
-function endpoint(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** The first packet of the flow in question: a SYN, or an empty datagram. */

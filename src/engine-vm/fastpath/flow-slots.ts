@@ -158,6 +158,19 @@ export class FlowSlots {
     return true;
   }
 
+  /** Whether an installed direction is of the epoch in force: else the program takes it for none. */
+  isInForce(slot: number): boolean {
+    return this.words[slot * SLOT_WORDS + EPOCH] === this.epoch;
+  }
+
+  /** Packets and bytes of an installed direction since it was installed; of packets the low 32 bits. */
+  countersOf(slot: number): { packets: number; bytes: number } {
+    const { words } = this;
+    const at = slot * SLOT_WORDS;
+    const bytes = (words[at + BYTES + 1] >>> 0) * 0x1_0000_0000 + (words[at + BYTES] >>> 0);
+    return { packets: words[at + PACKETS] >>> 0, bytes };
+  }
+
   /** Whether an installed direction expects packets with these MACs by this port. */
   isSameWay(slot: number, macs: Int32Array, ingress: number): boolean {
     const { words } = this;

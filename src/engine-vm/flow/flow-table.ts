@@ -4,7 +4,7 @@
  * A flow is a record of 32 words in one typed array (layout below). Its forward key is the packet as the client sends
  * it, its reverse key the packet as the member answers it; both lead to the record through one index with open
  * addressing (linear probes, backward-shift deletion, at most half full). IPv4 and IPv6 share the key. A table of n
- * flows takes about 180 bytes times n, all of it at the start; nothing is allocated later.
+ * flows takes about 184 bytes times n, all of it at the start; nothing is allocated later.
  *
  * Flows that are half open (nothing proves yet that the client exists) stand in a list by age: when half of the table
  * is half open, the oldest one makes room.
@@ -94,6 +94,8 @@ export class FlowTable {
   readonly words: Int32Array;
   /** Packets, then bytes, per flow. */
   readonly traffic: Float64Array;
+  /** When each flow began, tenths of a second of the monotonic clock. */
+  readonly bornAt: Int32Array;
   /** Flows in the table, half-open ones included. */
   size = 0;
   halfOpen = 0;
@@ -117,6 +119,7 @@ export class FlowTable {
     this.seed = seed | 0;
     this.words = new Int32Array(capacity * STRIDE);
     this.traffic = new Float64Array(capacity * 2);
+    this.bornAt = new Int32Array(capacity);
     let slots = 16;
     while (slots < capacity * 4) slots *= 2;
     this.index = new Int32Array(slots * 2);
@@ -219,6 +222,7 @@ export class FlowTable {
     words[at + RELAY] = -1;
     this.traffic[flow * 2] = 0;
     this.traffic[flow * 2 + 1] = 0;
+    this.bornAt[flow] = Math.floor(nowMs / 100);
     words[at + STATE] = STATE_HALF_OPEN;
     this.enlist(flow);
     this.file(flow, FORWARD);
@@ -236,6 +240,7 @@ export class FlowTable {
     this.words[at + FLAGS] &= ~FLAGS_FAST;
     this.traffic[copy * 2] = from.traffic[flow * 2];
     this.traffic[copy * 2 + 1] = from.traffic[flow * 2 + 1];
+    this.bornAt[copy] = from.bornAt[flow];
     if (this.words[at + STATE] === STATE_HALF_OPEN) this.enlist(copy);
     this.file(copy, FORWARD);
     if ((this.words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(copy, REVERSE);
@@ -297,6 +302,18 @@ export class FlowTable {
     if (slots.install(slot, words, key, ports, macs, packet, ingress, egress, isFiled)) {
       words[at + FLAGS] |= flag;
     }
+  }
+
+  /** The slot that a direction is entrusted to, in force or stale; -1 where it is TypeScript's. */
+  slotOf(flow: number, direction: number): number {
+    const isEntrusted = (this.words[flow * STRIDE + FLAGS] & (FLAG_FAST_FORWARD << direction)) !== 0;
+    return isEntrusted ? flow * 2 + direction : -1;
+  }
+
+  /** Whether the kernel would forward the next packet of a direction that is like the last one. */
+  isKernels(flow: number, direction: number): boolean {
+    const slot = this.slotOf(flow, direction);
+    return slot >= 0 && this.slots?.isInForce(slot) === true;
   }
 
   /** Takes both directions back from the kernel. */

@@ -5,6 +5,7 @@ import { formatAddress } from '../../../src/packet/address.ts';
 import { HEADROOM } from '../../../src/packet/packet.ts';
 import { arp, frame, neighbour } from '../../packet/frames.ts';
 import {
+  ALL_FLOWS,
   BALANCER,
   dataIp,
   engineMac,
@@ -223,7 +224,7 @@ describe('a long flow', () => {
     assert.equal(second.fromMac, engineMac('B'));
     answer('A');
     assert.equal(client.one().from, VIP);
-    assert.equal(engines.B!.dataplane.flows({ limit: 9 })[0]!.vm, 'c1');
+    assert.equal(engines.B!.dataplane.flows(ALL_FLOWS).flows[0]!.vm, 'c1');
     assert.deepEqual(engines.C!.dataplane.connectionReport().local, { 'cloud/c1/nic0': 1 });
   });
 
@@ -238,7 +239,7 @@ describe('a long flow', () => {
     answer('A');
     const reply = client.one();
     assert.deepEqual([reply.from, reply.toMac], [VIP, client.mac]);
-    assert.equal(engines.B!.dataplane.flows({ limit: 9 })[0]!.kind, 'remote');
+    assert.equal(engines.B!.dataplane.flows(ALL_FLOWS).flows[0]!.kind, 'remote');
     network.pass(10);
   });
 
@@ -815,10 +816,10 @@ describe('trace, explain and flows', () => {
     network.emit(client, { from: CLIENT, to: VIP, sport: 5, dport: 8080, toMac: engineMac('A') });
     const [{ name }] = receivers(hosts) as [{ name: string; seen: Seen }];
     assert.equal(name, explanation!.choice);
-    const [flow] = A.flows({ limit: 10 });
+    const [flow] = A.flows(ALL_FLOWS).flows;
     assert.deepEqual(
       [flow!.service, flow!.client, flow!.address, flow!.vm, flow!.state, flow!.packets],
-      ['shop', `${CLIENT}:5`, `${VIP}:8080`, name, 'half open', 1],
+      ['shop', `${CLIENT}:5`, `${VIP}:8080`, name, 'half-open', 1],
     );
     assert.equal(
       A.trace({ service: 'shop', from: CLIENT, fromPort: 5, to: VIP, port: 8080, balancedTo: null }).outcome,

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { Dataplane, PORT_IN, PORT_OUT, PORT_SELF } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import type { FlowSliceQuestion } from '../../../src/engine-vm/dataplane/flow-listing.ts';
 import { formatAddress, formatMac } from '../../../src/packet/address.ts';
 import {
   checksumOffset,
@@ -16,6 +17,19 @@ import { HEADROOM, Packet } from '../../../src/packet/packet.ts';
 import { parse } from '../../../src/packet/parse.ts';
 import type { GraphComponent, GraphMember, GraphService, ServiceGraph } from '../../../src/policy/graph.ts';
 import { type FrameSpec, frame } from '../../packet/frames.ts';
+
+/** Asks for every flow of a small table. */
+export const ALL_FLOWS: FlowSliceQuestion = {
+  service: null,
+  client: null,
+  member: null,
+  state: null,
+  protocol: null,
+  sort: 'age',
+  limit: 1000,
+  from: 0,
+  above: null,
+};
 
 /** A frame as a host saw it, in words. */
 export interface Seen {
