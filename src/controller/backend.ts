@@ -1,7 +1,7 @@
 /** What the REST API is answered: plan, explain, trace, status. */
 import type { Backend, ProposedChange, TraceRequest } from '../api/backend.ts';
 import type { Inventory, PlannedCall, Platform } from '../hypervisor/platform.ts';
-import type { Explanation, StepSummary, SystemStatus } from '../policy/answers.ts';
+import type { Adoption, Explanation, StepSummary, SystemStatus } from '../policy/answers.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { Entry } from '../state/store.ts';
@@ -12,9 +12,10 @@ import { explainHost } from './host-explanation.ts';
 import { explainMembership } from './membership.ts';
 import { hostView, vmView } from './object-views.ts';
 import { plan } from './plan.ts';
-import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import { itemsOf, POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import type { PolicyCopy } from './policy-copy.ts';
 import { callOf } from './privileges.ts';
-import { describeAdoption } from './remains.ts';
+import { describeAdoption, describeKept } from './remains.ts';
 import { type Step, summarize } from './step.ts';
 import { type Ask, traceFlow } from './trace.ts';
 import { indexWorld } from './world.ts';
@@ -41,6 +42,8 @@ export interface BackendOptions {
   adopt(cloud: string, signal: AbortSignal): Promise<void>;
   /** Makes a cloud this controller's that another one drives; answers what that still waits for, or null. */
   takeOver(cloud: string, signal: AbortSignal): Promise<string | null>;
+  /** The copy of the policy that a cloud keeps; null where there is none. Throws where it cannot be read. */
+  keptPolicy(cloud: string, signal: AbortSignal): Promise<PolicyCopy | null>;
   isConnected(engine: string): boolean;
 }
 
@@ -122,12 +125,12 @@ export function createBackend(options: BackendOptions): Backend {
 
     async adoption(cloud, signal) {
       await options.ready(signal);
-      return describeAdoption(cloud, options.view());
+      return describeFound(cloud, options, signal);
     },
 
     async adopt(cloud, fingerprint, signal) {
       await options.ready(signal);
-      const found = describeAdoption(cloud, options.view());
+      const found = await describeFound(cloud, options, signal);
       if (found.fingerprint !== fingerprint) {
         throw new WeftError(
           'ERR_REVISION_CONFLICT',
@@ -143,6 +146,26 @@ export function createBackend(options: BackendOptions): Backend {
       return { cloud, waitsFor: await options.takeOver(cloud, signal) };
     },
   };
+}
+
+const COPY_TIMEOUT_MS = 5000;
+
+async function describeFound(cloud: string, options: BackendOptions, signal: AbortSignal): Promise<Adoption> {
+  let copy: PolicyCopy | null = null;
+  let problem: string | null = null;
+  try {
+    copy = await options.keptPolicy(cloud, AbortSignal.any([signal, AbortSignal.timeout(COPY_TIMEOUT_MS)]));
+  } catch (error) {
+    // What stands in the cloud is to be seen all the same.
+    signal.throwIfAborted();
+    problem = error instanceof Error ? error.message : String(error);
+  }
+  const found = describeAdoption(cloud, options.view());
+  const stored = itemsOf(options.entries(), options.view().desired.policies);
+  const keptPolicy = copy && describeKept(copy, stored);
+  const warnings =
+    problem === null ? [] : [`the copy of the policy that the cloud keeps cannot be read: ${problem}`];
+  return { ...found, keptPolicy, warnings: [...found.warnings, ...warnings] };
 }
 
 /** Plans as if the changes had been made. Clouds that only the changes name are opened, asked, and closed again. */

@@ -10,6 +10,7 @@ import type { PathFigures } from '../policy/answers.ts';
 import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
+import type { PolicyItem } from '../policy/refs.ts';
 import type { HealthReport, SharedHub } from '../state/shared.ts';
 import type { Entry, Store } from '../state/store.ts';
 import { type Actual, TIMING, type Timing } from './actual.ts';
@@ -33,7 +34,9 @@ import { type Identity, loadIdentity } from './ownership.ts';
 import { groupPaths, pathOf } from './path-figures.ts';
 import { type Enrolment, perform } from './perform.ts';
 import { plan } from './plan.ts';
-import { POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import { itemsOf, POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
+import { PolicyCopies, readCopy } from './policy-copies.ts';
+import { objectsFor } from './policy-copy.ts';
 import { Scheduler } from './scheduler.ts';
 import { StatusWriter } from './status-writer.ts';
 import { compileStatuses } from './statuses.ts';
@@ -93,6 +96,9 @@ class Reconciler implements Controller {
   readonly #observer: Observer;
   readonly #scheduler: Scheduler;
   readonly #notes: Notes;
+  readonly #copies: PolicyCopies;
+  /** What each cloud is to keep, as of the policies now. */
+  #copyObjects = new Map<string, PolicyItem[]>();
   readonly #statusWriter: StatusWriter;
   readonly #sessions = new Map<string, CloudSession>();
   readonly #closing = new AbortController();
@@ -157,6 +163,13 @@ class Reconciler implements Controller {
       startedAt: this.#startedAt,
     });
     this.#notes = new Notes({ platform: (cloud) => this.#platform(cloud), clock, log });
+    this.#copies = new PolicyCopies({
+      instance: identity.instance,
+      platform: (cloud) => this.#sessions.get(cloud)?.openPlatform ?? null,
+      requireOwned: async (cloud, signal) => this.#sessions.get(cloud)?.requireOwned(signal),
+      clock,
+      log,
+    });
     this.#scheduler = new Scheduler({
       journal,
       clock,
@@ -200,6 +213,7 @@ class Reconciler implements Controller {
       status: () => this.#status(),
       adopt: (cloud, signal) => this.#adopt(cloud, signal),
       takeOver: (cloud, signal) => this.#takeOver(cloud, signal),
+      keptPolicy: (cloud, signal) => readCopy(this.#sessions.get(cloud)?.openPlatform ?? null, signal),
       isConnected: (engine) => this.#reports.connected.has(engine),
     });
   }
@@ -222,6 +236,7 @@ class Reconciler implements Controller {
     this.#notes.close();
     this.#reports.close();
     await this.#loads.close();
+    await this.#copies.close();
     await this.#scheduler.close();
     await Promise.all([...this.#sessions.values()].map((session) => session.close()));
     await Promise.all(this.#background);
@@ -258,6 +273,7 @@ class Reconciler implements Controller {
         this.#isPolicyStale = false;
         this.#isScaling = [...this.#policies.pools.values()].some((pool) => pool.autoscale !== undefined);
         this.#isRescaled = true;
+        this.#copyObjects = new Map();
       }
       this.#syncSessions();
       const now = this.#clock.now();
@@ -285,6 +301,7 @@ class Reconciler implements Controller {
       this.#retryAt = this.#scheduler.start(this.#steps);
       this.#forgetClouds();
       this.#prune(actual);
+      this.#keepCopies(actual);
       this.#statusWriter.put(
         compileStatuses(desired, actual, (pool) => this.#health(pool), {
           figures: this.#figures,
@@ -309,6 +326,27 @@ class Reconciler implements Controller {
       if (!actual.world.clouds.has(name) || actual.held.has(name) || actual.foreign.has(name)) continue;
       if (this.#ledger.isAdopted(name, spec.address)) continue;
       this.#once(`adoption ${name}`, () => this.#ledger.adopt(name, spec.address));
+    }
+  }
+
+  /** Every cloud that this controller drives keeps a copy of the policy. */
+  #keepCopies(actual: Actual): void {
+    for (const [name, spec] of this.#policies.clouds) {
+      const isOurs =
+        actual.world.clouds.has(name) &&
+        !actual.held.has(name) &&
+        !actual.foreign.has(name) &&
+        this.#ledger.isAdopted(name, spec.address);
+      if (!isOurs) {
+        this.#copies.forget(name);
+        continue;
+      }
+      let objects = this.#copyObjects.get(name);
+      if (!objects) {
+        objects = objectsFor(name, itemsOf([...this.#entries.values()], this.#policies));
+        this.#copyObjects.set(name, objects);
+      }
+      this.#copies.offer(name, objects);
     }
   }
 
@@ -506,7 +544,10 @@ class Reconciler implements Controller {
         revision: this.#options.store.revision,
         reconciling: current ? `${current.step} ${current.object}` : null,
         lastError: this.#lastError,
-        warnings: expiryWarnings(this.#options.authority.ca, this.#clock.now()),
+        warnings: [
+          ...expiryWarnings(this.#options.authority.ca, this.#clock.now()),
+          ...this.#copies.problems,
+        ],
       },
       desired,
       actual,

@@ -3,6 +3,7 @@ import { CloudSpec } from '../policy/cloud.ts';
 import { EngineGroupSpec } from '../policy/engine-group.ts';
 import { FirewallPolicySpec } from '../policy/firewall-policy.ts';
 import { PoolSpec } from '../policy/pool.ts';
+import type { PolicyItem } from '../policy/refs.ts';
 import { KINDS } from '../policy/registry.ts';
 import { VirtualServiceSpec } from '../policy/virtual-service.ts';
 import type { Entry } from '../state/store.ts';
@@ -51,6 +52,16 @@ export function parsePolicies(entries: readonly Entry[]): Policies {
     else if (kind === 'virtual-service') keep(VirtualServiceSpec, services);
   }
   return { clouds, groups, pools, firewalls, services, unreadable };
+}
+
+/** Stored objects as they are referred to, those that cannot be read left out. */
+export function itemsOf(entries: readonly Entry[], { unreadable }: Policies): PolicyItem[] {
+  return entries.flatMap(({ key, value }): PolicyItem[] => {
+    const [kind, name] = split(key);
+    if (kind === undefined || name === undefined || !KINDS.some((known) => known.name === kind)) return [];
+    if (unreadable.some((one) => one.kind === kind && one.name === name)) return [];
+    return [{ kind, name, spec: value }];
+  });
 }
 
 function split(key: string): [string | undefined, string | undefined] {

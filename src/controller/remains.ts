@@ -6,12 +6,16 @@
  * nothing: its store may have been lost, or it may look at what another controller runs. An operator decides.
  */
 import { createHash } from 'node:crypto';
-import type { Adoption } from '../policy/answers.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { Adoption, KeptPolicy } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
+import type { PolicyItem } from '../policy/refs.ts';
 import type { Actual } from './actual.ts';
+import { isNamedAsClone } from './autoscale/plan-clones.ts';
 import type { View } from './backend.ts';
 import { type Desired, desire } from './desired.ts';
 import { plan } from './plan.ts';
+import type { PolicyCopy } from './policy-copy.ts';
 import { summarize } from './step.ts';
 import { hostKey, SHADOW_SUFFIX, type World } from './world.ts';
 
@@ -25,7 +29,7 @@ export function holdReason(cloud: string, world: World): string | null {
 }
 
 /** What adopting the cloud would do, as of the latest round. Throws ERR_NOT_FOUND where the cloud is not known. */
-export function describeAdoption(cloud: string, view: View): Adoption {
+export function describeAdoption(cloud: string, view: View): Omit<Adoption, 'keptPolicy'> {
   const { actual } = view;
   requireListed(cloud, view);
   const held = new Map(actual.held);
@@ -44,11 +48,69 @@ export function describeAdoption(cloud: string, view: View): Adoption {
   const found = { cloud, engines, nics, segments };
   return {
     ...found,
+    clones: foundClones(cloud, desired, actual),
+    allowances: foundAllowances(cloud, desired, actual.world),
     isHeld: reason !== null,
     warnings: warningsFor(found, desired),
     steps: steps.map(summarize),
     fingerprint: createHash('sha256').update(JSON.stringify(found)).digest('hex').slice(0, 16),
   };
+}
+
+/** The copy beside what the store holds. The cloud itself may be reached in another way by now: that is no difference. */
+export function describeKept(copy: PolicyCopy, stored: readonly PolicyItem[]): KeptPolicy {
+  const { instance: controller, savedAt, objects, unreadable } = copy;
+  const state = ({ kind, name, spec }: PolicyItem): KeptPolicy['objects'][number]['state'] => {
+    const own = stored.find((one) => one.kind === kind && one.name === name);
+    if (!own) return 'missing';
+    return kind === 'cloud' || isDeepStrictEqual(own.spec, spec) ? 'same' : 'differs';
+  };
+  return { controller, savedAt, objects: objects.map((one) => ({ ...one, state: state(one) })), unreadable };
+}
+
+function foundClones(cloud: string, { pools, members, policies }: Desired, { world, fleet }: Actual) {
+  const found: Adoption['clones'] = [];
+  for (const { cloud: at, vm, host } of world.vms.values()) {
+    if (at !== cloud || vm.isClone !== true) continue;
+    const chosenBy = [...pools].filter(([, ids]) =>
+      ids.some((id) => members.get(id)?.cloud === cloud && members.get(id)?.vm.id === vm.id),
+    );
+    const names = chosenBy.map(([pool]) => pool).sort();
+    const scaling = names.find((pool) => {
+      const autoscale = policies.pools.get(pool)?.autoscale;
+      return autoscale !== undefined && isNamedAsClone(vm.name, pool, autoscale);
+    });
+    const isKnown = [...fleet.clones.values()].some((one) => one.cloud === cloud && one.vm === vm.id);
+    found.push({
+      vm: vm.name,
+      host: host.name,
+      pools: names,
+      fate: scaling === undefined && !isKnown ? 'stays' : 'scales',
+      reason:
+        scaling !== undefined || isKnown
+          ? `pool ${scaling ?? names[0] ?? ''} scales, and counts it among its clones`
+          : names.length > 0
+            ? 'no pool that chooses it scales under its name: it stays as an ordinary member'
+            : 'no pool chooses it: nothing is done with it, remove it by hand if it has to go',
+    });
+  }
+  return found.sort((a, b) => (a.vm < b.vm ? -1 : 1));
+}
+
+function foundAllowances(cloud: string, desired: Desired, world: World): Adoption['allowances'] {
+  const found = new Map<string, Adoption['allowances'][number]>();
+  for (const { cloud: at, host } of world.hosts.values()) {
+    if (at !== cloud) continue;
+    for (const { name, allowances = [] } of host.segments) {
+      const segment = name.endsWith(SHADOW_SUFFIX) ? name.slice(0, -SHADOW_SUFFIX.length) : name;
+      if (allowances.length === 0 || found.has(segment)) continue;
+      const isWanted = [...desired.engines.values()].some(
+        (one) => one.cloud === cloud && one.shadow === name,
+      );
+      found.set(segment, { segment, allows: [...allowances], fate: isWanted ? 'kept' : 'withdrawn' });
+    }
+  }
+  return [...found.values()];
 }
 
 function requireListed(cloud: string, { desired, actual }: View): void {

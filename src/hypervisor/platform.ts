@@ -14,6 +14,8 @@ export interface Platform {
   readonly capabilities: Capabilities;
   /** Where it is kept which controller drives the platform; left out where it cannot be. */
   readonly ownership?: Owner;
+  /** Where a copy of the policy is kept with the platform itself; left out where it cannot be. */
+  readonly policyCopy?: TextKeeper;
   /** The whole inventory, as of `Inventory.cursor`. */
   inventory(signal: AbortSignal): Promise<Inventory>;
   /**
@@ -121,6 +123,22 @@ export interface OwnerRecord {
   ousted: string | null;
 }
 
+/**
+ * Keeps one text with the platform, so that a controller whose store is lost finds it there. Written only by whoever
+ * drives the platform; read by anybody. Letters, digits, `-` and `_` are kept as they are.
+ */
+export interface TextKeeper {
+  /** A longer text is ERR_HYPERVISOR_REFUSED. */
+  readonly mostCharacters: number;
+  /** The text that was last written whole; null where there is none. */
+  read(signal: AbortSignal): Promise<string | null>;
+  /**
+   * Puts a text in the place of the other. Cut short at any moment, `read` answers the one or the other as a whole.
+   * ERR_HYPERVISOR_REFUSED where the user may not, or where it is not kept as it was written.
+   */
+  write(text: string, signal: AbortSignal): Promise<void>;
+}
+
 /** A mutation that is going to be asked for. */
 export type PlannedCall =
   | { call: 'ensureSegment'; host: string; segment: string; shadows: string }
@@ -216,6 +234,8 @@ export interface Segment {
   name: string;
   /** `production`: joined to the physical network. `shadow`: this host only, made by Weft. `management`: engines to controller. */
   role: 'production' | 'shadow' | 'management';
+  /** Of a shadow: what the policy of its production segment allows only for its sake, in the vendor's words. */
+  allowances?: readonly string[];
 }
 
 export interface SegmentSpec {

@@ -3,6 +3,7 @@ import type { Platform } from '../hypervisor/platform.ts';
 import { readInventory, watchInventory } from './inventory.ts';
 import { attachNic, ensureSegment, removeSegment } from './network.ts';
 import { LabOwner } from './ownership.ts';
+import { LabPolicyCopy } from './policy-copy.ts';
 import { LabSession } from './session.ts';
 import { readStats } from './stats.ts';
 import { cloneVm, deployEngine, migrateVm, powerVm, removeVm } from './vm.ts';
@@ -12,6 +13,7 @@ export function openLab(options: { socket: string }): Platform {
   const session = new LabSession(options.socket);
   return {
     ownership: new LabOwner(session),
+    policyCopy: new LabPolicyCopy(session),
     capabilities: {
       product: 'Weft lab',
       clone: true,

@@ -149,11 +149,42 @@ export interface Adoption {
     fate: 'kept' | 'bent anew' | 'released';
   }[];
   segments: { host: string; segment: string; fate: 'kept' | 'removed' }[];
+  /** VMs that autoscale made. None of them is touched by adopting. */
+  clones: {
+    vm: string;
+    host: string;
+    /** Pools that choose it. */
+    pools: string[];
+    /** `scales`: a pool counts it as its clone again, and may let it go when load falls. */
+    fate: 'scales' | 'stays';
+    reason: string;
+  }[];
+  /** What production segments allow only since an earlier controller made shadows of them. */
+  allowances: { segment: string; allows: string[]; fate: 'kept' | 'withdrawn' }[];
+  /** The copy of the policy that the cloud keeps itself; null where there is none that can be read. */
+  keptPolicy: KeptPolicy | null;
   warnings: string[];
   /** The steps that follow in the cloud. */
   steps: StepSummary[];
   /** Of what was found and what becomes of it: adopting names it, so that what is done is what was shown. */
   fingerprint: string;
+}
+
+/** A copy of the policy, as it was when a controller last wrote it into the cloud. */
+export interface KeptPolicy {
+  /** The id of that controller's store. */
+  controller: string;
+  /** ISO 8601. */
+  savedAt: string;
+  objects: {
+    kind: string;
+    name: string;
+    spec: unknown;
+    /** Compared with what this controller's store holds. */
+    state: 'missing' | 'differs' | 'same';
+  }[];
+  /** Objects in it that this version cannot read. */
+  unreadable: string[];
 }
 
 /** Why a member was or would be chosen, as one engine sees it now. */

@@ -11,6 +11,7 @@ import type { ListingOptions } from './inventory-listing.ts';
 import { ensureSegment, removeSegment, restoreOut, type VlanRange } from './network.ts';
 import { VcenterNotes } from './notes.ts';
 import { VcenterOwner } from './ownership.ts';
+import { VcenterPolicyCopy } from './policy-copy.ts';
 import { previewCalls } from './preview.ts';
 import { readLacks } from './privileges.ts';
 import { RestClient } from './rest.ts';
@@ -72,6 +73,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
 
   return {
     ownership: new VcenterOwner(session),
+    policyCopy: new VcenterPolicyCopy(session),
     capabilities: {
       product: 'VMware vCenter',
       clone: true,

@@ -8,7 +8,7 @@ import {
   type MirroredObject,
   type ObjectMirror,
 } from './inventory-objects.ts';
-import { type PortGroupMark, readStandardName, segmentNow, type VmMark } from './marks.ts';
+import { allowancesOf, type PortGroupMark, readStandardName, segmentNow, type VmMark } from './marks.ts';
 import type { HintTable } from './network-hints.ts';
 import { ENGINE_NICS } from './nic.ts';
 import { type UplinkSource, uplinkEvidence } from './uplinks.ts';
@@ -174,7 +174,15 @@ export class InventoryListing {
     const mark = properties['config.description'] as PortGroupMark | null | undefined;
     const made = mark ?? (network.type === 'Network' ? readStandardName(name) : null);
     if (made?.role === 'out') return null;
-    if (mark) return mark.host === host ? { name: this.#nameOf(mark), role: 'shadow' } : null;
+    if (mark) {
+      if (mark.host !== host) return null;
+      const allowances = allowancesOf(mark);
+      return {
+        name: this.#nameOf(mark),
+        role: 'shadow',
+        ...(allowances.length === 0 ? {} : { allowances }),
+      };
+    }
     if (made) return { name, role: 'shadow' };
     return { name, role: name === this.#options.managementNetwork ? 'management' : 'production' };
   }

@@ -94,6 +94,15 @@ export function segmentNow(mark: PortGroupMark, production: string | undefined):
   return mark.segment.endsWith(SHADOW_SUFFIX) ? `${production}${SHADOW_SUFFIX}` : mark.segment;
 }
 
+/** What the policy of the production port group allows only since Weft made this one, in words of the vSphere Client. */
+export function allowancesOf({ role, allowed }: PortGroupMark): string[] {
+  if (role !== 'in') return [];
+  return [
+    ...(allowed.vlanOverride ? [] : ['per-port VLAN override']),
+    ...(allowed.teamingOverride ? [] : ['per-port teaming override']),
+  ];
+}
+
 /** The description of a port group. vCenter takes 255 characters. */
 export function portGroupDescription(mark: PortGroupMark): string {
   const { vlanOverride, teamingOverride } = mark.allowed;

@@ -3,11 +3,8 @@
  * cannot make writing depend on what is there: whoever writes has to look again.
  */
 import type { Owner, OwnerRecord } from '../hypervisor/platform.ts';
-import { WeftError } from '../policy/errors.ts';
-import { readOne } from './objects.ts';
+import { attributeKeys, attributeValues, defineAttribute, setAttribute } from './attributes.ts';
 import type { VcenterSession } from './session.ts';
-import { faultName } from './vim/faults.ts';
-import type { MoRef, Vim } from './vim/schema.ts';
 
 const ATTRIBUTE = 'weft.owner';
 /** Custom attributes have up to 255 characters. */
@@ -26,51 +23,22 @@ export class VcenterOwner implements Owner {
     const { rootFolder } = await this.#session.connect(signal);
     const key = await this.#findKey(signal);
     if (key === null) return null;
-    const { customValue } = await readOne(this.#session, rootFolder, ['customValue'], signal);
-    const values = (customValue ?? []) as Vim<'CustomFieldValue'>[];
-    const found = values.find((one) => one.key === key && one.$type === 'CustomFieldStringValue');
-    return parseRecord(String((found as { value?: string } | undefined)?.value ?? ''));
+    return parseRecord((await attributeValues(this.#session, rootFolder, signal)).get(key) ?? '');
   }
 
   async write(record: OwnerRecord, before: OwnerRecord | null, signal: AbortSignal): Promise<boolean> {
     const { rootFolder } = await this.#session.connect(signal);
     const present = await this.read(signal);
     if (textOf(present) !== textOf(before)) return false;
-    const key = (await this.#findKey(signal)) ?? (await this.#makeKey(signal));
-    const value = textOf(record);
-    await this.#session.call(this.#manager(), 'SetField', { entity: rootFolder, key, value }, signal);
+    this.#key =
+      (await this.#findKey(signal)) ?? (await defineAttribute(this.#session, ATTRIBUTE, 'Folder', signal));
+    await setAttribute(this.#session, rootFolder, this.#key, textOf(record), signal);
     return true;
   }
 
   async #findKey(signal: AbortSignal): Promise<number | null> {
-    if (this.#key !== null) return this.#key;
-    await this.#session.connect(signal);
-    const { field } = await readOne(this.#session, this.#manager(), ['field'], signal);
-    const found = ((field ?? []) as Vim<'CustomFieldDef'>[]).find(({ name }) => name === ATTRIBUTE);
-    this.#key = found?.key ?? null;
+    this.#key ??= (await attributeKeys(this.#session, ATTRIBUTE, signal)).get(ATTRIBUTE) ?? null;
     return this.#key;
-  }
-
-  async #makeKey(signal: AbortSignal): Promise<number> {
-    try {
-      const args = { name: ATTRIBUTE, moType: 'Folder' };
-      this.#key = (await this.#session.call(this.#manager(), 'AddCustomFieldDef', args, signal)).key;
-    } catch (error) {
-      // Somebody else was at it.
-      if (faultName(error) !== 'DuplicateName') throw error;
-    }
-    const key = await this.#findKey(signal);
-    if (key !== null) return key;
-    throw new WeftError(
-      'ERR_HYPERVISOR_REFUSED',
-      `vCenter has a custom attribute ${ATTRIBUTE}, and does not list it`,
-    );
-  }
-
-  #manager(): MoRef {
-    const { customFieldsManager } = this.#session.content;
-    if (customFieldsManager) return customFieldsManager;
-    throw new WeftError('ERR_HYPERVISOR_UNSUPPORTED', 'this vCenter has no custom attributes');
   }
 }
 

@@ -151,8 +151,23 @@ export class InMemoryBackend implements Backend {
   }
 
   async adoption(cloud: string): Promise<Adoption> {
-    const nothing = { engines: [], nics: [], segments: [], warnings: [], steps: [] };
-    return { ...nothing, ...this.found, cloud, isHeld: true, fingerprint: '0123456789abcdef' };
+    const nothing = {
+      engines: [],
+      nics: [],
+      segments: [],
+      clones: [],
+      allowances: [],
+      warnings: [],
+      steps: [],
+    };
+    return {
+      ...nothing,
+      keptPolicy: null,
+      ...this.found,
+      cloud,
+      isHeld: true,
+      fingerprint: '0123456789abcdef',
+    };
   }
 
   async adopt(cloud: string, fingerprint: string) {

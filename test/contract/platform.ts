@@ -384,6 +384,19 @@ export function describePlatform(
       await nobody.close();
     });
 
+    it('keeps a text, long or short, and shows it to whoever opens the platform anew', async function () {
+      const { policyCopy } = under.platform;
+      if (!policyCopy) return this.skip();
+      for (const text of ['First-1_', 'abc-DEF_0'.repeat(200), 'short']) {
+        await policyCopy.write(text, never);
+        assert.equal(await policyCopy.read(never), text);
+      }
+      await assert.rejects(policyCopy.write('x'.repeat(policyCopy.mostCharacters + 1), never), {
+        code: 'ERR_HYPERVISOR_REFUSED',
+      });
+      assert.equal(await policyCopy.read(never), 'short');
+    });
+
     it('keeps who drives it, and lets nobody write over what he has not seen', async function () {
       const { ownership } = platform;
       if (!ownership) return this.skip();

@@ -17,6 +17,7 @@ import type {
   Platform,
   Progress,
   SegmentSpec,
+  TextKeeper,
   UnfinishedVm,
   Vm,
   VmStats,
@@ -56,6 +57,9 @@ export class MemoryDatacenter {
   /** Whether it is kept which controller drives it, whether writing that depends on what is there, and the record. */
   keepsOwner: 'no' | 'atomic' | 'loose' = 'no';
   owner: OwnerRecord | null = null;
+  /** What is kept of the policy. */
+  policyCopy: string | null = null;
+  mostCopyCharacters = 100_000;
   /** Share of one core by VM name, where it is not 0.1. */
   readonly cpu = new Map<string, number>();
   readonly calls: { method: Mutation; subject: string }[] = [];
@@ -86,7 +90,7 @@ export class MemoryDatacenter {
   }
 
   /** Every call of the method whose subject contains the text is refused until `heal`. */
-  refuse(method: Mutation | 'stats', subject = ''): void {
+  refuse(method: Mutation | 'stats' | 'writePolicyCopy', subject = ''): void {
     this.#lasting.set(method, subject);
   }
 
@@ -201,9 +205,24 @@ export class MemoryPlatform implements Platform {
   readonly #closing = new AbortController();
 
   readonly ownership?: Owner;
+  readonly policyCopy: TextKeeper;
 
   constructor(datacenter: MemoryDatacenter) {
     this.#datacenter = datacenter;
+    this.policyCopy = {
+      mostCharacters: datacenter.mostCopyCharacters,
+      read: async (signal) => {
+        await datacenter.enter('readPolicyCopy', '', signal);
+        return datacenter.policyCopy;
+      },
+      write: async (text, signal) => {
+        const lost = await datacenter.enter('writePolicyCopy', '', signal);
+        if (text.length > datacenter.mostCopyCharacters)
+          throw new WeftError('ERR_HYPERVISOR_REFUSED', 'too long');
+        datacenter.policyCopy = text;
+        if (lost) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the reply was lost');
+      },
+    };
     if (datacenter.keepsOwner === 'no') return;
     this.ownership = {
       isAtomic: datacenter.keepsOwner === 'atomic',

@@ -5,7 +5,7 @@
  * scale-out, clone-vm, admit-clone; and the way back, scale-in, retire-clone, remove-clone, forget-clone. A clone that
  * comes to nothing goes that way from wherever it is, by give-up-clone.
  */
-import type { ScaleDecision } from '../../policy/autoscale.ts';
+import type { AutoscaleSpec, ScaleDecision } from '../../policy/autoscale.ts';
 import { type Actual, hostBlock } from '../actual.ts';
 import type { Desired } from '../desired.ts';
 import { poolCarriers } from '../member-figures.ts';
@@ -82,12 +82,17 @@ function planPool(survey: Survey, desired: Desired, actual: Actual): Step[] {
   return steps;
 }
 
+/** Whether a name is one that clones of the pool are given. */
+export function isNamedAsClone(name: string, pool: string, { namePrefix }: AutoscaleSpec): boolean {
+  const prefix = `${namePrefix ?? pool}-`;
+  return name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length));
+}
+
 /** Members that bear the mark of a clone and a name as this pool gives them, and are not on record: a store was lost. */
 function planAdoptions({ pool, spec, autoscale, others }: Survey, actual: Actual): Step[] {
-  const prefix = `${autoscale.namePrefix ?? pool}-`;
   return others.flatMap((member): Step[] => {
     const { vm, host } = member;
-    if (!vm.isClone || !vm.name.startsWith(prefix) || !/^\d+$/.test(vm.name.slice(prefix.length))) return [];
+    if (!vm.isClone || !isNamedAsClone(vm.name, pool, autoscale)) return [];
     const { readyTimeoutMs, drainTimeoutMs } = autoscale;
     const record: CloneRecord = {
       pool,

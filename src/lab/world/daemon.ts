@@ -11,6 +11,7 @@
  * and, for the lab itself and not subject to faults:
  *   POST /hosts/:host/maintenance { action }, which begins it and does not wait
  *   GET, PUT /owner { owner, before }: which controller drives the lab
+ *   GET, PUT /policy-copy { text }: what that controller keeps of its policy
  *   GET /status · PUT /gateway { host, port } · POST /faults · DELETE /faults[/:id] · POST /vms/:vm/kill
  */
 import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -19,6 +20,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { ERROR_CODES, isWeftError, WeftError } from '../../policy/errors.ts';
+import { MOST_COPY_CHARACTERS } from '../policy-copy.ts';
 import { LIFE_HEADER } from '../session.ts';
 import {
   hasMethod,
@@ -66,6 +68,7 @@ const OwnerRecord = z.strictObject({
   ousted: Text.nullable(),
 });
 const OwnerBody = z.strictObject({ owner: OwnerRecord, before: OwnerRecord.nullable() });
+const PolicyCopyBody = z.strictObject({ text: z.string().max(MOST_COPY_CHARACTERS) });
 const MaintenanceBody = z.strictObject({ action: z.enum(['enter', 'exit']) });
 const GatewayBody = z.strictObject({ host: Text, port: z.int().min(1).max(65535) }).nullable();
 
@@ -161,7 +164,7 @@ function routes(
       return result ?? {};
     };
   /** A controller that does not drive the lab any more is refused, however late it asks; people are not. */
-  const requireOwner = (method: PlatformMethod, request: FastifyRequest): void => {
+  const requireOwner = (method: string, request: FastifyRequest): void => {
     const life = request.headers[LIFE_HEADER];
     const { owner } = datacenter.record;
     if (life === undefined || !owner || owner.life === life) return;
@@ -242,6 +245,12 @@ function routes(
   server.put('/owner', async (request) => {
     const { owner, before } = read(OwnerBody, request);
     return { isWritten: datacenter.setOwner(owner, before) };
+  });
+  server.get('/policy-copy', async () => ({ text: datacenter.record.policyCopy ?? null }));
+  server.put('/policy-copy', async (request) => {
+    requireOwner('keeping a copy of the policy', request);
+    datacenter.keepPolicyCopy(read(PolicyCopyBody, request).text);
+    return {};
   });
   // What a controller says it does: in the log of the lab, `daemon.log` of its run directory.
   server.post('/notes', async (request) => {

@@ -394,6 +394,11 @@ export class Datacenter {
     return true;
   }
 
+  keepPolicyCopy(text: string): void {
+    this.record.policyCopy = text;
+    this.#save();
+  }
+
   /** Where the management gateway leads from now on. */
   setGateway(target: { host: string; port: number } | null): void {
     this.record.gateway = target;

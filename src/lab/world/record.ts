@@ -20,6 +20,8 @@ export interface LabRecord {
   gateway: { host: string; port: number } | null;
   /** Which controller drives the lab; left out where none has claimed it. */
   owner?: OwnerRecord;
+  /** What that controller keeps here of its policy. */
+  policyCopy?: string;
 }
 
 export interface HostRecord {
