@@ -89,14 +89,16 @@ export function registerController(program: Command): void {
       'after',
       '\nExample:\n  weft controller --state /var/lib/weft/controller --hub-advertise https://192.0.2.10:7443',
     )
-    .action(async (options: ControllerArguments) => runController(options));
+    .action(async (options: ControllerArguments, command: Command) =>
+      runController(options, command.getOptionValueSource('pluginListen') !== 'default'),
+    );
 }
 
 /**
  * Runs until SIGTERM or SIGINT. Rejects with ERR_USAGE, ERR_STORE_IN_USE (another controller has the state
- * directory), ERR_STORE_CORRUPT, ERR_STORE_WRITE.
+ * directory), ERR_STORE_CORRUPT, ERR_STORE_WRITE. The console may be left out only where nobody asked for its address.
  */
-async function runController(options: ControllerArguments): Promise<void> {
+async function runController(options: ControllerArguments, isConsoleWanted: boolean): Promise<void> {
   const paths = options.lab === undefined ? null : labPaths(options.lab);
   const state = options.state ?? paths?.controllerState ?? '/var/lib/weft/controller';
   const clientFile = options.clientFile ?? paths?.clientFile ?? null;
@@ -205,9 +207,16 @@ async function runController(options: ControllerArguments): Promise<void> {
         api,
         token,
         log,
+      }).catch((error: unknown) => {
+        if (isConsoleWanted || !isAddressTaken(error)) throw error;
+        log.warn(
+          { address: endpointUrl('https', options.pluginListen ?? options.listen) },
+          'the web console is off, for its address is taken: start the controller with --plugin-listen ADDRESS:PORT, or with --plugin-listen none to do without',
+        );
+        return null;
       });
       const started = webConsole;
-      opened.push(() => started.close());
+      if (started) opened.push(() => started.close());
     }
     if (options.backup !== undefined) {
       const keeper = keepBackup(store, options.backup, log);
@@ -248,6 +257,13 @@ export function requireLoopback({ host, port }: Endpoint): void {
     'ERR_USAGE',
     `the REST API does not listen on ${host}: it speaks plain HTTP, which would show its token to the network. Listen on 127.0.0.1:${port}, and put a TLS proxy in front or reach it through ssh -L`,
   );
+}
+
+function isAddressTaken(error: unknown): boolean {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    if ((one as NodeJS.ErrnoException).code === 'EADDRINUSE') return true;
+  }
+  return false;
 }
 
 function endpointUrl(scheme: string, { host, port }: Endpoint): string {
