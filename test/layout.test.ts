@@ -21,7 +21,7 @@ const WALLS: Record<string, readonly string[]> = {
   attract: ['policy', 'packet'],
   analytics: ['policy', 'state'],
   api: ['policy', 'state'],
-  controller: ['policy', 'hypervisor', 'state', 'pki', 'api'],
+  controller: ['policy', 'packet', 'hypervisor', 'state', 'pki', 'api'],
   'engine-vm': ['policy', 'packet', 'state', 'pki'],
   console: ['policy'],
   cli: ['policy'],

@@ -5,6 +5,7 @@
 import type {
   Adoption,
   Explanation,
+  FirewallView,
   FlowQuestion,
   FlowsAnswer,
   HostExplanation,
@@ -31,6 +32,8 @@ export interface Backend {
   explainPool(pool: string, vm: string | null, signal: AbortSignal): Promise<MembershipExplanation>;
   /** Hosts of that name or id: their place in the network, and where it is known from. */
   explainHost(host: string, signal: AbortSignal): Promise<HostExplanation[]>;
+  /** What the rules of a firewall policy do, with at most `limit` entries of their log. */
+  firewall(policy: string, limit: number, signal: AbortSignal): Promise<FirewallView>;
   /** The way of a packet from an address to a service. */
   trace(request: TraceRequest, signal: AbortSignal): Promise<Trace>;
   /** The flows of every engine, or of one. Throws ERR_NOT_FOUND for an engine or a member that there is not. */

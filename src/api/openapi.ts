@@ -131,6 +131,24 @@ export function openApiDocument(): Json {
         },
       },
     },
+    '/api/v1/firewall/{policy}': {
+      get: {
+        summary: 'What the rules of a firewall policy do on all engines, and what they logged lately',
+        parameters: [
+          path('policy', 'The firewall policy'),
+          query('log', 'The most entries of the log', {
+            type: 'integer',
+            minimum: 0,
+            maximum: 1000,
+            default: 20,
+          }),
+        ],
+        responses: {
+          200: ok('Rules with counters, and the log, newest first', { type: 'object' }),
+          ...failures('ERR_BODY_INVALID', 'ERR_NOT_FOUND', 'ERR_TIMEOUT'),
+        },
+      },
+    },
     '/api/v1/trace': {
       post: {
         summary: 'The way of one packet through the live graph; nothing is sent',

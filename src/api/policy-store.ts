@@ -9,6 +9,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ApplyResult } from '../policy/answers.ts';
 import { isWeftError, type Problem, WeftError } from '../policy/errors.ts';
+import { firewallProblems } from '../policy/firewall-use.ts';
 import type { Kind, PolicyObject } from '../policy/kind.ts';
 import { nearestName } from '../policy/nearest-name.ts';
 import {
@@ -169,7 +170,11 @@ function outcome(
   const valid = [...after.values()].filter((item) => item.isValid);
   refuse(
     'ERR_REFERENCE_MISSING',
-    missingReferences(touched, (kind, name) => after.has(policyKey(kind, name))),
+    missingReferences(
+      touched,
+      (kind, name) => after.has(policyKey(kind, name)),
+      (kind) => valid.flatMap((item) => (item.kind === kind ? [item.name] : [])),
+    ),
   );
   for (const change of changes) {
     if (!('delete' in change)) continue;
@@ -187,6 +192,9 @@ function outcome(
         })),
       },
     );
+  }
+  if (touched.some(({ kind }) => kind === 'virtual-service' || kind === 'firewall-policy')) {
+    refuse('ERR_POLICY_INVALID', firewallProblems(valid));
   }
   if (touched.some((item) => item.kind === 'virtual-service')) {
     refuse('ERR_ADDRESS_IN_USE', addressConflicts(valid.filter((item) => item.kind === 'virtual-service')));
@@ -232,7 +240,10 @@ function refuseRepeats(changes: readonly PolicyChange[]): void {
   }
 }
 
-function refuse(code: 'ERR_REFERENCE_MISSING' | 'ERR_ADDRESS_IN_USE', problems: readonly Problem[]): void {
+function refuse(
+  code: 'ERR_REFERENCE_MISSING' | 'ERR_ADDRESS_IN_USE' | 'ERR_POLICY_INVALID',
+  problems: readonly Problem[],
+): void {
   const first = problems[0];
   if (!first) return;
   const rest = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';

@@ -15,6 +15,8 @@ import type { PolicyStore } from './policy-store.ts';
 
 /** How long the controller and its engines may take to answer one question. */
 const ANSWER_MS = 30_000;
+/** The most entries of a firewall's log. */
+const MOST_LOG = 1000;
 /** The longest name of a VM that is looked for. */
 const MOST_NAME = 300;
 
@@ -110,6 +112,19 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
   app.get('/api/v1/explain/host/:name', async (request, reply) =>
     backend.explainHost(parameter(request, 'name'), deadline(request, reply)),
   );
+
+  app.get('/api/v1/firewall/:policy', async (request, reply) => {
+    const policy = parameter(request, 'policy');
+    const log = fieldOf(request.query, 'log') ?? '20';
+    if (typeof log !== 'string' || !/^\d{1,4}$/.test(log) || Number(log) > MOST_LOG) {
+      throw new WeftError(
+        'ERR_BODY_INVALID',
+        `log must be a number from 0 to ${MOST_LOG}, found ${shown(log)}`,
+      );
+    }
+    await objects.get(kindNamed('firewall-policy'), policy);
+    return backend.firewall(policy, Number(log), deadline(request, reply));
+  });
 
   app.post('/api/v1/trace', async (request, reply) => {
     const body = TraceBody.safeParse(request.body);

@@ -5,6 +5,7 @@ import type {
   ApplyResult,
   ConsoleAddress,
   Explanation,
+  FirewallView,
   FlowsAnswer,
   HostExplanation,
   MembershipExplanation,
@@ -98,6 +99,11 @@ export class ControllerClient {
 
   explainHost(host: string): Promise<HostExplanation[]> {
     return this.#call('get', `/api/v1/explain/host/${segment(host)}`);
+  }
+
+  /** `log`: the most entries of the log, as typed. */
+  firewall(policy: string, log: string): Promise<FirewallView> {
+    return this.#call('get', `/api/v1/firewall/${segment(policy)}?log=${encodeURIComponent(log)}`);
   }
 
   trace(request: TraceRequest): Promise<Trace> {

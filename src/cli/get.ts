@@ -1,6 +1,7 @@
 /** `weft get [KIND [NAME]]`: objects as they are wanted and as they are. */
 import type { Command } from 'commander';
 import type { PolicyObject } from '../policy/kind.ts';
+import { drawRules } from './firewall-table.ts';
 import { drawGroup } from './group-table.ts';
 import { drawPool } from './pool-table.ts';
 import { stateCell } from './state-cell.ts';
@@ -18,11 +19,15 @@ export function register(program: Command, terminal: Terminal): void {
     const client = await connect(options, terminal);
     if (kind !== undefined && name !== undefined) {
       const object = await client.get(kind, name);
+      // Counters change all the time, so they are no part of the object.
+      const firewall =
+        kind === 'firewall-policy' && options.output === undefined ? await client.firewall(name, '0') : null;
       return print(terminal, options, object, (one) =>
         [
           drawObjects(terminal, [one], false),
           ...(kind === 'pool' ? drawPool(terminal, one.status) : []),
           ...(kind === 'engine-group' ? drawGroup(terminal, one.status) : []),
+          ...(firewall === null ? [] : [drawRules(terminal, firewall)]),
         ].join('\n\n'),
       );
     }

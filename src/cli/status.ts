@@ -79,7 +79,9 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
         engine.graphRevision === engine.wantedRevision
           ? String(engine.graphRevision)
           : `${engine.graphRevision}<${engine.wantedRevision}`,
-        String(engine.flows),
+        engine.evictedFlows > 0
+          ? `${engine.flows} (${count(engine.evictedFlows)} half open evicted)`
+          : String(engine.flows),
         count(engine.receivedPackets),
         count(engine.sentPackets),
         pathText(engine),

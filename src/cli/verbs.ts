@@ -45,6 +45,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./explain.ts')).register,
   },
   {
+    name: 'firewall',
+    summary: 'show what the rules of a firewall policy do, and what they log',
+    load: async () => (await import('./firewall.ts')).register,
+  },
+  {
     name: 'trace',
     summary: 'follow a packet through the engines; nothing is sent or changed',
     load: async () => (await import('./trace.ts')).register,

@@ -7,6 +7,7 @@ import { WeftError } from '../policy/errors.ts';
 import type { Entry } from '../state/store.ts';
 import type { Actual } from './actual.ts';
 import { type Desired, desire } from './desired.ts';
+import { firewallView } from './firewall-view.ts';
 import { gatherFlows } from './flows.ts';
 import { explainHost } from './host-explanation.ts';
 import { explainMembership } from './membership.ts';
@@ -96,6 +97,13 @@ export function createBackend(options: BackendOptions): Backend {
       await options.ready(signal);
       const { desired, actual } = options.view();
       return explainHost(host, desired, actual);
+    },
+
+    async firewall(policy, limit, signal) {
+      await options.ready(signal);
+      const view = await firewallView(policy, limit, options.view().desired, options.ask);
+      signal.throwIfAborted();
+      return view;
     },
 
     async trace(request: TraceRequest, signal) {

@@ -37,6 +37,13 @@ export class GraphBook {
     return this.#pages.get(engine)?.find((page) => page.revision === revision)?.content ?? null;
   }
 
+  /** Whether the latest graph of any engine names the address set of the policy. */
+  usesSet(name: string): boolean {
+    return [...this.#pages.values()].some((pages) =>
+      pages.at(-1)?.content.addressSets?.some((set) => set.name === name && set.prefixes === undefined),
+    );
+  }
+
   owedSince(engine: string): number | null {
     return this.#owedSince.get(engine) ?? null;
   }

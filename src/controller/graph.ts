@@ -15,6 +15,7 @@ import { type Actual, type GraphContent, isForwarding, type Placement } from './
 import { announcersOf } from './announce.ts';
 import { leavingVms } from './autoscale/fleet-view.ts';
 import type { Desired, Member } from './desired.ts';
+import { SetTable, TagIndex } from './firewall-sets.ts';
 import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
 import { hostKey, type SeatedHost } from './world.ts';
 
@@ -33,8 +34,9 @@ export function compileGraphs(desired: Desired, actual: Actual): Map<string, Gra
   const engines = liveEngines(actual);
   const carriers = serviceCarriers(desired, engines);
   const graphs = new Map<string, GraphContent>();
+  const tags = new TagIndex(actual.world);
   for (const [id, engine] of engines) {
-    const graph = compileGraph(id, engine, engines, carriers, desired, actual);
+    const graph = compileGraph(id, engine, engines, carriers, tags, desired, actual);
     if (graph) graphs.set(id, graph);
   }
   return graphs;
@@ -79,6 +81,7 @@ function compileGraph(
   engine: LiveEngine,
   engines: ReadonlyMap<string, LiveEngine>,
   carriers: ReadonlyMap<string, string[]>,
+  tags: TagIndex,
   desired: Desired,
   actual: Actual,
 ): GraphContent | null {
@@ -93,6 +96,10 @@ function compileGraph(
   const poolNames = [...new Set(services.flatMap(({ spec }) => spec.tiers.map((tier) => tier.pool)))].sort();
   const memberIds = [...new Set(poolNames.flatMap((pool) => desired.pools.get(pool) ?? []))].sort();
   const memberIndex = new Map(memberIds.map((member, index) => [member, index]));
+  const sets = new SetTable(desired, tags, memberIds);
+  const compiled = services.map(({ name, spec }) =>
+    compileService(name, spec, poolNames, carriers.get(name) ?? [], sets, desired, actual),
+  );
   const canary = canaryOf(id, desired, actual);
   const leaving = leavingVms(actual.fleet);
   const peers: GraphPeer[] = [];
@@ -116,6 +123,7 @@ function compileGraph(
       deadAfterMs: group.deadAfterMs,
       fastPath: group.fastPath,
       maxFlows: group.maxFlows,
+      timeouts: group.timeouts,
       groupKey,
     },
     peers,
@@ -124,9 +132,9 @@ function compileGraph(
       return member ? [compileMember(member, id, engine, canary, engines, desired, actual)] : [];
     }),
     pools: poolNames.map((name) => compilePool(name, desired, memberIndex, leaving)),
-    services: services.map(({ name, spec }) =>
-      compileService(name, spec, poolNames, carriers.get(name) ?? [], desired, actual),
-    ),
+    services: compiled,
+    ...(sets.addressSets.length > 0 ? { addressSets: sets.addressSets } : {}),
+    ...(sets.memberSets.length > 0 ? { memberSets: sets.memberSets } : {}),
   };
 }
 
@@ -221,6 +229,7 @@ function compileService(
   spec: VirtualServiceSpec,
   poolNames: readonly string[],
   carriers: readonly string[],
+  sets: SetTable,
   desired: Desired,
   actual: Actual,
 ): GraphService {
@@ -246,7 +255,7 @@ function compileService(
       return {
         type: 'firewall',
         policy: component.policy,
-        rules: firewall?.rules ?? [],
+        rules: (firewall?.rules ?? []).map((rule) => sets.compile(rule)),
         defaultAction: firewall?.defaultAction ?? 'deny',
       };
     }),

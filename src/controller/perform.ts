@@ -1,6 +1,7 @@
 /** perform(step): the only code of the controller that changes the world. Idempotent: repeating it is safe. */
 import type { Platform, Progress } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
+import type { AddressSetEntry } from '../policy/graph.ts';
 import type { SharedHub } from '../state/shared.ts';
 import type { Fleet } from './autoscale/fleet.ts';
 import { performClones } from './autoscale/perform-clones.ts';
@@ -37,6 +38,9 @@ export interface PerformContext {
   clock: Clock;
   log: Log;
 }
+
+/** Where address sets stand in the shared state. */
+const SETS = 'address-set/';
 
 /** Long enough for a slow platform to boot an appliance, short enough that a leaked token is soon worthless. */
 const TOKEN_LIFE_MS = 30 * 60_000;
@@ -166,6 +170,15 @@ async function pushGraph(
     revision = error.revision;
   }
   context.graphs.add(engine, revision, hash, content, context.clock.now());
+  // Sets come first, each once for all engines: a graph waits for what it names.
+  const { hub } = context;
+  for (const [name, entry] of step.sets ?? []) {
+    const known = hub.get(`${SETS}${name}`)?.value as AddressSetEntry | undefined;
+    if (known?.hash !== entry.hash) hub.put(`${SETS}${name}`, entry);
+  }
+  for (const { key, value } of hub.list(SETS)) {
+    if (value !== undefined && !context.graphs.usesSet(key.slice(SETS.length))) hub.delete(key);
+  }
   context.hub.put(`graph/${engine}`, { revision, ...content });
 }
 

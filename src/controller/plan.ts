@@ -4,13 +4,15 @@
  * A step whose time has not come names in `blockedBy` what it waits for. Nothing is remembered between plans: a step
  * that was lost, in a crash or in a cloud, is simply planned again.
  */
-import { type Actual, hostBlock, nicsOnShadow, type Placement } from './actual.ts';
+import type { AddressSetEntry } from '../policy/graph.ts';
+import { type Actual, type GraphContent, hostBlock, nicsOnShadow, type Placement } from './actual.ts';
 import { planClones } from './autoscale/plan-clones.ts';
 import type { Desired, WantedEngine } from './desired.ts';
+import { packSet } from './firewall-sets.ts';
 import { compileGraphs, graphHash } from './graph.ts';
 import { planNics } from './plan-nics.ts';
 import { requirePrivileges } from './privileges.ts';
-import { engineLane, type Step, segmentLane, stepId } from './step.ts';
+import { engineLane, type GraphSets, type Step, segmentLane, stepId } from './step.ts';
 import { hostKey, SHADOW_SUFFIX } from './world.ts';
 
 /** All steps, those for lost traffic first. */
@@ -318,6 +320,16 @@ function recoveryWaitMs(attempts: number, isOff: boolean, bootTimeoutMs: number)
     : Math.min(bootTimeoutMs * 2 ** Math.floor(rounds / 3), 300_000);
 }
 
+/** What the graph names of the policy's address sets. */
+function setsOf({ addressSets = [] }: GraphContent, { policies }: Desired): GraphSets {
+  return new Map(
+    addressSets.flatMap(({ name, prefixes }): [string, AddressSetEntry][] => {
+      const spec = prefixes === undefined ? policies.addressSets.get(name) : undefined;
+      return spec ? [[name, packSet(spec)]] : [];
+    }),
+  );
+}
+
 function planGraphs(desired: Desired, actual: Actual): Step[] {
   const graphs = compileGraphs(desired, actual);
   const steps: Step[] = [];
@@ -334,6 +346,7 @@ function planGraphs(desired: Desired, actual: Actual): Step[] {
       engine: id,
       content,
       hash,
+      sets: setsOf(content, desired),
     });
   }
   for (const id of pending) {

@@ -1,4 +1,5 @@
 /** The policies as the controller reads them from the store: parsed by kind, with defaults filled in. */
+import { AddressSetSpec } from '../policy/address-set.ts';
 import { CloudSpec } from '../policy/cloud.ts';
 import { EngineGroupSpec } from '../policy/engine-group.ts';
 import { FirewallPolicySpec } from '../policy/firewall-policy.ts';
@@ -12,6 +13,7 @@ export interface Policies {
   clouds: ReadonlyMap<string, CloudSpec>;
   groups: ReadonlyMap<string, EngineGroupSpec>;
   pools: ReadonlyMap<string, PoolSpec>;
+  addressSets: ReadonlyMap<string, AddressSetSpec>;
   firewalls: ReadonlyMap<string, FirewallPolicySpec>;
   services: ReadonlyMap<string, VirtualServiceSpec>;
   /** Objects that are stored but cannot be used, with the reason. */
@@ -26,6 +28,7 @@ export function parsePolicies(entries: readonly Entry[]): Policies {
   const clouds = new Map<string, CloudSpec>();
   const groups = new Map<string, EngineGroupSpec>();
   const pools = new Map<string, PoolSpec>();
+  const addressSets = new Map<string, AddressSetSpec>();
   const firewalls = new Map<string, FirewallPolicySpec>();
   const services = new Map<string, VirtualServiceSpec>();
   const unreadable: { kind: string; name: string; message: string }[] = [];
@@ -48,10 +51,11 @@ export function parsePolicies(entries: readonly Entry[]): Policies {
     if (kind === 'cloud') keep(CloudSpec, clouds);
     else if (kind === 'engine-group') keep(EngineGroupSpec, groups);
     else if (kind === 'pool') keep(PoolSpec, pools);
+    else if (kind === 'address-set') keep(AddressSetSpec, addressSets);
     else if (kind === 'firewall-policy') keep(FirewallPolicySpec, firewalls);
     else if (kind === 'virtual-service') keep(VirtualServiceSpec, services);
   }
-  return { clouds, groups, pools, firewalls, services, unreadable };
+  return { clouds, groups, pools, addressSets, firewalls, services, unreadable };
 }
 
 /** Stored objects as they are referred to, those that cannot be read left out. */

@@ -1,5 +1,7 @@
 /** The steps there are: what the planner says and what the performer does. */
+
 import type { StepSummary } from '../policy/answers.ts';
+import type { AddressSetEntry } from '../policy/graph.ts';
 import type { GraphContent, Placement } from './actual.ts';
 import { CLONE_BOOKKEEPING, type CloneAction } from './autoscale/clone-step.ts';
 
@@ -42,7 +44,7 @@ export type Action =
       /** Null where the group leaves it to the cloud. */
       size: 'small' | 'medium' | 'large' | null;
     }
-  | { step: 'push-graph'; engine: string; content: GraphContent | null; hash: string }
+  | { step: 'push-graph'; engine: string; content: GraphContent | null; hash: string; sets?: GraphSets }
   | { step: 'record-interception'; nic: string; segment: string }
   | { step: 'intercept-nic'; nic: string; vm: string; port: string; segment: string; before: string }
   | { step: 'release-nic'; nic: string; vm: string; port: string; segment: string }
@@ -58,6 +60,9 @@ export type Action =
 export type Verb = Action['step'];
 
 /** Cloud and engine of the place-engine action are in the base and the action. */
+/** The address sets that a graph names, by name. */
+export type GraphSets = ReadonlyMap<string, AddressSetEntry>;
+
 export type Step = StepBase & Action;
 
 /** Steps that change only the store and the hub: they are their own journal. */

@@ -93,6 +93,7 @@ function engineStatus(id: string, facts: SystemFacts): EngineStatus {
     wantedRevision: facts.wantedRevision(id),
     flows: report?.flows ?? 0,
     newFlows: report?.newFlows ?? 0,
+    evictedFlows: report?.evictedFlows ?? 0,
     receivedPackets,
     sentPackets,
     path: pathOf(report),

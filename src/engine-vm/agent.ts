@@ -9,8 +9,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { destination, type Logger, pino } from 'pino';
 import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
-import type { ServiceGraph } from '../policy/graph.ts';
+import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
 import type { SharedState } from '../state/shared.ts';
+import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
 import type { FlowSlice, FlowSliceQuestion } from './dataplane/flow-listing.ts';
 import { type DataplaneMethod, DataplaneThread } from './dataplane-thread.ts';
 import { Exchange } from './exchange.ts';
@@ -34,7 +35,7 @@ export interface EngineOptions {
 }
 
 const LINK_RETRY_MS = 1000;
-const METHODS: readonly string[] = ['explain', 'trace', 'flows'] satisfies DataplaneMethod[];
+const METHODS: readonly string[] = ['explain', 'trace', 'flows', 'firewall'] satisfies DataplaneMethod[];
 
 /**
  * Runs an engine in this network namespace, which has the interfaces `out` and `in`, until the signal. Resolves when
@@ -83,6 +84,8 @@ class Agent {
   #graph: ServiceGraph | null = null;
   /** The latest graph, where the data plane has not answered for it yet. */
   #wanted: ServiceGraph | null = null;
+  /** The latest graph, where address sets that it names have not come yet. */
+  #incoming: ServiceGraph | null = null;
   /** Text of the latest graph that was handed on, good or bad. */
   #latestText = '';
   /** Handed to the data plane and not answered yet, in order. */
@@ -110,7 +113,7 @@ class Agent {
   start(kept: ServiceGraph | null): void {
     this.#graph = kept;
     if (kept !== null) {
-      this.#latestText = JSON.stringify(kept);
+      this.#latestText = graphText(kept);
       this.#log.info({ revision: kept.revision }, 'begins with the last good graph');
     }
     this.#links().catch((error: unknown) => {
@@ -146,6 +149,9 @@ class Agent {
     shared.subscribe(`graph/${engine}`, ({ key, value }) => {
       // A controller that is gone takes its graphs along: the engine keeps the last one.
       if (key === `graph/${engine}` && value !== undefined) this.#adopt(value as ServiceGraph);
+    });
+    shared.subscribe(SETS_PREFIX, () => {
+      if (this.#incoming !== null) this.#adopt(this.#incoming);
     });
     shared.onConnection((isConnected) => {
       this.#log.info(
@@ -183,11 +189,21 @@ class Agent {
   }
 
   #adopt(graph: ServiceGraph): void {
-    const text = JSON.stringify(graph);
+    this.#incoming = null;
+    const text = graphText(graph);
     if (text === this.#latestText) return;
+    const latest = (name: string) =>
+      this.#shared?.get(`${SETS_PREFIX}${name}`)?.value as AddressSetEntry | undefined;
+    const { graph: whole, missing } = withSets(graph, latest, this.#wanted ?? this.#graph);
+    if (missing.length > 0) {
+      this.#incoming = graph;
+      const graphError = `revision ${graph.revision} waits for address set ${missing.join(', ')}`;
+      if (this.#reporter.report.graphError !== graphError) this.#reporter.announce({ graphError });
+      return;
+    }
     this.#latestText = text;
-    this.#wanted = graph;
-    if (this.#thread.isRunning) this.#hand(graph);
+    this.#wanted = whole;
+    if (this.#thread.isRunning) this.#hand(whole);
   }
 
   #hand(graph: ServiceGraph): void {
@@ -248,8 +264,10 @@ class Agent {
     }
   }
 
-  #takeCounters({ heartbeat, ports, path, drops, flows, newFlows, components }: Counters): void {
-    this.#reporter.note({ heartbeat, ports, path, drops, flows, newFlows, components });
+  #takeCounters(message: Counters): void {
+    const { heartbeat, ports, path, drops, flows, newFlows, evictedFlows, components } = message;
+    this.#reporter.note({ heartbeat, ports, path, drops, flows, newFlows, evictedFlows, components });
+    for (const entry of message.firewallLog) this.#log.info({ firewall: entry }, 'a firewall rule logs');
   }
 
   /** `datapath`: which path moves packets, or why none does. */

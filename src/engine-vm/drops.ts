@@ -37,6 +37,7 @@ export const DROPS = [
     'stood-still',
     'The data plane stood still, and the fail mode is closed: packets of unknown flows were held.',
   ],
+  ['firewall-limit', 'A firewall rule limits a rate, and the packet was over it.'],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

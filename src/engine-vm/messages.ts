@@ -2,7 +2,7 @@
  * What the two threads of an engine say to each other. The main thread (agent.ts) speaks with the controller and
  * probes members; the data-plane thread (worker.ts) moves packets and blocks in poll(2), woken by an eventfd.
  */
-import type { PathFigures } from '../policy/answers.ts';
+import type { FirewallLogEntry, PathFigures } from '../policy/answers.ts';
 import type { ErrorCode } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
@@ -24,7 +24,7 @@ export type ToDataplane =
       /** `engine` is the one that wrote it: of equal times the greater id wins. */
       session: { member: string; time: number; engine: string } | null;
     }
-  | { type: 'request'; id: number; method: 'explain' | 'trace' | 'flows'; params: unknown }
+  | { type: 'request'; id: number; method: 'explain' | 'trace' | 'flows' | 'firewall'; params: unknown }
   | { type: 'stop' };
 
 export type FromDataplane =
@@ -48,7 +48,10 @@ export type FromDataplane =
       drops: Record<string, number>;
       flows: number;
       newFlows: number;
+      evictedFlows: number;
       components: Record<string, number>;
+      /** What firewall rules logged since the last message. */
+      firewallLog: FirewallLogEntry[];
     }
   | { type: 'reply'; id: number; result?: unknown; error?: { code: ErrorCode; message: string } }
   /** A frame or tick threw, which is a defect; work goes on. At most once a second, `count` since boot. */

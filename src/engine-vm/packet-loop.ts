@@ -6,6 +6,7 @@
  * nothing works any more, so that the main thread can begin afresh.
  */
 
+import type { FirewallLogEntry } from '../policy/answers.ts';
 import type { FastPathChoice } from '../policy/engine-group.ts';
 import { isWeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
@@ -40,11 +41,14 @@ export interface LoopDataplane {
     drops: Record<string, number>;
     flows: number;
     newFlows: number;
+    evictedFlows: number;
     components: Record<string, number>;
   };
   explain(params: unknown): unknown;
   trace(params: unknown): unknown;
   flows(params: unknown): unknown;
+  firewall(params: unknown): unknown;
+  takeFirewallLog(): FirewallLogEntry[];
 }
 
 export interface LoopOptions {
@@ -312,7 +316,9 @@ export class PacketLoop {
       },
       flows: counters.flows,
       newFlows: counters.newFlows,
+      evictedFlows: counters.evictedFlows,
       components: counters.components,
+      firewallLog: this.#dataplane.takeFirewallLog(),
     });
     this.#options.post({ type: 'peers', peers: this.#dataplane.peers() });
   }

@@ -19,6 +19,7 @@ export class Reporter {
     drops: {},
     flows: 0,
     newFlows: 0,
+    evictedFlows: 0,
     components: {},
   };
   #put: ((report: EngineReport) => void) | null = null;

@@ -464,6 +464,8 @@ export interface EngineStatus {
   wantedRevision: number;
   flows: number;
   newFlows: number;
+  /** Half-open flows that made room for others. */
+  evictedFlows: number;
   receivedPackets: number;
   sentPackets: number;
   /** Null before the engine has said it. */
@@ -489,4 +491,50 @@ export interface MemberStatus {
   sentBytesPerSecond: number | null;
   /** Per engine id: H and L. */
   views: Record<string, { hops: number; load: number | null }>;
+}
+
+/** One entry of a firewall's log. */
+export interface FirewallLogEntry {
+  /** ISO 8601. */
+  time: string;
+  service: string;
+  policy: string;
+  rule: string;
+  verdict: 'allowed' | 'denied' | 'rejected' | 'over the limit';
+  protocol: string;
+  from: string;
+  /** Null where the protocol has no ports. */
+  fromPort: number | null;
+  to: string;
+  toPort: number | null;
+  /** The member that was chosen, null where none was yet. */
+  member: string | null;
+}
+
+/** What one engine says of a firewall policy: counters by rule, where there are any; '' is the default. */
+export interface EngineFirewall {
+  packets: Record<string, number>;
+  limited: Record<string, number>;
+  /** Newest first. */
+  log: FirewallLogEntry[];
+}
+
+/** What a firewall policy does: its rules with their counters over all engines, and what they logged lately. */
+export interface FirewallView {
+  policy: string;
+  /** Enabled services that use it. */
+  services: string[];
+  /** In order, the default last. */
+  rules: {
+    rule: string;
+    action: string;
+    /** Packets judged by it: the first of each flow, another one after each change, and all under a limit of packets. */
+    packets: number;
+    /** Of these, dropped for being over the limit. */
+    limited: number;
+  }[];
+  /** Newest first. */
+  log: (FirewallLogEntry & { engine: string })[];
+  /** Engines whose log could not be asked for, and why. */
+  silent: { engine: string; reason: string }[];
 }

@@ -38,6 +38,19 @@ export const EngineGroupSpec = z
     maxFlows: z.int().min(1024).max(4_194_304).default(65_536).meta({
       description: 'How many flows an engine keeps; beyond that new flows are dropped and counted.',
     }),
+    timeouts: z
+      .strictObject({
+        tcpHalfOpenMs: DurationMs.default(10_000).meta({
+          description: 'A connection whose client has not answered yet.',
+        }),
+        tcpEstablishedMs: DurationMs.default(3_600_000).meta({ description: 'An established connection.' }),
+        tcpClosingMs: DurationMs.default(5_000).meta({
+          description: 'What is kept of a closed connection for its last packets.',
+        }),
+        udpMs: DurationMs.default(60_000).meta({ description: 'A flow of datagrams.' }),
+      })
+      .prefault({})
+      .meta({ description: 'How long a flow may be silent before the engine forgets it.' }),
     fastPath: z.enum(['auto', 'xdp', 'tc', 'off']).default('auto').meta({
       description:
         'How the kernel forwards packets of known flows: `xdp` is for frames that come whole from a wire, `tc` for virtual interfaces whose segmentation and checksums are still to be done, `off` leaves every packet to TypeScript, `auto` chooses by the interfaces.',
@@ -71,6 +84,8 @@ export const EngineGroupSpec = z
   .meta({ description: 'A set of engines that are sized, placed and treated alike.' });
 
 export type EngineGroupSpec = z.output<typeof EngineGroupSpec>;
+
+export type FlowTimeouts = EngineGroupSpec['timeouts'];
 
 export type FastPathChoice = EngineGroupSpec['fastPath'];
 

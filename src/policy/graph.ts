@@ -5,8 +5,8 @@
  * Addresses are text in canonical form, MACs are lower-case colon-separated text, and lists refer to each other
  * by index into `members`, so that the engine can load it into typed arrays in one pass.
  */
-import type { FastPathChoice } from './engine-group.ts';
-import type { FirewallRule } from './firewall-policy.ts';
+import type { FastPathChoice, FlowTimeouts } from './engine-group.ts';
+import type { FirewallPolicySpec, FirewallRule } from './firewall-policy.ts';
 import type { HealthMonitor } from './pool.ts';
 import type { BalancingMethod } from './virtual-service.ts';
 
@@ -20,6 +20,36 @@ export interface ServiceGraph {
   members: GraphMember[];
   pools: GraphPool[];
   services: GraphService[];
+  /** Sets of addresses that firewall rules refer to by index. */
+  addressSets?: GraphAddressSet[];
+  /** Sets of members (indices into `members`) that firewall rules refer to by index. */
+  memberSets?: number[][];
+}
+
+/** Prefixes that rules share: an address set of the policy, or the addresses of the VMs that carry some tags. */
+export interface GraphAddressSet {
+  name: string;
+  /** Equal for equal content. */
+  hash: string;
+  /**
+   * The content, as packet/packed-prefixes.ts writes it. The controller leaves it out for an address set of the policy: that
+   * is an entry of the shared state of its own, and the engine puts it in before the graph comes into force.
+   */
+  prefixes?: string;
+}
+
+/** The value of the shared-state key `address-set/<name>`. */
+export interface AddressSetEntry {
+  hash: string;
+  prefixes: string;
+}
+
+/** A rule with its sets and tags compiled: indices into `addressSets` and `memberSets`. */
+export interface GraphFirewallRule
+  extends Omit<FirewallRule, 'fromSets' | 'toSets' | 'fromTags' | 'memberTags'> {
+  fromSets?: number[] | undefined;
+  toSets?: number[] | undefined;
+  memberSet?: number | undefined;
 }
 
 export interface GraphEngine {
@@ -33,6 +63,8 @@ export interface GraphEngine {
   probeIntervalMs: number;
   deadAfterMs: number;
   maxFlows: number;
+  /** How long flows may be silent; the engine's defaults where it is not said. */
+  timeouts?: FlowTimeouts;
   /** How the kernel shall forward known flows; `auto` where it is not said. */
   fastPath?: FastPathChoice;
   /** Base64 of the 32-byte key that authenticates control frames between the engines of this group. */
@@ -93,7 +125,12 @@ export interface GraphAddress {
 }
 
 export type GraphComponent =
-  | { type: 'firewall'; policy: string; rules: FirewallRule[]; defaultAction: 'allow' | 'deny' | 'reject' }
+  | {
+      type: 'firewall';
+      policy: string;
+      rules: GraphFirewallRule[];
+      defaultAction: FirewallPolicySpec['defaultAction'];
+    }
   | {
       type: 'load-balancer';
       method: BalancingMethod;

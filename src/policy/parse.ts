@@ -15,7 +15,7 @@ import { KINDS, kindNamed } from './registry.ts';
 import { parseYaml } from './yaml-text.ts';
 
 /** The largest text or request body that holds policy, in bytes. */
-export const MAX_TEXT_BYTES = 1_048_576;
+export const MAX_TEXT_BYTES = 8 << 20;
 
 /** One object as a user wants it: the spec is complete, defaults filled in. */
 export interface PolicyDocument {

@@ -5,6 +5,7 @@
 import { isIPv6 } from 'node:net';
 import type { Problem } from './errors.ts';
 import type { Reference } from './kind.ts';
+import { nearestName } from './nearest-name.ts';
 import { kindNamed } from './registry.ts';
 import type { VirtualServiceSpec } from './virtual-service.ts';
 
@@ -27,20 +28,27 @@ export function referencesOf(item: PolicyItem): Reference[] {
   return kindNamed(item.kind).references(item.spec);
 }
 
-/** References of `items` to objects that are not there. */
+/** References of `items` to objects that are not there; `namesOf` lists those of a kind that are. */
 export function missingReferences(
   items: readonly PolicyItem[],
   exists: (kind: string, name: string) => boolean,
+  namesOf: (kind: string) => readonly string[] = () => [],
 ): Problem[] {
   return items.flatMap((item) =>
     referencesOf(item)
       .filter((reference) => !exists(reference.kind, reference.name))
       .map((reference) => ({
         path: reference.path,
-        message: `refers to ${reference.kind} "${reference.name}", which does not exist: create it first, or apply both together`,
+        message: `refers to ${reference.kind} "${reference.name}", which does not exist: ${remedy(reference, namesOf)}`,
         where: `${item.kind} "${item.name}"`,
       })),
   );
+}
+
+function remedy({ kind, name }: Reference, namesOf: (kind: string) => readonly string[]): string {
+  const nearest = nearestName(name, namesOf(kind));
+  const create = 'create it first, or apply both together';
+  return nearest === undefined ? create : `did you mean ${nearest}? Else ${create}`;
 }
 
 /** Which of `items` refer to that object. */

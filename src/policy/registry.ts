@@ -1,4 +1,5 @@
 /** The kinds there are. To add one: write its file, add its line here. */
+import { addressSet } from './address-set.ts';
 import { cloud } from './cloud.ts';
 import { engineGroup } from './engine-group.ts';
 import { WeftError } from './errors.ts';
@@ -12,6 +13,7 @@ export const KINDS: readonly Kind[] = [
   cloud,
   engineGroup,
   pool,
+  addressSet,
   firewallPolicy,
   virtualService,
 ] as unknown as readonly Kind[];

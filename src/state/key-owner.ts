@@ -25,7 +25,7 @@ export function ownerOf(key: string): KeyOwner {
 }
 
 /** Where what every engine may see stands. Besides it, an engine sees `graph/<itself>`. */
-const COMMON_PREFIXES = ['connections/', 'session/', 'health/'];
+const COMMON_PREFIXES = ['connections/', 'session/', 'health/', 'address-set/'];
 
 /** True where every engine may see the key. */
 export function isCommon(key: string): boolean {

@@ -8,6 +8,7 @@
  *
  * Keys and their writers:
  *   graph/<engine>          controller      ServiceGraph for that engine
+ *   address-set/<name>      controller      AddressSetEntry of policy/graph.ts
  *   engine/<engine>         that engine     EngineReport
  *   connections/<engine>    that engine     ConnectionReport
  *   session/<service>/<client>/<engine>     that engine     SessionRecord (readers take the latest by time, then id)
@@ -90,6 +91,8 @@ export interface EngineReport {
   flows: number;
   /** Totals since boot. */
   newFlows: number;
+  /** Half-open flows that made room for others; missing where the engine is older. */
+  evictedFlows?: number;
   /** Counters per service component, `<service>/<component>/<rule>` to packets. */
   components: Record<string, number>;
 }

@@ -121,9 +121,9 @@ describe('the API in front of strangers', () => {
       error = cause;
     });
     const head = `POST /api/v1/apply HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`;
-    socket.write(`${head}Content-Length: 5000000\r\n\r\n`);
+    socket.write(`${head}Content-Length: 10000000\r\n\r\n`);
     const part = Buffer.alloc(10_000, 0x20);
-    for (let count = 0; count < 500 && error === null; count++) {
+    for (let count = 0; count < 1000 && error === null; count++) {
       await new Promise((resolve) => socket.write(part, resolve));
     }
     assert.equal(error, null);

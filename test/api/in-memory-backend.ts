@@ -2,6 +2,7 @@
 import type { Backend, FlowsRequest, ProposedChange, TraceRequest } from '../../src/api/backend.ts';
 import type {
   Adoption,
+  FirewallView,
   FlowsAnswer,
   HostExplanation,
   HostView,
@@ -37,6 +38,7 @@ export const STATUS: SystemStatus = {
       wantedRevision: 5,
       flows: 12,
       newFlows: 100,
+      evictedFlows: 0,
       receivedPackets: 1_234_567,
       sentPackets: 99,
       path: {
@@ -123,6 +125,36 @@ export class InMemoryBackend implements Backend {
     if (this.error) throw this.error;
     this.explained.push([host, null]);
     return [];
+  }
+
+  async firewall(policy: string, limit: number): Promise<FirewallView> {
+    this.explained.push([policy, String(limit)]);
+    return {
+      policy,
+      services: ['web'],
+      rules: [
+        { rule: 'banned', action: 'deny', packets: 7, limited: 0 },
+        { rule: 'logins', action: 'rate-limit', packets: 90, limited: 40 },
+        { rule: 'default', action: 'allow', packets: 1, limited: 0 },
+      ],
+      log: [
+        {
+          time: '2026-01-02T03:04:05.000Z',
+          engine: 'edge-h1',
+          service: 'web',
+          policy,
+          rule: 'banned',
+          verdict: 'denied',
+          protocol: 'tcp',
+          from: '192.0.2.1',
+          fromPort: 40000,
+          to: '10.0.0.1',
+          toPort: 80,
+          member: null,
+        },
+      ],
+      silent: [],
+    };
   }
 
   async trace(request: TraceRequest) {

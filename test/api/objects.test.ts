@@ -34,6 +34,7 @@ describe('policy objects over REST', () => {
   it('do not change when what was read is put back, whatever the object: GET then PUT is a no-op', async () => {
     await fixture.applySample();
     await fixture.store.write([
+      { key: 'policy/address-set/known', value: kindNamed('address-set').spec.parse({}) },
       { key: 'policy/firewall-policy/fw', value: kindNamed('firewall-policy').spec.parse({}) },
     ]);
     for (const kind of KINDS) {
@@ -47,6 +48,10 @@ describe('policy objects over REST', () => {
             tier.pool = 'shop';
           for (const one of (spec.components ?? []) as { policy?: string }[])
             if (one.policy) one.policy = 'fw';
+          for (const rule of (spec.rules ?? []) as { fromSets?: string[]; toSets?: string[] }[]) {
+            if (rule.fromSets) rule.fromSets = ['known'];
+            if (rule.toSets) rule.toSets = ['known'];
+          }
           const url = `/api/v1/${kind.name}/generated`;
           const put = await fixture.call('PUT', url, { spec });
           // Two tiers of one generated service may claim one address.

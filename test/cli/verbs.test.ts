@@ -505,7 +505,7 @@ describe('the verbs', () => {
   it('refuse files that are missing, too large, empty or malformed, before anything is sent', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'weft-files-'));
     try {
-      await writeFile(join(directory, 'large'), Buffer.alloc(1_100_000, 0x20));
+      await writeFile(join(directory, 'large'), Buffer.alloc(8_500_000, 0x20));
       assert.match((await weft(['apply', '-f', join(directory, 'large')])).err, /ERR_BODY_TOO_LARGE/);
       assert.match((await weft(['apply', '-f', directory])).err, /holds no \.yaml/);
       assert.match(
@@ -517,7 +517,7 @@ describe('the verbs', () => {
         /stdin:1:\d+: is not YAML/,
       );
       assert.match(
-        (await weft(['apply', '-f', '-'], { env: ENV, stdin: ' '.repeat(1_100_000) })).err,
+        (await weft(['apply', '-f', '-'], { env: ENV, stdin: ' '.repeat(8_500_000) })).err,
         /ERR_BODY_TOO_LARGE/,
       );
     } finally {

@@ -68,7 +68,10 @@ function drawEngine(engine: HostView['engines'][number]): Node[] {
       ),
       facts(
         ['Graph revision', revision],
-        ['Flows', `${number(engine.flows)} now, ${number(engine.newFlows)} in all`],
+        [
+          'Flows',
+          `${number(engine.flows)} now, ${number(engine.newFlows)} in all, ${number(engine.evictedFlows)} half open evicted`,
+        ],
         ['Packets', `${number(engine.receivedPackets)} received, ${number(engine.sentPackets)} sent`],
         ['Own addresses', engine.addresses.join(', ') || '-'],
         ['Services', engine.services.join(', ') || '-'],

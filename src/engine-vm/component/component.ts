@@ -26,6 +26,8 @@ export interface Decision {
   reason: number;
   /** The rule that decided, for traces: index into the component's own list, -1 for none. */
   rule: number;
+  /** Every packet of the flow has to be judged: a rate of packets or bytes is limited. */
+  isMetered: boolean;
   /** True in `weft trace`: decide, but count and remember nothing. */
   isTrace: boolean;
 }
@@ -36,6 +38,8 @@ export interface Component {
   /** False where the verdict on the first packet holds for the flow (the balancer); true where each packet is judged. */
   readonly judgesEstablished: boolean;
   process(packet: Packet, decision: Decision): Verdict;
+  /** Takes the time, at every tick; true where verdicts differ from now on, also for established flows. */
+  advance?(): boolean;
   /** For traces: one line on what `process` just did with this decision. */
   describe(decision: Decision): string;
   /** Packets by rule or outcome since boot. */

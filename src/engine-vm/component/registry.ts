@@ -3,8 +3,10 @@ import type { GraphComponent, ServiceGraph } from '../../policy/graph.ts';
 import type { ConnectionTable } from '../balance/connection-table.ts';
 import { LoadBalancer } from '../balance/load-balancer.ts';
 import type { SessionMap } from '../balance/session-map.ts';
+import type { AddressClasses } from './address-classes.ts';
 import type { Component } from './component.ts';
 import { Firewall } from './firewall.ts';
+import type { FirewallLog } from './firewall-log.ts';
 
 /** What a component may use of its engine. */
 export interface ComponentContext {
@@ -13,6 +15,9 @@ export interface ComponentContext {
   readonly serviceIndex: number;
   /** Loaded with this graph. Whoever makes the flow counts it there (`opened`, `openedSent`, `chose`). */
   readonly connections: ConnectionTable;
+  /** The address sets of the graph. */
+  readonly addressSets: AddressClasses;
+  readonly firewallLog: FirewallLog;
   /** Loaded with this graph. */
   readonly sessions: SessionMap;
   /** The latest verdict on a member (index into `graph.members`) of a pool; true where there is none. */
@@ -47,7 +52,24 @@ const COMPONENTS: {
     previous: Component | undefined,
   ) => Component;
 } = {
-  firewall: (spec, _context, previous) => new Firewall(spec, previous),
+  firewall: (spec, context, previous) => {
+    const { graph } = context;
+    const service = graph.services[context.serviceIndex];
+    return new Firewall(
+      spec,
+      {
+        service: service.name,
+        tiers: service.tiers.map(({ name }) => name),
+        addressSets: context.addressSets,
+        memberSets: graph.memberSets ?? [],
+        members: graph.members.map(({ vm }) => vm),
+        log: context.firewallLog,
+        nowMs: context.nowMs,
+        wallMs: context.wallMs,
+      },
+      previous,
+    );
+  },
   'load-balancer': (spec, context, previous) => new LoadBalancer(spec, context, previous),
 };
 

@@ -12,12 +12,17 @@ import { parseAddress, parsePrefix } from '../../packet/address.ts';
 import type { Packet } from '../../packet/packet.ts';
 import { parsePortRange } from '../../policy/attributes.ts';
 import { WeftError } from '../../policy/errors.ts';
-import type { FirewallRule } from '../../policy/firewall-policy.ts';
+import type { GraphFirewallRule } from '../../policy/graph.ts';
+import type { AddressClasses } from './address-classes.ts';
 
 /** Words of a key: the address family and the address, or the port in the upper half of the first word. */
 const KEY_WORDS = 5;
 /** The conditions, as places of their keys. */
-const CONDITIONS = ['from', 'to', 'ports', 'sourcePorts'] as const;
+const CONDITIONS = ['from', 'to', 'ports', 'sourcePorts', 'tier', 'member'] as const;
+const FROM = 0;
+const TO = 1;
+const MEMBER = 5;
+const NO_SETS = new Int32Array(0);
 /** A part with no more rules and no more prefixes than this is not worth an index. */
 const LEAF_RULES = 8;
 const LEAF_PREFIXES = 16;
@@ -42,10 +47,25 @@ interface Prefix {
   text: string;
 }
 
+/** One of the prefixes has to cover the value, or one of the sets to hold it. */
+interface Condition {
+  prefixes: Prefix[];
+  sets: readonly number[];
+}
+
 interface CompiledRule {
   protocol: number;
   /** By condition; null where any value fits. */
-  conditions: (Prefix[] | null)[];
+  conditions: (Condition | null)[];
+}
+
+/** What rules may refer to. */
+export interface ClassifierContext {
+  /** Names of tiers by position. */
+  readonly tiers: readonly string[];
+  readonly addressSets: AddressClasses;
+  /** Indices of members. */
+  readonly memberSets: readonly (readonly number[])[];
 }
 
 /** Rules in order, with the conditions (as bits) that are known to fit when one gets here. */
@@ -61,6 +81,8 @@ interface Branch {
   first: number;
   condition: number;
   index: PrefixIndex;
+  /** By set; null where no rule here names one. */
+  bySet: (Part | null)[] | null;
   rest: Part | null;
 }
 
@@ -72,16 +94,36 @@ export class RuleClassifier {
   private readonly key = new Uint32Array(KEY_WORDS * CONDITIONS.length);
   private protocol = 0;
   private entries = 0;
+  private readonly addressSets: AddressClasses | null;
+  /** By member, the sets that hold it. */
+  private readonly memberSets: Int32Array[];
+  /** By condition, the sets that hold the packet's value. */
+  private readonly lists: Int32Array[] = CONDITIONS.map(() => NO_SETS);
+  private readonly usesFromSets: boolean;
+  private readonly usesToSets: boolean;
+  private readonly isResting: Uint8Array | null;
 
-  /** Throws ERR_POLICY_INVALID where a prefix or port range cannot be read. */
-  constructor(rules: readonly FirewallRule[]) {
-    this.rules = rules.map(compile);
+  /**
+   * `isResting`: by rule, 1 while it is passed over. Throws ERR_POLICY_INVALID where a prefix or port range cannot be
+   * read.
+   */
+  constructor(
+    rules: readonly GraphFirewallRule[],
+    context: ClassifierContext | null = null,
+    isResting: Uint8Array | null = null,
+  ) {
+    this.rules = rules.map((rule) => compile(rule, context?.tiers ?? []));
+    this.isResting = rules.some((rule) => rule.times !== undefined) ? isResting : null;
+    this.addressSets = context?.addressSets ?? null;
+    this.memberSets = membersToSets(context?.memberSets ?? []);
+    this.usesFromSets = this.rules.some((rule) => (rule?.conditions[FROM]?.sets.length ?? 0) > 0);
+    this.usesToSets = this.rules.some((rule) => (rule?.conditions[TO]?.sets.length ?? 0) > 0);
     const live = this.rules.flatMap((rule, index) => (rule === null ? [] : [index]));
     this.root = live.length === 0 ? null : this.build(live, 0);
   }
 
-  /** Index of the first rule that fits, or -1. */
-  find(packet: Packet): number {
+  /** Index of the first rule that fits, or -1. `tier` is a position, `member` the chosen one, -1 for none. */
+  find(packet: Packet, tier = 0, member = -1): number {
     if (this.root === null) return -1;
     const { key } = this;
     key[0] = packet.ipVersion;
@@ -96,7 +138,17 @@ export class RuleClassifier {
     key[9] = packet.d3;
     key[10] = packet.destinationPort << 16;
     key[15] = packet.sourcePort << 16;
+    key[20] = tier << 16;
     this.protocol = packet.protocol;
+    const { lists, addressSets } = this;
+    if (addressSets !== null) {
+      const { ipVersion } = packet;
+      if (this.usesFromSets)
+        lists[FROM] = addressSets.find(ipVersion, packet.s0, packet.s1, packet.s2, packet.s3);
+      if (this.usesToSets)
+        lists[TO] = addressSets.find(ipVersion, packet.d0, packet.d1, packet.d2, packet.d3);
+      lists[MEMBER] = member >= 0 && member < this.memberSets.length ? this.memberSets[member] : NO_SETS;
+    }
     const none = this.rules.length;
     const found = this.search(this.root, none);
     return found === none ? -1 : found;
@@ -110,6 +162,7 @@ export class RuleClassifier {
       for (let at = 0; at < rules.length; at++) {
         const rule = rules[at];
         if (rule >= best) return best;
+        if (this.isResting !== null && this.isResting[rule] === 1) continue;
         if (this.fits(rule, part.known)) return rule;
       }
       return best;
@@ -120,6 +173,13 @@ export class RuleClassifier {
       const inside = index.find(this.key, part.condition * KEY_WORDS, index.lengths[at]);
       if (inside !== null) least = this.search(inside, least);
     }
+    if (part.bySet !== null) {
+      const list = this.lists[part.condition];
+      for (let at = 0; at < list.length; at++) {
+        const inside = part.bySet[list[at]];
+        if (inside !== null && inside !== undefined) least = this.search(inside, least);
+      }
+    }
     return least;
   }
 
@@ -127,9 +187,12 @@ export class RuleClassifier {
     const rule = this.rules[index] as CompiledRule;
     if (!this.fitsProtocol(rule.protocol)) return false;
     for (let condition = 0; condition < CONDITIONS.length; condition++) {
-      const prefixes = rule.conditions[condition];
-      if (prefixes === null || (known & (1 << condition)) !== 0) continue;
+      const wanted = rule.conditions[condition];
+      if (wanted === null || (known & (1 << condition)) !== 0) continue;
+      const { prefixes, sets } = wanted;
       let isCovered = false;
+      const list = this.lists[condition];
+      for (let at = 0; at < sets.length && !isCovered; at++) isCovered = list.includes(sets[at]);
       for (let at = 0; at < prefixes.length && !isCovered; at++) {
         isCovered = covers(prefixes[at], this.key, condition * KEY_WORDS);
       }
@@ -158,11 +221,17 @@ export class RuleClassifier {
     const condition = this.bestCondition(rules, known);
     if (condition < 0) return { kind: 'leaf', first: rules[0], rules: Int32Array.from(rules), known };
     const groups = new Map<string, { prefix: Prefix; rules: number[] }>();
+    const ofSets = new Map<number, number[]>();
     const rest: number[] = [];
     for (const rule of rules) {
-      const prefixes = this.conditionsOf(rule)[condition];
-      if (prefixes === null) rest.push(rule);
-      for (const prefix of prefixes ?? []) {
+      const wanted = this.conditionsOf(rule)[condition];
+      if (wanted === null) rest.push(rule);
+      for (const set of wanted?.sets ?? []) {
+        const inSet = ofSets.get(set);
+        if (!inSet) ofSets.set(set, [rule]);
+        else if (inSet.at(-1) !== rule) inSet.push(rule);
+      }
+      for (const prefix of wanted?.prefixes ?? []) {
         const group = groups.get(prefix.text);
         if (!group) groups.set(prefix.text, { prefix, rules: [rule] });
         else if (group.rules.at(-1) !== rule) group.rules.push(rule);
@@ -173,20 +242,27 @@ export class RuleClassifier {
     const index = new PrefixIndex(groups.size);
     // A rule with many prefixes has as many entries; those that lead to the same rules share what comes next.
     const shared = new Map<string, Part>();
-    for (const group of groups.values()) {
-      const signature = group.rules.join();
+    const partOf = (within: number[]): Part => {
+      const signature = within.join();
       let part = shared.get(signature);
       if (!part) {
-        part = this.build(group.rules, inside);
+        part = this.build(within, inside);
         shared.set(signature, part);
       }
-      index.add(group.prefix, part);
+      return part;
+    };
+    for (const group of groups.values()) index.add(group.prefix, partOf(group.rules));
+    let bySet: (Part | null)[] | null = null;
+    if (ofSets.size > 0) {
+      bySet = new Array<Part | null>(Math.max(...ofSets.keys()) + 1).fill(null);
+      for (const [set, within] of ofSets) bySet[set] = partOf(within);
     }
     return {
       kind: 'branch',
       first: rules[0],
       condition,
       index,
+      bySet,
       rest: rest.length === 0 ? null : this.build(rest, inside),
     };
   }
@@ -205,10 +281,10 @@ export class RuleClassifier {
       for (const rule of rules) {
         const own = this.conditionsOf(rule)[condition];
         if (own === null) rest++;
-        for (const prefix of own ?? []) {
+        for (const text of textsOf(own)) {
           prefixes++;
-          const size = (sizes.get(prefix.text) ?? 0) + 1;
-          sizes.set(prefix.text, size);
+          const size = (sizes.get(text) ?? 0) + 1;
+          sizes.set(text, size);
           largest = Math.max(largest, size);
         }
       }
@@ -220,7 +296,7 @@ export class RuleClassifier {
     return rules.length <= LEAF_RULES && prefixes <= LEAF_PREFIXES ? -1 : best;
   }
 
-  private conditionsOf(rule: number): (Prefix[] | null)[] {
+  private conditionsOf(rule: number): (Condition | null)[] {
     return (this.rules[rule] as CompiledRule).conditions;
   }
 }
@@ -292,22 +368,59 @@ function hashPrefix(key: Uint32Array, at: number, length: number): number {
   return h;
 }
 
+/** What a condition names, to group by. */
+function* textsOf(condition: Condition | null): Generator<string> {
+  if (condition === null) return;
+  for (const { text } of condition.prefixes) yield text;
+  for (const set of condition.sets) yield `set ${set}`;
+}
+
+/** By member, the sets that hold it, ascending. */
+function membersToSets(sets: readonly (readonly number[])[]): Int32Array[] {
+  const lists: number[][] = [];
+  sets.forEach((members, set) => {
+    for (const member of members) {
+      while (lists.length <= member) lists.push([]);
+      lists[member].push(set);
+    }
+  });
+  return lists.map((list) => Int32Array.from(list));
+}
+
 /** Null for a rule that fits no packet. */
-function compile(rule: FirewallRule): CompiledRule | null {
+function compile(rule: GraphFirewallRule, tierNames: readonly string[]): CompiledRule | null {
   const hasPorts = rule.ports !== undefined || rule.sourcePorts !== undefined;
   if (hasPorts && rule.protocol === 'icmp') return null;
   return {
     protocol: protocolOf(rule.protocol, hasPorts),
     conditions: [
-      rule.from?.map((text) => addressPrefix(text, rule.name)) ?? null,
-      rule.to?.map((text) => addressPrefix(text, rule.name)) ?? null,
-      rule.ports?.flatMap((text) => portPrefixes(text, rule.name)) ?? null,
-      rule.sourcePorts?.flatMap((text) => portPrefixes(text, rule.name)) ?? null,
+      conditionOf(
+        rule.from?.map((text) => addressPrefix(text, rule.name)),
+        rule.fromSets,
+      ),
+      conditionOf(
+        rule.to?.map((text) => addressPrefix(text, rule.name)),
+        rule.toSets,
+      ),
+      conditionOf(rule.ports?.flatMap((text) => portPrefixes(text, rule.name))),
+      conditionOf(rule.sourcePorts?.flatMap((text) => portPrefixes(text, rule.name))),
+      // A tier that the service does not have fits nothing.
+      conditionOf(
+        rule.tiers?.flatMap((name) => {
+          const tier = tierNames.indexOf(name);
+          return tier < 0 ? [] : [prefixOf([tier << 16, 0, 0, 0, 0], 16)];
+        }),
+      ),
+      conditionOf(undefined, rule.memberSet === undefined ? undefined : [rule.memberSet]),
     ],
   };
 }
 
-function protocolOf(name: FirewallRule['protocol'], hasPorts: boolean): number {
+function conditionOf(prefixes?: Prefix[], sets?: readonly number[]): Condition | null {
+  return prefixes === undefined && sets === undefined ? null : { prefixes: prefixes ?? [], sets: sets ?? [] };
+}
+
+function protocolOf(name: GraphFirewallRule['protocol'], hasPorts: boolean): number {
   if (name === 'tcp') return TCP_ONLY;
   if (name === 'udp') return UDP_ONLY;
   if (name === 'icmp') return ICMP_EITHER;

@@ -17,17 +17,28 @@ import {
   TCP_RST,
   TCP_SYN,
 } from '../../packet/parse.ts';
-import type { Explanation, TraceAnswer, TraceQuestion } from '../../policy/answers.ts';
+import type {
+  EngineFirewall,
+  Explanation,
+  FirewallLogEntry,
+  TraceAnswer,
+  TraceQuestion,
+} from '../../policy/answers.ts';
 import type { ServiceGraph } from '../../policy/graph.ts';
 import type { ConnectionReport, PeerObservation } from '../../state/shared.ts';
 import { ConnectionTable } from '../balance/connection-table.ts';
 import { SessionMap } from '../balance/session-map.ts';
+import { AddressClasses, keyOf } from '../component/address-classes.ts';
 import { PASS, REJECT } from '../component/component.ts';
+import { Firewall } from '../component/firewall.ts';
+import { FirewallLog, LOG_ENTRIES } from '../component/firewall-log.ts';
 import { createComponent } from '../component/registry.ts';
 import { DROPS, dropIndex } from '../drops.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { end, sweep, track } from '../flow/flow-life.ts';
 import {
+  FLAG_METERED,
+  FLAGS,
   FORWARD,
   JUDGED,
   KIND,
@@ -37,6 +48,7 @@ import {
   KIND_REMOTE,
   LAST_SEEN,
   MEMBER,
+  PORTS,
   RELAY,
   REVERSE,
   STATE,
@@ -149,6 +161,8 @@ export class Dataplane {
   private readonly lister: FlowLister;
   private readonly tracer: Tracer;
   private readonly echoDecision = newDecision();
+  private readonly log = new FirewallLog();
+  private addressSets = new AddressClasses();
   private codec: ControlCodec | null = null;
   /** Reports and sessions that came before the first graph. */
   private readonly earlyReports = new Map<string, ConnectionReport>();
@@ -306,13 +320,27 @@ export class Dataplane {
     // Every record that was ever used once a second, or as often as can be.
     const due = Math.ceil((state.flows.highWater * Math.min(passedMs, 1000)) / 1000) + 16;
     const records = Math.min(due, SWEPT_PER_TICK);
-    sweep(state.flows, state.connections, now, records);
+    const { timeouts } = state.graph.source.engine;
+    sweep(state.flows, state.connections, now, records, timeouts);
+    this.advanceChains();
     state.sessions.expire(now, SESSIONS_PER_TICK);
     this.peerTable.tick();
     this.replicator.tick(passedMs);
     this.announcer.tick();
     this.memberAnnouncer.tick();
     this.inside.tick();
+  }
+
+  /** Rules with windows of time: where one begins or ends, every flow is judged again. */
+  private advanceChains(): void {
+    const { state } = this;
+    let isChanged = false;
+    for (const { components } of state.chains) {
+      for (const component of components) if (component.advance?.()) isChanged = true;
+    }
+    if (!isChanged) return;
+    state.epoch++;
+    state.flows.slots?.invalidate();
   }
 
   /** Another engine's counts, or null when that engine is gone. */
@@ -376,6 +404,7 @@ export class Dataplane {
     drops: Record<string, number>;
     flows: number;
     newFlows: number;
+    evictedFlows: number;
     components: Record<string, number>;
   } {
     const { state } = this;
@@ -392,7 +421,13 @@ export class Dataplane {
         }
       }
     }
-    return { drops, flows: state.flows.size, newFlows: state.newFlows, components };
+    return {
+      drops,
+      flows: state.flows.size,
+      newFlows: state.newFlows,
+      evictedFlows: state.evictedFlows,
+      components,
+    };
   }
 
   /** Why new flows of a service would go where they go now, one answer per tier. Throws where it is not known. */
@@ -403,6 +438,26 @@ export class Dataplane {
   /** The way of a packet through the live graph; changes nothing. Throws where the question makes no sense. */
   trace(question: TraceQuestion): TraceAnswer {
     return this.tracer.trace(question);
+  }
+
+  /** What the rules of a firewall policy did, in all services together, and what they logged lately. */
+  firewall(params: { policy: string; limit: number }): EngineFirewall {
+    const answer: EngineFirewall = {
+      packets: {},
+      limited: {},
+      log: this.log.list(Math.min(Math.max(0, params.limit), LOG_ENTRIES), params.policy),
+    };
+    for (const { components } of this.state.chains) {
+      for (const component of components) {
+        if (component instanceof Firewall && component.policy === params.policy) component.tally(answer);
+      }
+    }
+    return answer;
+  }
+
+  /** What firewall rules logged since the last call, oldest first. */
+  takeFirewallLog(): FirewallLogEntry[] {
+    return this.log.take();
   }
 
   /** A slice of the flow table: those that fit, the greatest first. Throws where the question makes no sense. */
@@ -518,7 +573,8 @@ export class Dataplane {
       end(flows, connections, flow);
       return false;
     }
-    if (words[at + JUDGED] !== state.epoch && !this.entry.judge(port, flow)) return true;
+    const isJudged = words[at + JUDGED] === state.epoch && (words[at + FLAGS] & FLAG_METERED) === 0;
+    if (!isJudged && !this.entry.judge(port, flow)) return true;
     if (words[at + KIND] === KIND_REMOTE && this.isGivenUp(at)) {
       end(flows, connections, flow);
       this.refusals.reset(port);
@@ -590,6 +646,8 @@ export class Dataplane {
           ? isHere && (!isFromPeer || kind === KIND_LOCAL)
           : port === PORT_IN || kind === KIND_FAR
       ) {
+        const isMetered = (flows.words[flow * STRIDE + FLAGS] & FLAG_METERED) !== 0;
+        if (isMetered && direction === FORWARD && !this.judgeFragment(port, flow)) return true;
         track(flows, connections, flow, direction, packet, state.now);
         if (direction === FORWARD) this.path.forward(flow);
         else this.path.reverse(flow);
@@ -601,6 +659,18 @@ export class Dataplane {
     if (address < ANNOUNCED || !isHere) return false;
     state.drop(FRAGMENT);
     return true;
+  }
+
+  /** Judges a later fragment as what it is part of: it bears no ports of its own. */
+  private judgeFragment(port: number, flow: number): boolean {
+    const { packet, flows } = this.state;
+    const ports = flows.words[flow * STRIDE + PORTS];
+    packet.sourcePort = ports >>> 16;
+    packet.destinationPort = ports & 0xffff;
+    const isAllowed = this.entry.judge(port, flow);
+    packet.sourcePort = 0;
+    packet.destinationPort = 0;
+    return isAllowed;
   }
 
   /** A packet to an announced address that no tier takes. */
@@ -697,6 +767,10 @@ export class Dataplane {
     const { sessions, connections, chains: before } = this.state;
     const graph = compiled.source;
     sessions.load(graph);
+    // Sets that did not change are not laid over each other again.
+    const sets = graph.addressSets ?? [];
+    const addressSets = keyOf(sets) === this.addressSets.key ? this.addressSets : new AddressClasses(sets);
+    this.addressSets = addressSets;
     const previous = new Map(before.map((chain) => [chain.service, chain.components]));
     return graph.services.map((service, serviceIndex) => {
       const context = {
@@ -704,6 +778,8 @@ export class Dataplane {
         serviceIndex,
         connections,
         sessions,
+        addressSets,
+        firewallLog: this.log,
         isMemberUp: (pool: number, member: number) => health.isUp(pool, member),
         nowMs: options.nowMs,
         wallMs: options.wallMs,

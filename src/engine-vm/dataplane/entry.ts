@@ -3,7 +3,7 @@ import { PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/p
 import { PASS, REJECT, type Verdict } from '../component/component.ts';
 import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
-import { FORWARD, JUDGED, MEMBER, STRIDE, TIER } from '../flow/flow-table.ts';
+import { FLAG_METERED, FLAGS, FORWARD, JUDGED, MEMBER, STRIDE, TIER } from '../flow/flow-table.ts';
 import type { Bypasses } from './bypasses.ts';
 import { PLACE_BESIDE_PEER, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
@@ -16,6 +16,7 @@ import { newDecision, type ServiceChain } from './service-chain.ts';
 const NO_MEMBER = dropIndex('no-member');
 const NO_FLOW = dropIndex('no-flow');
 const FULL = dropIndex('flow-table-full');
+const LIMITED = dropIndex('firewall-limit');
 
 export class Entry {
   private readonly state: PathState;
@@ -86,17 +87,19 @@ export class Entry {
     const at = flow * STRIDE;
     const tier = words[at + TIER];
     if (tier < 0) return true;
+    this.decision.isMetered = false;
     const chain = state.chains[state.graph.tierService[tier]];
     if (chain.judgesEstablished) {
       this.decide(tier, false).member = words[at + MEMBER];
       const verdict = chain.judge(state.packet, this.decision);
       if (verdict !== PASS) {
-        end(state.flows, state.connections, flow);
+        // Too fast is not forbidden: the flow lives on.
+        if (this.decision.reason !== LIMITED) end(state.flows, state.connections, flow);
         this.turnAway(port, verdict);
         return false;
       }
     }
-    words[at + JUDGED] = state.epoch;
+    this.keep(flow);
     return true;
   }
 
@@ -143,9 +146,18 @@ export class Entry {
 
   private start(flow: number): void {
     const state = this.state;
-    state.flows.words[flow * STRIDE + JUDGED] = state.epoch;
+    this.keep(flow);
     track(state.flows, state.connections, flow, FORWARD, state.packet, state.now);
     this.path.forward(flow);
+  }
+
+  /** Keeps the verdict with the flow: until the next graph, or for this packet only. */
+  private keep(flow: number): void {
+    const { flows, epoch } = this.state;
+    const at = flow * STRIDE;
+    flows.words[at + JUDGED] = epoch;
+    if (this.decision.isMetered) flows.words[at + FLAGS] |= FLAG_METERED;
+    else flows.words[at + FLAGS] &= ~FLAG_METERED;
   }
 
   private turnAway(port: number, verdict: Verdict): void {
@@ -161,6 +173,7 @@ export class Entry {
     decision.member = -1;
     decision.reason = NO_MEMBER;
     decision.rule = -1;
+    decision.isMetered = false;
     return decision;
   }
 }

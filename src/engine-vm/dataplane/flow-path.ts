@@ -21,6 +21,7 @@ import {
   CLIENT_SEEN,
   FLAG_COUNTED_LOCAL,
   FLAG_COUNTED_SENT,
+  FLAG_METERED,
   FLAG_SEEN_FORWARD,
   FLAG_VIA_PEER,
   FLAGS,
@@ -134,6 +135,8 @@ export class FlowPath {
     if (!isTcp && packet.protocol !== PROTOCOL_UDP) return;
     const at = flow * STRIDE;
     // A datagram from the other side proves that somebody is there; of a flow to a peer only a second one does.
+    // A limit of packets or bytes holds for each one that clients send.
+    if (direction === FORWARD && (flows.words[at + FLAGS] & FLAG_METERED) !== 0) return;
     const needsProof = isTcp || flows.words[at + KIND] === KIND_REMOTE;
     if (needsProof && flows.words[at + STATE] !== STATE_ESTABLISHED) return;
     if (isTcp && (packet.tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return;
@@ -242,7 +245,9 @@ export class FlowPath {
   makeRoom(): void {
     const { flows, connections } = this.state;
     const victim = flows.evictable;
-    if (victim >= 0) end(flows, connections, victim);
+    if (victim < 0) return;
+    this.state.evictedFlows++;
+    end(flows, connections, victim);
   }
 
   private farAddress = 0;

@@ -48,6 +48,8 @@ export class PathState {
   connections!: ConnectionTable;
   sessions!: SessionMap;
   newFlows = 0;
+  /** Half-open flows that made room for others. */
+  evictedFlows = 0;
   readonly drops = new Float64Array(DROPS.length);
   /** Frames that we make; the HEADROOM bytes before SCRATCH_START stay zero. */
   readonly scratch = new Uint8Array(SCRATCH_SIZE);

@@ -48,7 +48,7 @@ export class Replicas {
   find(packet: Packet, nowMs: number): number {
     if (packet.protocol !== PROTOCOL_TCP) return -1;
     const at = this.locate(packet);
-    if (at < 0 || (((nowMs | 0) - this.records[at + HEARD_AT]) | 0) >= TIMEOUTS.establishedMs) return -1;
+    if (at < 0 || (((nowMs | 0) - this.records[at + HEARD_AT]) | 0) >= TIMEOUTS.tcpEstablishedMs) return -1;
     return this.members.get(this.records[at + MEMBER]) ?? -1;
   }
 

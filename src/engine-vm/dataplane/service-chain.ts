@@ -5,7 +5,16 @@ import { type Component, type Decision, PASS, type Verdict } from '../component/
 
 /** One decision, reused for every packet. */
 export function newDecision(): Decision {
-  return { service: -1, tier: -1, isNewFlow: false, member: -1, reason: 0, rule: -1, isTrace: false };
+  return {
+    service: -1,
+    tier: -1,
+    isNewFlow: false,
+    member: -1,
+    reason: 0,
+    rule: -1,
+    isMetered: false,
+    isTrace: false,
+  };
 }
 
 export class ServiceChain {

@@ -5,6 +5,7 @@
 
 import type { Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
+import type { FlowTimeouts } from '../../policy/engine-group.ts';
 import type { ConnectionTable } from '../balance/connection-table.ts';
 import {
   FLAG_COUNTED_LOCAL,
@@ -29,13 +30,13 @@ import {
   STRIDE,
 } from './flow-table.ts';
 
-/** How long a flow may be silent, milliseconds. */
-export const TIMEOUTS = {
-  halfOpenMs: 10_000,
-  establishedMs: 3_600_000,
-  closingMs: 5_000,
+/** How long a flow may be silent where the engine group does not say. */
+export const TIMEOUTS: FlowTimeouts = {
+  tcpHalfOpenMs: 10_000,
+  tcpEstablishedMs: 3_600_000,
+  tcpClosingMs: 5_000,
   udpMs: 60_000,
-} as const;
+};
 
 /** Notes a packet of the flow and moves the flow on. */
 export function track(
@@ -106,7 +107,13 @@ export function end(flows: FlowTable, connections: ConnectionTable, flow: number
 }
 
 /** Looks at the next `records` records and ends flows that have been silent for too long. */
-export function sweep(flows: FlowTable, connections: ConnectionTable, nowMs: number, records: number): void {
+export function sweep(
+  flows: FlowTable,
+  connections: ConnectionTable,
+  nowMs: number,
+  records: number,
+  timeouts: FlowTimeouts = TIMEOUTS,
+): void {
   const words = flows.words;
   for (let looked = Math.min(records, flows.capacity); looked > 0; looked--) {
     const flow = flows.nextOfRound();
@@ -115,12 +122,12 @@ export function sweep(flows: FlowTable, connections: ConnectionTable, nowMs: num
     if (state === STATE_FREE) continue;
     flows.refresh(flow);
     const silentMs = ((nowMs | 0) - words[at + LAST_SEEN]) | 0;
-    if (silentMs >= timeoutMs(words[at + PROTOCOL], state)) end(flows, connections, flow);
+    if (silentMs >= timeoutMs(words[at + PROTOCOL], state, timeouts)) end(flows, connections, flow);
   }
 }
 
-function timeoutMs(protocol: number, state: number): number {
-  if (protocol !== PROTOCOL_TCP) return TIMEOUTS.udpMs;
-  if (state === STATE_ESTABLISHED) return TIMEOUTS.establishedMs;
-  return state === STATE_CLOSING ? TIMEOUTS.closingMs : TIMEOUTS.halfOpenMs;
+function timeoutMs(protocol: number, state: number, timeouts: FlowTimeouts): number {
+  if (protocol !== PROTOCOL_TCP) return timeouts.udpMs;
+  if (state === STATE_ESTABLISHED) return timeouts.tcpEstablishedMs;
+  return state === STATE_CLOSING ? timeouts.tcpClosingMs : timeouts.tcpHalfOpenMs;
 }

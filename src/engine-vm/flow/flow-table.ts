@@ -82,6 +82,8 @@ export const FLAG_IS_SIGHTED = 256;
 export const FLAG_IS_REPLICATED = 512;
 /** The kernel forwards the direction (fastpath/): what clients send, and << 1 what members answer. */
 export const FLAG_FAST_FORWARD = 1024;
+/** Every packet that clients send has to be judged, so that the kernel gets only the other direction. */
+export const FLAG_METERED = 4096;
 const FLAGS_FAST = FLAG_FAST_FORWARD | (FLAG_FAST_FORWARD << 1);
 
 export const FORWARD = 0;

@@ -27,11 +27,13 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
   connectionReport: () => ({ local: {}, sent: {}, received: {} }),
   connectionsChanged: () => false,
   peers: () => ({}),
-  counters: () => ({ drops: {}, flows: 0, newFlows: 0, components: {} }),
+  counters: () => ({ drops: {}, flows: 0, newFlows: 0, evictedFlows: 0, components: {} }),
   explain: (params) => ({ explained: params }),
   trace() {
     throw new Error('there is no service of that name');
   },
+  firewall: (params) => params,
+  takeFirewallLog: () => [],
   flows() {
     for (;;);
   },

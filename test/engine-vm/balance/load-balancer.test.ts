@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { ConnectionTable } from '../../../src/engine-vm/balance/connection-table.ts';
 import { LoadBalancer } from '../../../src/engine-vm/balance/load-balancer.ts';
 import { SessionMap } from '../../../src/engine-vm/balance/session-map.ts';
+import { AddressClasses } from '../../../src/engine-vm/component/address-classes.ts';
 import { type Decision, DROP, PASS } from '../../../src/engine-vm/component/component.ts';
+import { FirewallLog } from '../../../src/engine-vm/component/firewall-log.ts';
 import { type ComponentContext, createComponent } from '../../../src/engine-vm/component/registry.ts';
 import { dropIndex } from '../../../src/engine-vm/drops.ts';
 import { parseAddress } from '../../../src/packet/address.ts';
@@ -42,6 +44,8 @@ function bench(graph: ServiceGraph) {
     serviceIndex: 0,
     connections,
     sessions,
+    addressSets: new AddressClasses(),
+    firewallLog: new FirewallLog(),
     isMemberUp: (_pool, member) => !down.has(member),
     nowMs: () => clock.now,
     wallMs: () => clock.now + 1_000_000,
@@ -56,6 +60,7 @@ function bench(graph: ServiceGraph) {
       member: -1,
       reason: -1,
       rule: -1,
+      isMetered: false,
       isTrace,
     };
     return { verdict: balancer.process(packetFrom(client), decision), ...decision, decision };
@@ -172,6 +177,7 @@ describe('load balancer', () => {
       member: -1,
       reason: -1,
       rule: -1,
+      isMetered: false,
       isTrace: false,
     };
     next.process(packetFrom('10.1.0.1'), decision);

@@ -2,13 +2,18 @@
 import assert from 'node:assert/strict';
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
+import { AddressClasses } from '../../../src/engine-vm/component/address-classes.ts';
 import { type Decision, DROP, PASS, REJECT } from '../../../src/engine-vm/component/component.ts';
-import { Firewall } from '../../../src/engine-vm/component/firewall.ts';
+import { BARE_CONTEXT, Firewall } from '../../../src/engine-vm/component/firewall.ts';
+import { FirewallLog, LOG_ENTRIES } from '../../../src/engine-vm/component/firewall-log.ts';
 import { RuleClassifier } from '../../../src/engine-vm/component/rule-classifier.ts';
+import { RuleSchedule } from '../../../src/engine-vm/component/rule-schedule.ts';
 import { dropIndex } from '../../../src/engine-vm/drops.ts';
 import { parseAddress } from '../../../src/packet/address.ts';
+import { packPrefixes } from '../../../src/packet/packed-prefixes.ts';
 import { Packet } from '../../../src/packet/packet.ts';
-import type { FirewallRule } from '../../../src/policy/firewall-policy.ts';
+import type { RateLimit } from '../../../src/policy/firewall-policy.ts';
+import type { GraphFirewallRule } from '../../../src/policy/graph.ts';
 
 interface Shape {
   from: string;
@@ -30,8 +35,20 @@ function packetOf(shape: Shape): Packet {
   return packet;
 }
 
+/** What rules of the oracle may name besides: prefixes and members by set, tiers by position. */
+interface Surroundings {
+  sets: string[][];
+  memberSets: number[][];
+  tiers: string[];
+  tier: number;
+  member: number;
+  isResting: boolean[];
+}
+
+const NOWHERE: Surroundings = { sets: [], memberSets: [], tiers: [], tier: 0, member: -1, isResting: [] };
+
 /** The policy's words, rule by rule, over BigInt addresses: shares no code with the firewall. */
-function oracle(rules: Partial<FirewallRule>[], shape: Shape): number {
+function oracle(rules: Partial<GraphFirewallRule>[], shape: Shape, around: Surroundings = NOWHERE): number {
   const numberOf = (text: string): { bits: number; value: bigint } => {
     if (!text.includes(':')) {
       return { bits: 32, value: text.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n) };
@@ -54,23 +71,47 @@ function oracle(rules: Partial<FirewallRule>[], shape: Shape): number {
     return port >= from && port <= to;
   };
   const names: Record<number, string> = { 6: 'tcp', 17: 'udp', 1: 'icmp', 58: 'icmp' };
-  return rules.findIndex((rule) => {
+  const isInAny = (prefixes: string[] | undefined, sets: number[] | undefined, address: string) =>
+    (prefixes === undefined && sets === undefined) ||
+    [...(prefixes ?? []), ...(sets ?? []).flatMap((set) => around.sets[set]!)].some((prefix) =>
+      isInPrefix(prefix, address),
+    );
+  return rules.findIndex((rule, index) => {
     const protocol = names[shape.protocol];
+    if (around.isResting[index]) return false;
+    if (rule.tiers && !rule.tiers.some((name) => around.tiers[around.tier] === name)) return false;
+    if (rule.memberSet !== undefined && !around.memberSets[rule.memberSet]!.includes(around.member))
+      return false;
     if (rule.protocol !== undefined && rule.protocol !== 'any' && rule.protocol !== protocol) return false;
-    if (rule.from && !rule.from.some((prefix) => isInPrefix(prefix, shape.from))) return false;
-    if (rule.to && !rule.to.some((prefix) => isInPrefix(prefix, shape.to))) return false;
+    if (!isInAny(rule.from, rule.fromSets, shape.from)) return false;
+    if (!isInAny(rule.to, rule.toSets, shape.to)) return false;
     if ((rule.ports || rule.sourcePorts) && protocol !== 'tcp' && protocol !== 'udp') return false;
     if (rule.ports && !rule.ports.some((range) => isInRange(range, shape.port))) return false;
     return !rule.sourcePorts || rule.sourcePorts.some((range) => isInRange(range, shape.sourcePort));
   });
 }
 
-function rule(name: string, parts: Partial<FirewallRule> = {}): FirewallRule {
+function rule(name: string, parts: Partial<GraphFirewallRule> = {}): GraphFirewallRule {
   return { name, action: 'allow', protocol: 'any', ...parts };
 }
 
+function classesOf(sets: string[][]): AddressClasses {
+  return new AddressClasses(
+    sets.map((prefixes, index) => ({ name: `s${index}`, hash: '', prefixes: packPrefixes(prefixes) })),
+  );
+}
+
 function decision(isTrace = false): Decision {
-  return { service: 0, tier: 0, isNewFlow: true, member: -1, reason: -1, rule: -1, isTrace };
+  return {
+    service: 0,
+    tier: 0,
+    isNewFlow: true,
+    member: -1,
+    reason: -1,
+    rule: -1,
+    isMetered: false,
+    isTrace,
+  };
 }
 
 // Few distinct bytes, so that random packets do meet random rules.
@@ -105,7 +146,7 @@ const anyRule = fc.record(
     sourcePorts: list(range),
   },
   { requiredKeys: [] },
-) as fc.Arbitrary<Partial<FirewallRule>>;
+) as fc.Arbitrary<Partial<GraphFirewallRule>>;
 const ports = fc.oneof(fc.constant(0), port);
 const shape: fc.Arbitrary<Shape> = fc
   .tuple(
@@ -133,6 +174,55 @@ describe('firewall rule classifier', () => {
           const classifier = new RuleClassifier(rules.map((parts, index) => rule(`r${index}`, parts)));
           for (const each of shapes) {
             assert.equal(classifier.find(packetOf(each)), oracle(rules, each), JSON.stringify(each));
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it('does so with address sets, tiers, members and rules that rest, over 20,000 random packets', function () {
+    this.timeout(60_000);
+    const setIndex = fc.array(fc.nat(4), { minLength: 1, maxLength: 3 });
+    const fullRule = fc
+      .tuple(
+        anyRule,
+        fc.record(
+          {
+            fromSets: setIndex,
+            toSets: setIndex,
+            memberSet: fc.nat(2),
+            tiers: fc.uniqueArray(fc.constantFrom('web', 'app', 'gone'), { minLength: 1 }),
+          },
+          { requiredKeys: [] },
+        ),
+      )
+      .map(([one, other]) => ({ ...one, ...other })) as fc.Arbitrary<Partial<GraphFirewallRule>>;
+    const places = fc.record({ tier: fc.nat(1), member: fc.integer({ min: -1, max: 5 }) });
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fullRule, fc.boolean()), { maxLength: 60 }),
+        fc.array(fc.array(prefix, { maxLength: 12 }), { minLength: 5, maxLength: 5 }),
+        fc.array(fc.uniqueArray(fc.nat(5)), { minLength: 3, maxLength: 3 }),
+        fc.array(fc.tuple(shape, places), { minLength: 100, maxLength: 100 }),
+        (drawn, sets, memberSets, shapes) => {
+          const rules = drawn.map(([parts]) => parts);
+          const isResting = drawn.map(([, rests]) => rests);
+          const tiers = ['web', 'app'];
+          const times = { timeZone: 'UTC', windows: [] };
+          const classifier = new RuleClassifier(
+            rules.map((parts, index) =>
+              rule(`r${index}`, { ...parts, ...(isResting[index] ? { times } : {}) }),
+            ),
+            { tiers, addressSets: classesOf(sets), memberSets },
+            Uint8Array.from(isResting, Number),
+          );
+          for (const [each, place] of shapes) {
+            assert.equal(
+              classifier.find(packetOf(each), place.tier, place.member),
+              oracle(rules, each, { sets, memberSets, tiers, isResting, ...place }),
+              JSON.stringify([each, place]),
+            );
           }
         },
       ),
@@ -172,7 +262,7 @@ describe('firewall rule classifier', () => {
   });
 
   const address = (n: number) => `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`;
-  const large: [string, (n: number) => Partial<FirewallRule>][] = [
+  const large: [string, (n: number) => Partial<GraphFirewallRule>][] = [
     ['differ by source', (n) => ({ from: [`${address(n)}/32`] })],
     ['differ by destination port', (n) => ({ protocol: 'tcp', ports: [String(n + 1)] })],
     ['share the source and differ by port', (n) => ({ from: ['10.0.0.0/8'], ports: [String(n + 1)] })],
@@ -247,10 +337,16 @@ describe('firewall', () => {
     const firewall = new Firewall({ ...spec, defaultAction: 'allow' });
     const state = decision(true);
     firewall.process(from('10.0.0.1', 81), state);
-    assert.equal(firewall.describe(state), 'policy edge, rule noisy (2 of 3): reject');
+    assert.equal(
+      firewall.describe(state),
+      'policy edge, rule noisy (2 of 3): reject; 0 packets judged by it so far',
+    );
     assert.equal(firewall.process(from('192.0.2.7', 81), state), PASS);
-    assert.equal(firewall.describe(state), 'policy edge, no rule fits: allow by default');
-    assert.deepEqual(firewall.counters(), { office: 0, noisy: 0, bad: 0, default: 0 });
+    assert.equal(
+      firewall.describe(state),
+      'policy edge, no rule fits: allow by default; 0 packets judged by it so far',
+    );
+    assert.deepEqual(firewall.counters(), {});
   });
 
   it('judges established flows, and keeps its counters in a new graph', () => {
@@ -258,7 +354,280 @@ describe('firewall', () => {
     assert.equal(firewall.judgesEstablished, true);
     firewall.process(from('10.0.0.1', 80), decision());
     firewall.process(from('192.0.2.2', 80), decision());
-    const next = new Firewall({ ...spec, rules: [rules[2], rules[0]] }, firewall);
-    assert.deepEqual(next.counters(), { bad: 0, office: 1, default: 1 });
+    const next = new Firewall({ ...spec, rules: [rules[2], rules[0]] }, undefined, firewall);
+    assert.deepEqual(next.counters(), { office: 1, default: 1 });
+  });
+});
+
+describe('address sets', () => {
+  it('hold addresses up to the borders of their prefixes, and at both ends of the address space', () => {
+    const classes = classesOf([
+      ['0.0.0.0/32', '10.0.0.0/8', '10.1.0.0/16', '255.255.255.255', '::', 'ffff::/16'],
+      ['10.1.0.0/16', '10.2.3.4', 'fd00::/8', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
+    ]);
+    const sets = (text: string) => {
+      const words = new Int32Array(4);
+      assert.ok(parseAddress(text, words));
+      const [a, b, c, d] = words as unknown as [number, number, number, number];
+      return [...classes.find(isIPv6(text) ? 6 : 4, a, b, c, d)].join();
+    };
+    const found = ['0.0.0.0', '0.0.0.1', '9.255.255.255', '10.0.0.0', '10.1.0.0', '10.1.255.255', '10.2.3.4']
+      .concat(['10.2.3.5', '10.255.255.255', '11.0.0.0', '255.255.255.254', '255.255.255.255'])
+      .map(sets);
+    assert.deepEqual(found, ['0', '', '', '0', '0,1', '0,1', '0,1', '0', '0', '', '', '0']);
+    const six = ['::', '::1', 'fcff:ffff::', 'fd00::', 'fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', 'fe00::']
+      .concat([
+        'ffff::1',
+        'ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe',
+        'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+      ])
+      .map(sets);
+    assert.deepEqual(six, ['0', '', '', '1', '1', '', '0', '0', '0,1']);
+  });
+
+  it('are refused by name where they are damaged or not here', () => {
+    const set = { name: 'bad', hash: '' };
+    assert.throws(() => new AddressClasses([set]), /address set bad is not here/);
+    assert.throws(() => new AddressClasses([{ ...set, prefixes: 'AQAA' }]), /address set bad: it is cut off/);
+    const twice = Buffer.concat([Buffer.from([2, 0, 0, 0]), Buffer.from([9, 0, 0, 0, 8, 1, 0, 0, 0, 8])]);
+    assert.throws(
+      () => new AddressClasses([{ ...set, prefixes: twice.toString('base64') }]),
+      /address set bad: its IPv4 prefixes are not in order/,
+    );
+  });
+
+  it('of 100,000 prefixes each take a few bytes a prefix', () => {
+    const four = Array.from(
+      { length: 100_000 },
+      (_each, n) => `10.${n >> 15}.${(n >> 7) & 255}.${(n & 127) * 2}`,
+    );
+    const classes = classesOf([four]);
+    assert.ok(classes.bytes < 100_000 * 17 + 300_000, `${classes.bytes} bytes`);
+    assert.deepEqual([...classes.find(4, 0, 0, 0xffff, 0x0a000004)], [0]);
+    assert.deepEqual([...classes.find(4, 0, 0, 0xffff, 0x0a000005)], []);
+  });
+});
+
+describe('a rate limit', () => {
+  const limitedBy = (limit: Partial<RateLimit>, now: { ms: number }) =>
+    new Firewall(
+      {
+        type: 'firewall',
+        policy: 'edge',
+        rules: [rule('slow', { action: 'rate-limit', limit: { burstMs: 1000, per: 'rule', ...limit } })],
+        defaultAction: 'deny',
+      },
+      { ...BARE_CONTEXT, nowMs: () => now.ms },
+    );
+  const from = (source: string, length = 100) => {
+    const packet = packetOf({
+      from: source,
+      to: source.includes(':') ? 'fd00::1' : '10.0.9.1',
+      protocol: 6,
+      sourcePort: 1000,
+      port: 80,
+    });
+    packet.length = length;
+    return packet;
+  };
+  const passed = (firewall: Firewall, packet: Packet, count: number, isNewFlow = true) => {
+    let sum = 0;
+    for (let n = 0; n < count; n++) {
+      if (firewall.process(packet, { ...decision(), isNewFlow }) === PASS) sum++;
+    }
+    return sum;
+  };
+
+  it('lets a burst pass, then the rate, and says why it drops the rest', () => {
+    const now = { ms: 5000 };
+    const firewall = limitedBy({ packetsPerSecond: 100, burstMs: 500 }, now);
+    const packet = from('10.0.0.1');
+    assert.equal(passed(firewall, packet, 200), 50);
+    const state = decision();
+    assert.equal(firewall.process(packet, state), DROP);
+    assert.deepEqual([state.reason, state.isMetered], [dropIndex('firewall-limit'), true]);
+    now.ms += 100;
+    assert.equal(passed(firewall, packet, 200), 10);
+    now.ms += 60_000;
+    assert.equal(passed(firewall, packet, 200), 50);
+    assert.deepEqual(firewall.counters(), { slow: 601, 'slow:limited': 491 });
+  });
+
+  it('counts bytes so that the mean holds, also where a frame is larger than the burst', () => {
+    const now = { ms: 0 };
+    const firewall = limitedBy({ bytesPerSecond: 10_000, burstMs: 100 }, now);
+    let bytes = 0;
+    for (; now.ms < 100_000; now.ms += 10) bytes += 3000 * passed(firewall, from('10.0.0.1', 3000), 1);
+    assert.ok(Math.abs(bytes - 1_000_000) < 10_000, `${bytes} bytes in 100 s`);
+  });
+
+  it('of connections leaves flows alone that have begun', () => {
+    const now = { ms: 0 };
+    const firewall = limitedBy({ connectionsPerSecond: 3 }, now);
+    assert.equal(passed(firewall, from('10.0.0.1'), 10), 3);
+    assert.equal(passed(firewall, from('10.0.0.1'), 10, false), 10);
+    const state = decision();
+    firewall.process(from('10.0.0.1'), state);
+    assert.equal(state.isMetered, false, 'the kernel may have its flows');
+  });
+
+  it('per source counts each address by itself, and IPv6 by its first 64 bits', () => {
+    const now = { ms: 0 };
+    const firewall = limitedBy({ packetsPerSecond: 2, per: 'source' }, now);
+    assert.equal(passed(firewall, from('10.0.0.1'), 5), 2);
+    assert.equal(passed(firewall, from('10.0.0.2'), 5), 2);
+    assert.equal(passed(firewall, from('fd00:1::1'), 5), 2);
+    assert.equal(passed(firewall, from('fd00:1::2'), 5), 0);
+    assert.equal(passed(firewall, from('fd00:1:0:1::2'), 5), 2);
+    // More sources than there is room for: memory stays, and each of them still gets no more than its burst at once.
+    const packet = from('10.0.0.9');
+    for (let n = 0; n < 100_000; n++) {
+      packet.s3 = n;
+      assert.ok(passed(firewall, packet, 3) <= 2);
+    }
+  });
+
+  it('goes on through a new graph with what is left, unless it is changed', () => {
+    const now = { ms: 0 };
+    const context = { ...BARE_CONTEXT, nowMs: () => now.ms };
+    const spec = (packetsPerSecond: number, per: 'rule' | 'source') => ({
+      type: 'firewall' as const,
+      policy: 'edge',
+      rules: [
+        ...(packetsPerSecond === 5 ? [rule('other', { from: ['192.0.2.0/24'] })] : []),
+        rule('slow', { action: 'rate-limit', limit: { packetsPerSecond: 4, burstMs: 1000, per } }),
+      ],
+      defaultAction: 'deny' as const,
+    });
+    for (const per of ['rule', 'source'] as const) {
+      const first = new Firewall(spec(4, per), context);
+      assert.equal(passed(first, from('10.0.0.1'), 9), 4);
+      const moved = new Firewall(spec(5, per), context, first);
+      assert.equal(passed(moved, from('10.0.0.1'), 9), 0, `${per}: another place in the list`);
+      const other = limitedBy({ packetsPerSecond: 7, per }, now);
+      assert.equal(passed(other, from('10.0.0.1'), 9), 7);
+    }
+  });
+
+  it('takes nothing for a trace', () => {
+    const firewall = limitedBy({ packetsPerSecond: 1 }, { ms: 0 });
+    for (let n = 0; n < 5; n++) assert.equal(firewall.process(from('10.0.0.1'), decision(true)), PASS);
+    assert.equal(passed(firewall, from('10.0.0.1'), 3), 1);
+  });
+});
+
+describe('a rule with windows of time', () => {
+  const officeHours = {
+    timeZone: 'Europe/Berlin',
+    windows: [{ days: ['mon' as const, 'fri' as const], from: '22:00', to: '06:00' }],
+  };
+  const at = (text: string) =>
+    new RuleSchedule([{ times: officeHours }], Date.parse(text)).isResting[0] === 0;
+
+  it('is in force in its own time zone, past midnight, in summer and in winter', () => {
+    // Monday, the 6th of July 2026: Berlin is at UTC+2; Monday, the 5th of January: UTC+1.
+    assert.deepEqual(
+      [
+        '2026-07-06T19:59Z',
+        '2026-07-06T20:00Z',
+        '2026-07-07T03:59Z',
+        '2026-07-07T04:00Z',
+        '2026-07-07T20:30Z',
+      ].map(at),
+      [false, true, true, false, false],
+    );
+    assert.deepEqual(['2026-01-05T20:59Z', '2026-01-05T21:00Z', '2026-01-06T05:00Z'].map(at), [
+      false,
+      true,
+      false,
+    ]);
+  });
+
+  it('begins and ends by itself, and says so once', () => {
+    let wall = Date.parse('2026-07-06T19:59:59.990Z');
+    const firewall = new Firewall(
+      {
+        type: 'firewall',
+        policy: 'edge',
+        rules: [rule('night', { action: 'allow', times: officeHours })],
+        defaultAction: 'deny',
+      },
+      { ...BARE_CONTEXT, wallMs: () => wall },
+    );
+    const packet = packetOf({ from: '10.0.0.1', to: '10.0.0.2', protocol: 6, sourcePort: 1, port: 80 });
+    assert.equal(firewall.process(packet, decision()), DROP);
+    assert.equal(firewall.advance(), false);
+    wall += 10;
+    assert.equal(firewall.advance(), true);
+    assert.equal(firewall.advance(), false);
+    assert.equal(firewall.process(packet, decision()), PASS);
+    wall += 8 * 3_600_000;
+    assert.equal(firewall.advance(), true);
+    assert.equal(firewall.process(packet, decision()), DROP);
+  });
+});
+
+describe('a rule that logs', () => {
+  it('writes first packets and what is refused, sampled and bounded, and never more than there is room for', () => {
+    const log = new FirewallLog();
+    const now = { ms: 0 };
+    const firewall = new Firewall(
+      {
+        type: 'firewall',
+        policy: 'edge',
+        rules: [
+          rule('seen', { ports: ['80'], log: { every: 2, perSecond: 3 } }),
+          rule('bad', { action: 'deny', ports: ['81'], log: { every: 1, perSecond: 100 } }),
+        ],
+        defaultAction: 'deny',
+      },
+      {
+        ...BARE_CONTEXT,
+        service: 'shop',
+        members: ['m0'],
+        log,
+        nowMs: () => now.ms,
+        wallMs: () => 86_400_000 + now.ms,
+      },
+    );
+    const packet = (destination: number) =>
+      packetOf({ from: 'fd00::9', to: 'fd00::1', protocol: 6, sourcePort: 1000, port: destination });
+    for (let n = 0; n < 5; n++) firewall.process(packet(80), { ...decision(), member: 0 });
+    firewall.process(packet(80), { ...decision(), isNewFlow: false });
+    firewall.process(packet(82), decision());
+    firewall.process(packet(81), decision(true));
+    firewall.process(packet(81), { ...decision(), isNewFlow: false });
+    const taken = log.take();
+    assert.deepEqual(
+      taken.map(({ rule, verdict }) => [rule, verdict]),
+      [
+        ['seen', 'allowed'],
+        ['seen', 'allowed'],
+        ['seen', 'allowed'],
+        ['bad', 'denied'],
+      ],
+    );
+    assert.deepEqual(taken[0], {
+      time: '1970-01-02T00:00:00.000Z',
+      service: 'shop',
+      policy: 'edge',
+      rule: 'seen',
+      verdict: 'allowed',
+      protocol: 'tcp',
+      from: 'fd00::9',
+      fromPort: 1000,
+      to: 'fd00::1',
+      toPort: 80,
+      member: 'm0',
+    });
+    for (let n = 0; n < 10; n++) firewall.process(packet(80), decision());
+    assert.equal(log.take().length, 0, 'three lines a second and no more');
+    for (let second = 0; second < 100; second++) {
+      now.ms += 1000;
+      for (let n = 0; n < 200; n++) firewall.process(packet(81), decision());
+    }
+    assert.equal(log.take().length, LOG_ENTRIES);
+    assert.equal(log.list(5, 'edge').length, 5);
+    assert.equal(log.list(5, 'other').length, 0);
   });
 });

@@ -146,9 +146,9 @@ describe('the life of a flow', () => {
 
   it('ends after the silence that its stage allows', () => {
     const cases: [number, number, number][] = [
-      [PROTOCOL_TCP, STATE_HALF_OPEN, TIMEOUTS.halfOpenMs],
-      [PROTOCOL_TCP, STATE_ESTABLISHED, TIMEOUTS.establishedMs],
-      [PROTOCOL_TCP, STATE_CLOSING, TIMEOUTS.closingMs],
+      [PROTOCOL_TCP, STATE_HALF_OPEN, TIMEOUTS.tcpHalfOpenMs],
+      [PROTOCOL_TCP, STATE_ESTABLISHED, TIMEOUTS.tcpEstablishedMs],
+      [PROTOCOL_TCP, STATE_CLOSING, TIMEOUTS.tcpClosingMs],
       [PROTOCOL_UDP, STATE_ESTABLISHED, TIMEOUTS.udpMs],
     ];
     for (const [protocol, state, timeoutMs] of cases) {

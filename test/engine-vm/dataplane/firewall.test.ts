@@ -1,0 +1,163 @@
+/** The firewall on the path of packets: what established flows, limits, windows, sets and members make of it. */
+import assert from 'node:assert/strict';
+import { packPrefixes } from '../../../src/packet/packed-prefixes.ts';
+import type { GraphComponent, GraphFirewallRule, ServiceGraph } from '../../../src/policy/graph.ts';
+import { WEEKDAYS } from '../../../src/policy/time-window.ts';
+import { BALANCER, engineMac, graphFor, type Host, NAMES, settled, VIP } from './network.ts';
+
+const CLIENT = '10.0.0.9';
+/** The wall clock of the network in memory begins here. */
+const EPOCH_MS = 1_700_000_000_000;
+
+function firewall(
+  rules: (Partial<GraphFirewallRule> & { name: string })[],
+  defaultAction: 'allow' | 'deny',
+): GraphComponent {
+  return {
+    type: 'firewall',
+    policy: 'p',
+    rules: rules.map((rule) => ({ action: 'allow', protocol: 'any', ...rule })),
+    defaultAction,
+  };
+}
+
+function scene(components: GraphComponent[], extra: Partial<ServiceGraph> = {}) {
+  const network = settled({ components });
+  const { engines, hosts, client } = network;
+  const A = engines.A!;
+  const load = (next: GraphComponent[], more: Partial<ServiceGraph> = extra) =>
+    A.dataplane.load({ ...graphFor('A', { components: next, revision: 2 }), ...more });
+  load(components);
+  const send = (flags: string, sport = 1, from = CLIENT, protocol: 'tcp' | 'udp' = 'tcp') => {
+    const dport = protocol === 'tcp' ? 8080 : 53;
+    network.network.emit(client, { from, to: VIP, sport, dport, flags, protocol, toMac: engineMac('A') });
+    return NAMES.flatMap((name) => (hosts[name] as Host).take().map(() => name));
+  };
+  return { ...network, A, load, send, drops: () => A.dataplane.counters().drops };
+}
+
+describe('a firewall on the path', () => {
+  it('holds a limit of packets for an established flow, which lives on', () => {
+    const slow = firewall(
+      [
+        {
+          name: 'slow',
+          action: 'rate-limit',
+          limit: { packetsPerSecond: 10, burstMs: 1000, per: 'source' },
+        },
+      ],
+      'deny',
+    );
+    const { network, send, drops, A } = scene([slow, BALANCER]);
+    let passed = 0;
+    for (let n = 0; n < 100; n++) passed += send(n === 0 ? 'S' : 'A').length;
+    assert.equal(passed, 10);
+    assert.equal(drops()['firewall-limit'], 90);
+    assert.equal(A.dataplane.counters().flows, 1);
+    network.pass(500);
+    let later = 0;
+    for (let n = 0; n < 100; n++) later += send('A').length;
+    assert.equal(later, 5);
+    assert.equal(send('S', 1, '10.0.0.10').length, 1, 'another source has its own rate');
+  });
+
+  it('counts a retransmitted SYN as no new connection', () => {
+    const slow = firewall(
+      [
+        {
+          name: 'slow',
+          action: 'rate-limit',
+          limit: { connectionsPerSecond: 2, burstMs: 1000, per: 'rule' },
+        },
+      ],
+      'deny',
+    );
+    const { send, drops } = scene([slow, BALANCER]);
+    for (let n = 0; n < 5; n++) assert.equal(send('S', 1).length, 1);
+    assert.equal(send('S', 2).length, 1);
+    assert.equal(send('S', 3).length, 0);
+    assert.equal(drops()['firewall-limit'], 1);
+    assert.equal(send('A', 1).length, 1);
+  });
+
+  it('ends a running flow when the window of its rule closes, without a new graph', () => {
+    const closes = new Date(EPOCH_MS + 60_000).toISOString().slice(11, 16);
+    const times = { timeZone: 'UTC', windows: [{ days: [...WEEKDAYS], from: '00:00', to: closes }] };
+    const { network, send, drops } = scene([firewall([{ name: 'day', times }], 'deny'), BALANCER]);
+    assert.equal(send('S').length, 1);
+    assert.equal(send('A').length, 1);
+    network.pass(120_000, 100);
+    assert.equal(send('A').length, 0);
+    assert.equal(drops()['firewall-deny'], 1);
+  });
+
+  it('judges by address sets, and a set that changes ends flows', () => {
+    const rules = firewall([{ name: 'known', fromSets: [0] }], 'deny');
+    const setOf = (...prefixes: string[]) => ({
+      addressSets: [{ name: 'known', hash: prefixes.join(), prefixes: packPrefixes(prefixes) }],
+    });
+    const { send, load, drops } = scene([rules, BALANCER], setOf('10.0.0.8/30', 'fd00::/8'));
+    assert.equal(send('S').length, 1);
+    assert.equal(send('S', 1, '10.0.0.13').length, 0);
+    load([rules, BALANCER], setOf('10.0.0.12/30'));
+    assert.equal(send('A').length, 0);
+    assert.equal(send('S', 1, '10.0.0.13').length, 1);
+    assert.equal(drops()['firewall-deny'], 2);
+    assert.throws(
+      () => load([rules, BALANCER], { addressSets: [{ name: 'known', hash: 'x' }] }),
+      /address set known is not here/,
+    );
+    assert.equal(send('S', 2, '10.0.0.13').length, 1, 'the graph before holds');
+  });
+
+  it('behind the balancer judges by the member that was chosen', () => {
+    const rules = firewall([{ name: 'canary', action: 'deny', memberSet: 0 }], 'allow');
+    const { send, load, drops } = scene([BALANCER, rules], { memberSets: [[]] });
+    assert.equal(send('S').length, 1);
+    load([BALANCER, rules], { memberSets: [NAMES.map((_name, index) => index)] });
+    assert.equal(send('A').length, 0);
+    assert.equal(send('S', 2).length, 0);
+    assert.equal(drops()['firewall-deny'], 2);
+  });
+
+  it('judges by tier', () => {
+    const { send } = scene([firewall([{ name: 'front', tiers: ['front'] }], 'deny'), BALANCER]);
+    assert.equal(send('S').length, 1);
+    const other = scene([firewall([{ name: 'back', tiers: ['back'] }], 'deny'), BALANCER]);
+    assert.equal(other.send('S').length, 0);
+  });
+
+  it('answers what its rules did and logged, and counts half-open flows that it evicted', () => {
+    const rules = firewall([{ name: 'all', log: { every: 1, perSecond: 100 } }], 'deny');
+    const { A, send } = scene([rules, BALANCER]);
+    for (let n = 1; n <= 3; n++) send('S', n);
+    const answer = A.dataplane.firewall({ policy: 'p', limit: 2 });
+    assert.deepEqual([answer.packets, answer.limited], [{ all: 3 }, {}]);
+    assert.deepEqual(
+      answer.log.map(({ from, fromPort, verdict }) => [from, fromPort, verdict]),
+      [
+        [CLIENT, 3, 'allowed'],
+        [CLIENT, 2, 'allowed'],
+      ],
+    );
+    assert.deepEqual(A.dataplane.firewall({ policy: 'q', limit: 9 }), { packets: {}, limited: {}, log: [] });
+    for (let n = 4; n < 600; n++) send('S', n);
+    assert.equal(A.dataplane.counters().evictedFlows, 599 - 512);
+  });
+
+  it('forgets flows after the silence that the engine group allows', () => {
+    const { A, network, send } = scene([BALANCER], {
+      engine: {
+        ...graphFor('A').engine,
+        timeouts: { tcpHalfOpenMs: 300, tcpEstablishedMs: 60_000, tcpClosingMs: 100, udpMs: 700 },
+      },
+    });
+    send('S');
+    send('', 1, CLIENT, 'udp');
+    assert.equal(A.dataplane.counters().flows, 2);
+    network.pass(500);
+    assert.equal(A.dataplane.counters().flows, 1);
+    network.pass(500);
+    assert.equal(A.dataplane.counters().flows, 0);
+  });
+});
