@@ -11,10 +11,7 @@ export const AddressSetSpec = z
     description: z.string().max(300).default('').meta({ description: 'What the set is for.' }),
     prefixes: z
       .array(Prefix)
-      .max(
-        MAX_SET_PREFIXES,
-        `holds more than ${MAX_SET_PREFIXES} prefixes: split it, a rule may name several sets`,
-      )
+      .max(MAX_SET_PREFIXES)
       .default([])
       .meta({ description: 'Prefixes or addresses of both families, in any order.' }),
   })
