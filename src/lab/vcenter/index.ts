@@ -37,9 +37,12 @@ export function hasVcenter(lab: string): boolean {
   return existsSync(vcenterStatePath(lab));
 }
 
-/** Whether a vCenter has a method of that name, carried out here or not. */
+/** Calls that are no methods of vim25 and that faults strike all the same: uploads, and deployment by REST. */
+const BESIDE_VIM = new Set(['NfcUpload', 'LibraryUpload', 'DeployLibraryItem']);
+
+/** Whether a vCenter has a call of that name, carried out here or not. */
 export function hasMethod(name: string): boolean {
-  return methodType(name) !== undefined;
+  return methodType(name) !== undefined || BESIDE_VIM.has(name);
 }
 
 /**

@@ -19,7 +19,7 @@ import { LeaseTable } from './leases.ts';
 import { LibraryUploads } from './library-uploads.ts';
 import { LoadHistory } from './load-history.ts';
 import { followEvacuations, followFailures } from './method/hosts.ts';
-import { adoptMachines, seedPortgroups } from './ports.ts';
+import { adoptMachines, realize, seedPortgroups } from './ports.ts';
 import { attachTag } from './rest/tag-store.ts';
 import { SessionTable } from './sessions.ts';
 import { seedStandardGroups } from './standard-switch.ts';
@@ -70,8 +70,16 @@ export class Vcenter {
     this.follow();
     await this.leases.removeRemains();
     this.follow();
+    await this.#realizeAll();
     this.loads.start();
     void this.#followLab();
+  }
+
+  /** A vCenter that was killed after it noted a port and before it moved the cable moves it now. */
+  async #realizeAll(): Promise<void> {
+    for (const vm of this.datacenter.record.vms) {
+      for (const nic of vm.nics) await realize(this, vm, nic);
+    }
   }
 
   stop(): void {
