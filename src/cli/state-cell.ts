@@ -3,7 +3,7 @@ import type { Cell } from './table.ts';
 
 /** A state in the colour that says whether somebody should look. */
 export function stateCell(state: string): Cell {
-  if (['serving', 'connected', 'ready', 'up', 'steady'].includes(state))
+  if (['serving', 'observing', 'connected', 'ready', 'up', 'steady'].includes(state))
     return { text: state, colour: 'green' };
   if (['unreachable', 'silent', 'down', 'degraded', 'held', 'foreign'].includes(state))
     return { text: state, colour: 'red' };

@@ -93,6 +93,18 @@ function drawStatus(terminal: Terminal, status: SystemStatus): string {
       ]),
     ),
     ...section(
+      'connections that engines only observe, by the firewall rule that would judge them in line',
+      [{ title: 'ENGINE' }, { title: 'SERVICE' }, { title: 'RULE' }, { title: 'CONNECTIONS', isRight: true }],
+      status.engines
+        .filter(({ state }) => state === 'observing')
+        .flatMap(({ id, rules }) =>
+          Object.entries(rules).map(([key, connections]) => {
+            const [service = '', , rule = ''] = key.split('/');
+            return [id, service, rule, count(connections)];
+          }),
+        ),
+    ),
+    ...section(
       'services',
       [
         { title: 'SERVICE' },

@@ -268,6 +268,8 @@ function mergeWorlds(actual: Actual, extra: ReadonlyMap<string, Inventory>): Act
     listed: new Map([...world.listed, ...added.listed]),
     owners: new Map([...added.owners, ...world.owners]),
     unfinished: [...world.unfinished, ...added.unfinished],
+    mirrors: new Map([...world.mirrors, ...added.mirrors]),
+    mirrorless: new Set([...world.mirrorless, ...added.mirrorless]),
     clouds: new Set([...world.clouds, ...added.clouds]),
   };
 }

@@ -28,6 +28,8 @@ export interface WantedEngine {
   mgmt: string;
   /** Own addresses on the production network, with prefix length. */
   addresses: string[];
+  /** Whether it only observes copies of its members' traffic. */
+  isMirror: boolean;
   /** Services that concern it, sorted. */
   services: string[];
   /** Its host is in maintenance or on its way there: it is switched off as soon as nothing depends on it. */
@@ -55,6 +57,8 @@ export interface Desired {
   interceptions: ReadonlyMap<string, string>;
   /** The same the other way round: engine id to member ids, sorted. */
   nicsOf: ReadonlyMap<string, readonly string[]>;
+  /** Member id to the engine that shall observe a copy of its traffic. None of them is in `interceptions`. */
+  observations: ReadonlyMap<string, string>;
   shortcomings: readonly Shortcoming[];
 }
 
@@ -84,24 +88,27 @@ export function desire(
   const seats = chooseSeats(policies, world, placements, candidates, shortcomings);
   const engines = placeEngines(policies, world, placements, seats, serviceAddresses, shortcomings);
   const interceptions = new Map<string, string>();
+  const observations = new Map<string, string>();
   for (const engine of engines.values()) {
     for (const service of engine.services) {
       for (const tier of policies.services.get(service)?.tiers ?? []) {
         for (const id of candidates.pools.get(tier.pool) ?? []) {
           const member = candidates.members.get(id);
           if (member?.cloud !== engine.cloud || member.host.id !== engine.host) continue;
-          if (member.production === engine.production) interceptions.set(id, engine.id);
-          else {
+          if (member.production === engine.production) {
+            (engine.isMirror ? observations : interceptions).set(id, engine.id);
+          } else {
             shortcomings.push({
               kind: 'pool',
               name: tier.pool,
-              message: `${member.vm.name} is on segment ${member.nic.segment}, but engine ${engine.id} stands on ${engine.production}: it is served without an engine beside it`,
+              message: `${member.vm.name} is on segment ${member.nic.segment}, but engine ${engine.id} stands on ${engine.production}: it ${engine.isMirror ? 'is not observed' : 'is served without an engine beside it'}`,
             });
           }
         }
       }
     }
   }
+  tellMirrors(policies, world, engines, shortcomings);
   const nicsOf = new Map<string, string[]>();
   for (const id of [...interceptions.keys()].sort()) {
     const engine = interceptions.get(id) ?? '';
@@ -117,6 +124,7 @@ export function desire(
     usedPools: used,
     interceptions,
     nicsOf,
+    observations,
     shortcomings,
   };
 }
@@ -139,6 +147,30 @@ export function engineId(
     .slice(0, 54)
     .replace(/^-+|-+$/g, '');
   return `${stem}-${hash}`;
+}
+
+/** What a group of mirrors does not do, where somebody might wait for it. */
+function tellMirrors(
+  policies: Policies,
+  world: World,
+  engines: ReadonlyMap<string, WantedEngine>,
+  shortcomings: Shortcoming[],
+): void {
+  for (const [name, group] of policies.groups) {
+    if (group.mode !== 'mirror' || !world.mirrorless.has(group.cloud)) continue;
+    const message = `ERR_HYPERVISOR_UNSUPPORTED: cloud ${group.cloud} cannot mirror ports, so nothing is observed: set mode to in-line`;
+    shortcomings.push({ kind: 'engine-group', name, message });
+  }
+  const observed = new Set(
+    [...engines.values()].filter((one) => one.isMirror).flatMap((one) => one.services),
+  );
+  for (const name of observed) {
+    const tiers = policies.services.get(name)?.tiers ?? [];
+    const nobodys = tiers.flatMap(({ addresses }) => addresses).filter((one) => !world.owners.has(one));
+    if (nobodys.length === 0) continue;
+    const message = `nobody answers at ${[...new Set(nobodys)].join(', ')}: no VM owns it, and engines of mode mirror announce nothing`;
+    shortcomings.push({ kind: 'virtual-service', name, message });
+  }
 }
 
 interface Candidates {
@@ -367,6 +399,7 @@ function placeEngines(
       shadow: shadowOf(seat.production),
       mgmt: host.segments.find((segment) => segment.role === 'management')?.name ?? '',
       addresses,
+      isMirror: group.mode === 'mirror',
       services: [...seat.services].sort(),
       isResting: isResting(host),
     });

@@ -17,6 +17,7 @@ import { leavingVms } from './autoscale/fleet-view.ts';
 import type { Desired, Member } from './desired.ts';
 import { SetTable, TagIndex } from './firewall-sets.ts';
 import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
+import { isObserving } from './mirror.ts';
 import { hostKey, type SeatedHost } from './world.ts';
 
 /** An engine that exists: placed, keyed, and with a VM on its host whose `out` NIC is known. */
@@ -101,6 +102,7 @@ function compileGraph(
     compileService(name, spec, poolNames, carriers.get(name) ?? [], sets, desired, actual),
   );
   const canary = canaryOf(id, desired, actual);
+  const isMirror = isObserving(id, desired, actual);
   const leaving = leavingVms(actual.fleet);
   const peers: GraphPeer[] = [];
   for (const [peerId, peer] of engines) {
@@ -118,10 +120,12 @@ function compileGraph(
       host: engine.seated.host.name,
       mac: engine.mac,
       failMode: group.failMode,
+      mode: isMirror ? 'mirror' : 'in-line',
       dataAddresses: placement.addresses,
       probeIntervalMs: group.probeIntervalMs,
       deadAfterMs: group.deadAfterMs,
-      fastPath: group.fastPath,
+      // The kernel's program forwards, and copies are not to be forwarded.
+      fastPath: isMirror ? 'off' : group.fastPath,
       maxFlows: group.maxFlows,
       timeouts: group.timeouts,
       groupKey,
@@ -129,9 +133,16 @@ function compileGraph(
     peers,
     members: memberIds.flatMap((memberId) => {
       const member = desired.members.get(memberId);
-      return member ? [compileMember(member, id, engine, canary, engines, desired, actual)] : [];
+      if (!member) return [];
+      const compiled = compileMember(member, id, engine, canary, engines, desired, actual);
+      if (!isMirror) return [compiled];
+      return [{ ...compiled, engine: desired.observations.get(memberId) === id ? id : null }];
     }),
-    pools: poolNames.map((name) => compilePool(name, desired, memberIndex, leaving)),
+    pools: poolNames.map((name) => {
+      const pool = compilePool(name, desired, memberIndex, leaving);
+      // An engine that only observes sends nothing, monitors' questions neither.
+      return isMirror ? { ...pool, healthMonitors: [] } : pool;
+    }),
     services: compiled,
     ...(sets.addressSets.length > 0 ? { addressSets: sets.addressSets } : {}),
     ...(sets.memberSets.length > 0 ? { memberSets: sets.memberSets } : {}),

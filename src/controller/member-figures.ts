@@ -3,6 +3,7 @@ import type { ConnectionReport } from '../state/shared.ts';
 import type { Actual } from './actual.ts';
 import type { Desired, Member } from './desired.ts';
 import type { VmLoad } from './load-reader.ts';
+import { isObserved } from './mirror.ts';
 import { hostKey } from './world.ts';
 
 /** Null stands for what nobody can say now; it never stands for nothing. */
@@ -50,7 +51,11 @@ export function whyUncounted(
   actual: Actual,
 ): string | null {
   if (carriers.size === 0) return 'no engine carries a service of its pool';
-  const beside = member.isOnShadow ? desired.interceptions.get(member.id) : undefined;
+  const observer = desired.observations.get(member.id);
+  if (observer !== undefined && !isObserved(member.id, desired, actual)) {
+    return `engine ${observer} does not observe it yet`;
+  }
+  const beside = observer ?? (member.isOnShadow ? desired.interceptions.get(member.id) : undefined);
   let counting = 0;
   for (const engine of beside === undefined ? carriers : [beside]) {
     const verdict = actual.engines.get(engine)?.verdict ?? 'absent';

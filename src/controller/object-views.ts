@@ -3,6 +3,7 @@ import type { HostView, SystemStatus, VmView } from '../policy/answers.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import type { View } from './backend.ts';
 import { explainMembership } from './membership.ts';
+import { isObserved } from './mirror.ts';
 import { hostKey, type SeatedNic } from './world.ts';
 
 /** Which services a VM serves, through which engine, and why it does not serve the others. Throws ERR_NOT_FOUND. */
@@ -113,6 +114,7 @@ function pathOf(nic: SeatedNic, { desired, actual }: View, status: SystemStatus)
   const id = desired.interceptions.get(nic.id);
   const engine = id === undefined ? undefined : status.engines.find((one) => one.id === id);
   const verdict = id === undefined ? undefined : actual.engines.get(id);
+  const observer = desired.observations.get(nic.id);
   const base = { nic: nic.nic.id, mac: nic.nic.mac, segment: nic.nic.segment, addresses: nic.nic.addresses };
   if (id === undefined) {
     return {
@@ -125,7 +127,11 @@ function pathOf(nic: SeatedNic, { desired, actual }: View, status: SystemStatus)
           ? 'it stands on a shadow segment and no policy asks for that: it is released'
           : nic.production === null
             ? `network ${nic.nic.segment} is none that an engine can stand on`
-            : 'no enabled service needs its traffic in line'),
+            : observer === undefined
+              ? 'no enabled service needs its traffic in line'
+              : isObserved(nic.id, desired, actual)
+                ? `engine ${observer} observes a copy of its traffic`
+                : `engine ${observer} shall observe a copy of its traffic, and does not yet`),
     };
   }
   return {

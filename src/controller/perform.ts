@@ -86,6 +86,16 @@ export async function perform(step: Step, context: PerformContext, signal: Abort
       await context.platform(cloudOf(step)).attach({ vm: step.vm, nic: step.port }, step.segment, signal);
       if (ledger.preImages.has(step.nic)) await ledger.release(step.nic);
       return;
+    case 'mirror-nics': {
+      const platform = context.platform(cloudOf(step));
+      if (!platform.mirror) {
+        throw new WeftError(
+          'ERR_HYPERVISOR_UNSUPPORTED',
+          `cloud ${cloudOf(step)} cannot mirror ports: set the mode of the engine group to in-line`,
+        );
+      }
+      return platform.mirror(step.engine, step.nics, signal);
+    }
     case 'forget-interception':
       return ledger.release(step.nic);
     case 'power-engine': {

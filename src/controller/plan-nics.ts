@@ -70,7 +70,9 @@ function planOnShadow(nic: SeatedNic, { desired, actual, standing }: Context): S
       wanted === undefined && isResting(nic.host) && desired.interceptions.has(nic.id)
         ? `host ${nic.host.name} goes into maintenance, and its VM may go where no engine is ready`
         : wanted === undefined
-          ? 'no enabled service needs its traffic in line'
+          ? desired.observations.has(nic.id)
+            ? 'its engine group only observes'
+            : 'no enabled service needs its traffic in line'
           : isAwaited
             ? `engine ${wanted} of the controller whose store was lost is replaced`
             : `engine ${wanted} does not forward (${state?.reason ?? 'it is not there'}), fail mode open`,
@@ -150,6 +152,7 @@ function interceptionBlock(
   if (state.verdict !== 'alive' || !state.isReady) return `engine ${engine} is not ready: ${state.reason}`;
   if (!state.isProven && canary !== nic) return `the canary of engine ${engine} proves itself first`;
   const known = state.acknowledged?.members.find((member) => member.id === nic);
+  if (state.acknowledged?.engine.mode === 'mirror') return `engine ${engine} still observes copies`;
   if (known?.engine !== engine) return `engine ${engine} has not acknowledged the graph that names it`;
   return null;
 }

@@ -10,6 +10,7 @@ import { planClones } from './autoscale/plan-clones.ts';
 import type { Desired, WantedEngine } from './desired.ts';
 import { packSet } from './firewall-sets.ts';
 import { compileGraphs, graphHash } from './graph.ts';
+import { mirrorBlock, planMirrors } from './mirror.ts';
 import { planNics } from './plan-nics.ts';
 import { requirePrivileges } from './privileges.ts';
 import { engineLane, type GraphSets, type Step, segmentLane, stepId } from './step.ts';
@@ -19,6 +20,7 @@ import { hostKey, SHADOW_SUFFIX } from './world.ts';
 export function plan(desired: Desired, actual: Actual): Step[] {
   const steps = [
     ...planNics(desired, actual),
+    ...planMirrors(desired, actual),
     ...planEngines(desired, actual),
     ...planGraphs(desired, actual),
     ...planRemovals(desired, actual),
@@ -139,7 +141,8 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
             : null) ??
           (hasSegment ? null : `segment ${engine.shadow} is made first`) ??
           (vms.length > (rightful ? 1 : 0) ? 'VMs that bear its mark elsewhere are removed first' : null) ??
-          (rightful || !engine.isResting ? null : `host ${engine.hostName} is in maintenance`),
+          (rightful || !engine.isResting ? null : `host ${engine.hostName} is in maintenance`) ??
+          (rightful ? null : mirrorBlock(engine.cloud, engine.id, actual)),
         isUrgent: false,
         cloud: engine.cloud,
         lanes: [engineLane(engine.id)],
@@ -215,6 +218,7 @@ function planRest(engine: WantedEngine, vm: EngineVm, actual: Actual): Step[] {
       blockedBy:
         hostBlock(engine.cloud, engine.host, actual) ??
         (behind.length > 0 ? `${behind.length} NICs behind it leave first` : null) ??
+        mirrorBlock(engine.cloud, engine.id, actual) ??
         dependent(engine, actual),
     },
   ];
@@ -277,7 +281,8 @@ function planRecovery(engine: WantedEngine, vm: EngineVm, desired: Desired, actu
   const blockedBy =
     hostBlock(engine.cloud, engine.host, actual) ??
     (waits > 0 && attempts > 0 ? `attempt ${attempts} has time to work until the next one` : null) ??
-    (mayReleaseFirst ? 'its NICs are released first' : null);
+    (mayReleaseFirst ? 'its NICs are released first' : null) ??
+    mirrorBlock(engine.cloud, engine.id, actual);
   if (attempts % 3 === 2) {
     const reason = `it stayed silent after ${attempts} attempts (${state.reason}); it is deployed afresh`;
     const { id, cloud } = engine;
@@ -446,7 +451,8 @@ function removeEngine(removal: Removal, actual: Actual): Step {
       (!actual.placements.has(engine) && !actual.isSettled
         ? 'engines have a few seconds to find the controller'
         : null) ??
-      (behind.length > 0 ? `${behind.length} NICs behind it are released first` : null),
+      (behind.length > 0 ? `${behind.length} NICs behind it are released first` : null) ??
+      mirrorBlock(cloud, engine, actual),
     isUrgent: false,
     cloud,
     lanes: [engineLane(engine)],

@@ -22,6 +22,8 @@ export function callOf(step: Step): PlannedCall | null {
       return { call: 'removeVm', vm: step.vm };
     case 'power-engine':
       return { call: 'power', vm: step.vm, action: step.power };
+    case 'mirror-nics':
+      return { call: 'mirror', host: step.host, engine: step.engine, nics: step.nics };
     case 'intercept-nic':
     case 'release-nic':
       return { call: 'attach', nic: { vm: step.vm, nic: step.port }, segment: step.segment };

@@ -11,6 +11,7 @@ import type { Desired, Member, WantedEngine } from './desired.ts';
 import { engineFor } from './interception.ts';
 import { NO_FIGURES, type PoolFigures } from './member-figures.ts';
 import { memberHealth } from './member-health.ts';
+import { isObserved } from './mirror.ts';
 import { hostKey } from './world.ts';
 
 export type EngineState =
@@ -18,6 +19,7 @@ export type EngineState =
   | 'deploying'
   | 'enrolling'
   | 'ready'
+  | 'observing'
   | 'silent'
   | 'bypassed'
   | 'held';
@@ -109,7 +111,7 @@ export function engineState(engine: WantedEngine, desired: Desired, actual: Actu
   const isClosed = desired.policies.groups.get(engine.group)?.failMode === 'closed';
   switch (state?.verdict) {
     case 'alive':
-      return 'ready';
+      return engine.isMirror && state.acknowledged?.engine.mode === 'mirror' ? 'observing' : 'ready';
     case 'headless':
       return 'silent';
     case 'silent':
@@ -154,6 +156,8 @@ export function serviceStatus(
     if (!isKnown) waiting.push(`engine ${engine.id} has not taken the service yet`);
   }
   const pending = pendingMembers(name, desired, actual);
+  const unobserved = unobservedMembers(name, desired, actual);
+  const onlyObserves = concerned.some((engine) => engine.isMirror);
   const noMembers = spec.tiers.filter((tier) => (desired.pools.get(tier.pool) ?? []).length === 0);
   const reasons = [
     shortcoming,
@@ -167,9 +171,28 @@ export function serviceStatus(
     ...unready.map(({ engine, state }) => `engine ${engine} is ${state}`),
     ...waiting,
     ...(pending > 0 ? [`${pending} members are not in line yet`] : []),
+    ...(unobserved > 0 ? [`${unobserved} members are not observed yet`] : []),
   ];
-  const state = reasons.length > 0 ? 'degraded' : progress.length > 0 ? 'deploying' : 'serving';
+  const state =
+    reasons.length > 0
+      ? 'degraded'
+      : progress.length > 0
+        ? 'deploying'
+        : onlyObserves
+          ? 'observing'
+          : 'serving';
   return { state, engines, message: [...reasons, ...progress].join('; ') };
+}
+
+function unobservedMembers(service: string, desired: Desired, actual: Actual): number {
+  let count = 0;
+  for (const tier of desired.policies.services.get(service)?.tiers ?? []) {
+    for (const id of desired.pools.get(tier.pool) ?? []) {
+      const engine = desired.engines.get(desired.observations.get(id) ?? '');
+      if (engine && !engine.isResting && !isObserved(id, desired, actual)) count++;
+    }
+  }
+  return count;
 }
 
 function pendingMembers(service: string, desired: Desired, actual: Actual): number {

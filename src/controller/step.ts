@@ -1,5 +1,5 @@
 /** The steps there are: what the planner says and what the performer does. */
-
+import type { NicRef } from '../hypervisor/platform.ts';
 import type { StepSummary } from '../policy/answers.ts';
 import type { AddressSetEntry } from '../policy/graph.ts';
 import type { GraphContent, Placement } from './actual.ts';
@@ -49,6 +49,7 @@ export type Action =
   | { step: 'intercept-nic'; nic: string; vm: string; port: string; segment: string; before: string }
   | { step: 'release-nic'; nic: string; vm: string; port: string; segment: string }
   | { step: 'forget-interception'; nic: string }
+  | { step: 'mirror-nics'; engine: string; host: string; nics: readonly NicRef[] }
   | { step: 'power-engine'; engine: string; vm: string; power: 'on' | 'off' | 'reset' }
   | { step: 'keep-engine'; engine: string; rest: Placement['rest'] }
   | { step: 'remove-engine'; engine: string; vm: string; isRecovery: boolean }

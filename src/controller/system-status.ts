@@ -98,6 +98,7 @@ function engineStatus(id: string, facts: SystemFacts): EngineStatus {
     sentPackets,
     path: pathOf(report),
     drops: report?.drops ?? {},
+    rules: report?.components ?? {},
   };
 }
 

@@ -1,5 +1,5 @@
 /** The inventories of all clouds, indexed once per round for everything that plans and compiles. */
-import type { Host, Inventory, Nic, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
+import type { Host, Inventory, Nic, NicRef, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
 
 /** The name of a shadow segment is the production segment's with this at its end. */
 export const SHADOW_SUFFIX = '-weft';
@@ -50,6 +50,10 @@ export interface World {
   owners: ReadonlyMap<string, SeatedNic>;
   /** VMs of ours that are being made or were left half made, engines and clones. */
   unfinished: readonly { cloud: string; vm: UnfinishedVm }[];
+  /** NICs whose traffic is copied to an engine, by `<cloud>/<engine id>`. */
+  mirrors: ReadonlyMap<string, { cloud: string; engine: string; nics: readonly NicRef[] }>;
+  /** Clouds that cannot mirror ports. */
+  mirrorless: ReadonlySet<string>;
   /** Clouds whose inventory is known. */
   clouds: ReadonlySet<string>;
 }
@@ -63,9 +67,15 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
   const engineVms = new Map<string, { cloud: string; vm: Vm }[]>();
   const owners = new Map<string, SeatedNic>();
   const unfinished: { cloud: string; vm: UnfinishedVm }[] = [];
+  const mirrors = new Map<string, { cloud: string; engine: string; nics: readonly NicRef[] }>();
+  const mirrorless = new Set<string>();
   for (const [cloud, inventory] of inventories) {
     for (const host of inventory.hosts) hosts.set(hostKey(cloud, host.id), { cloud, host });
     for (const vm of inventory.unfinished ?? []) unfinished.push({ cloud, vm });
+    if (!inventory.mirrors) mirrorless.add(cloud);
+    for (const { engine, nics: copied } of inventory.mirrors ?? []) {
+      mirrors.set(hostKey(cloud, engine), { cloud, engine, nics: copied });
+    }
     for (const vm of inventory.vms) {
       const host = hosts.get(hostKey(cloud, vm.host))?.host;
       listed.set(hostKey(cloud, vm.id), { cloud, vm, host: host ?? null });
@@ -85,7 +95,18 @@ export function indexWorld(inventories: ReadonlyMap<string, Inventory>): World {
     }
   }
   for (const list of engineVms.values()) list.sort((a, b) => (a.vm.id < b.vm.id ? -1 : 1));
-  return { hosts, nics, vms, engineVms, listed, owners, unfinished, clouds: new Set(inventories.keys()) };
+  return {
+    hosts,
+    nics,
+    vms,
+    engineVms,
+    listed,
+    owners,
+    unfinished,
+    mirrors,
+    mirrorless,
+    clouds: new Set(inventories.keys()),
+  };
 }
 
 /** The key of a host in `World.hosts`. */

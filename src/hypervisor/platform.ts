@@ -66,6 +66,15 @@ export interface Platform {
   attach(nic: NicRef, segment: string, signal: AbortSignal): Promise<void>;
 
   /**
+   * Copies everything that these NICs receive and send to the `in` port of an engine, while their own traffic goes its
+   * way: port mirroring. The list is the whole of what is copied to that engine from now on; an empty one ends it, also
+   * where the engine is gone. A NIC on another host than the engine is not copied until it is back. What is copied shows
+   * in `Inventory.mirrors`. Left out, with `capabilities.mirror` false, by platforms that cannot; a segment that cannot
+   * is ERR_HYPERVISOR_UNSUPPORTED or ERR_HYPERVISOR_REFUSED.
+   */
+  mirror?(engine: string, nics: readonly NicRef[], signal: AbortSignal): Promise<void>;
+
+  /**
    * What calls would reconfigure, in the vendor's words, a list of lines for each call. Nothing is touched, and a later
    * call may build on what an earlier one would make. Left out by platforms whose calls say it all themselves.
    */
@@ -148,7 +157,8 @@ export type PlannedCall =
   /** `host` null: wherever there is room. */
   | { call: 'cloneVm'; host: string | null; name: string }
   | { call: 'power'; vm: string; action: 'on' | 'off' | 'reset' }
-  | { call: 'attach'; nic: NicRef; segment: string };
+  | { call: 'attach'; nic: NicRef; segment: string }
+  | { call: 'mirror'; host: string; engine: string; nics: readonly NicRef[] };
 
 /** A privilege that the platform's user does not have. */
 export interface Lack {
@@ -172,6 +182,8 @@ export interface Capabilities {
   migrate: boolean;
   /** Ports of a shadow segment can be kept from each other, so that even neighbours meet the engine. */
   isolation: boolean;
+  /** Whether `mirror` is there. */
+  mirror?: boolean;
 }
 
 export interface Inventory {
@@ -183,6 +195,13 @@ export interface Inventory {
    * on with them; what nobody makes any more is removed by `removeVm`. Left out by platforms that make a VM at once.
    */
   unfinished?: UnfinishedVm[];
+  /** Which NICs are copied to which engine, by engine id, sorted; left out by platforms that cannot mirror. */
+  mirrors?: Mirror[];
+}
+
+export interface Mirror {
+  engine: string;
+  nics: NicRef[];
 }
 
 export interface UnfinishedVm {

@@ -456,7 +456,7 @@ export interface EngineStatus {
   id: string;
   host: string;
   group: string;
-  /** `deploying` `enrolling` `ready` `silent` `bypassed` `held` `maintenance`. */
+  /** `deploying` `enrolling` `ready` `observing` `silent` `bypassed` `held` `maintenance`. */
   state: string;
   message: string;
   datapath: string;
@@ -471,6 +471,11 @@ export interface EngineStatus {
   /** Null before the engine has said it. */
   path: PathFigures | null;
   drops: Record<string, number>;
+  /**
+   * By `<service>/<component>/<rule>`: packets that the rule judged; connections that it would have judged where the
+   * engine only observes. Since its boot.
+   */
+  rules: Record<string, number>;
 }
 
 export interface MemberStatus {

@@ -12,6 +12,10 @@ export const EngineGroupSpec = z
       description:
         "The deployment size of this group's engines, where the platform has sizes; the cloud's `engineSize` where none is named. Engines that are there keep theirs until they are deployed afresh.",
     }),
+    mode: z.enum(['in-line', 'mirror']).default('in-line').meta({
+      description:
+        "What engines do with their members' traffic: `in-line` bends it through them, `mirror` has the virtual switch copy it to them, and they only observe: connections per member are counted, and which verdicts each firewall rule would have given; nothing is dropped, balanced, answered or announced.",
+    }),
     failMode: z.enum(['open', 'closed']).default('open').meta({
       description:
         'What happens to the traffic of a host whose engine is silent: `open` puts its ports back on the production segment, `closed` holds the traffic until an engine is back.',

@@ -58,6 +58,11 @@ export interface GraphEngine {
   /** MAC of the `out` NIC: this engine's identity on the production network. */
   mac: string;
   failMode: 'open' | 'closed';
+  /**
+   * `mirror`: what comes in by `in` are copies. They are counted, and nothing is sent but probes between engines.
+   * `in-line` where it is not said.
+   */
+  mode?: 'in-line' | 'mirror';
   /** Own addresses on the production network with prefix length, for example `10.77.0.201/24`. */
   dataAddresses: string[];
   probeIntervalMs: number;
@@ -89,7 +94,7 @@ export interface GraphMember {
   ipv6: string | null;
   /** H: hops between this member and this engine; 0 on the same host. */
   hops: number;
-  /** The engine in line before this member, or null where none is (never deployed, or bypassed). */
+  /** The engine in line before this member, or the one that observes it; null where none is (never deployed, bypassed). */
   engine: string | null;
 }
 

@@ -108,7 +108,7 @@ export const VirtualServiceSpec = z
 export type VirtualServiceSpec = z.output<typeof VirtualServiceSpec>;
 
 export interface VirtualServiceStatus {
-  state: 'serving' | 'deploying' | 'degraded' | 'disabled';
+  state: 'serving' | 'observing' | 'deploying' | 'degraded' | 'disabled';
   /** Hosts whose engines are concerned, and what each engine has acknowledged. */
   engines: { engine: string; host: string; graphRevision: number; state: string }[];
   message: string;

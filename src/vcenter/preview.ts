@@ -87,6 +87,14 @@ class Preview {
         return [`VM ${await this.#nameOf(call.vm)}: power ${call.action}`];
       case 'attach':
         return this.#attach(call);
+      case 'mirror': {
+        const names = await Promise.all(call.nics.map(({ vm }) => this.#nameOf(vm)));
+        return [
+          names.length === 0
+            ? `port mirroring session weft-${call.engine}: remove`
+            : `port mirroring session weft-${call.engine}: ports of ${names.join(', ')}, both ways, to port in of ${call.engine}`,
+        ];
+      }
     }
   }
 

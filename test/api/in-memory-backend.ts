@@ -51,6 +51,7 @@ export const STATUS: SystemStatus = {
         bypassed: 0,
       },
       drops: { 'firewall-deny': 3, malformed: 0 },
+      rules: {},
     },
   ],
   services: [{ name: 'web', state: 'serving', addresses: ['10.77.0.101', 'fd77::101'], message: '' }],

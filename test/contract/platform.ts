@@ -311,6 +311,30 @@ export function describePlatform(
       await platform.attach({ vm: under.applicationVm, nic }, under.production, never);
     });
 
+    it('mirrors NICs to an engine, says so, and ends it without a trace', async function () {
+      const nic = { vm: under.applicationVm, nic: (await vmNamed(under.applicationVm)).nics[0]!.id };
+      if (!platform.capabilities.mirror || !platform.mirror) return this.skip();
+      await platform.ensureSegment(shadow(), never);
+      const { id } = await platform.deployEngine(engineSpec('edge-m'), quiet, never);
+      // What stands for an engine here may forward, and would send copies back.
+      await platform.power(id, 'off', never);
+      const before = await platform.inventory(never);
+      assert.deepEqual(before.mirrors, []);
+      await under.failNext('mirror', 'reply-lost');
+      await rejects(platform.mirror('edge-m', [nic], never), 'ERR_HYPERVISOR_UNREACHABLE');
+      for (let time = 0; time < 2; time++) await platform.mirror('edge-m', [nic], never);
+      const after = await platform.inventory(never);
+      assert.deepEqual(after.mirrors, [{ engine: 'edge-m', nics: [nic] }]);
+      assert.deepEqual(after.vms, before.vms, 'nothing is moved');
+      await rejects(platform.mirror('nobody', [nic], never), 'ERR_NOT_FOUND');
+      await rejects(platform.mirror('edge-m', [{ ...nic, nic: 'eth9' }], never), 'ERR_NOT_FOUND');
+      for (let time = 0; time < 2; time++) await platform.mirror('edge-m', [], never);
+      assert.deepEqual((await platform.inventory(never)).mirrors, []);
+      await platform.removeVm(id, never);
+      await platform.mirror('edge-m', [], never);
+      await platform.removeSegment(under.hosts[0], shadow().name, never);
+    });
+
     it('reaches the same end when a reply is lost and the call is repeated', async () => {
       const nic = { vm: under.applicationVm, nic: (await vmNamed(under.applicationVm)).nics[0]!.id };
       const [first, second] = under.hosts;

@@ -195,6 +195,12 @@ export class Harness {
   #judge(method: string, subject: string): void {
     const { vms } = this.datacenter.state;
     if (method === 'attach' && subject.endsWith('-weft')) {
+      for (const { engine, nics } of this.datacenter.state.mirrors ?? []) {
+        const isSame =
+          vms.find((one) => one.engine === engine)?.host ===
+          vms.find((one) => subject.startsWith(`${one.id}/`))?.host;
+        if (isSame && nics.length > 0) this.violations.push(`${subject}: bent while ${engine} gets copies`);
+      }
       const vm = vms.find((candidate) => subject.startsWith(`${candidate.id}/`));
       const engine = vms.find((candidate) => candidate.engine !== null && candidate.host === vm?.host);
       const live = engine?.engine ? this.engines.engines.get(engine.engine) : undefined;
@@ -203,6 +209,18 @@ export class Harness {
       if (this.clock.now() - struckAt < 2000) return;
       if (!live || live.isHung || engine?.power !== 'on' || known !== engine.engine) {
         this.violations.push(`${subject}: intercepted without an engine that is ready and knows it`);
+      }
+    }
+    if (method === 'mirror' && !subject.endsWith('<')) {
+      const id = subject.slice(0, subject.indexOf('<'));
+      const isObserving = this.engines.engines.get(id)?.graph?.engine.mode === 'mirror';
+      const host = vms.find((vm) => vm.engine === id)?.host;
+      const behind = vms.filter(
+        (vm) =>
+          vm.engine === null && vm.host === host && vm.nics.some((nic) => nic.segment.endsWith('-weft')),
+      );
+      if (!isObserving || behind.length > 0) {
+        this.violations.push(`${subject}: copies go to an engine that forwards`);
       }
     }
     if (method === 'deployEngine') {
@@ -242,12 +260,18 @@ const loud = {
 /** The policies that most tests start from: one service on the announced address, everything else by default. */
 export async function applyShop(
   harness: Harness,
-  options: { failMode?: 'open' | 'closed'; addresses?: string[]; last?: string } = {},
+  options: {
+    failMode?: 'open' | 'closed';
+    mode?: 'in-line' | 'mirror';
+    addresses?: string[];
+    last?: string;
+  } = {},
 ): Promise<void> {
   await harness.apply('cloud', 'lab', { platform: 'lab', address: '/nowhere' });
   await harness.apply('engine-group', 'edge', {
     cloud: 'lab',
     failMode: options.failMode ?? 'open',
+    mode: options.mode ?? 'in-line',
     dataAddresses: [{ prefix: '10.77.0.0/24', first: '10.77.0.201', last: options.last ?? '10.77.0.230' }],
   });
   await harness.apply('pool', 'shop', { cloud: 'lab', members: { tags: ['app=shop'] }, port: 8080 });

@@ -9,6 +9,7 @@ import type {
   Host,
   Inventory,
   Lack,
+  Mirror,
   Nic,
   NicRef,
   Owner,
@@ -32,6 +33,8 @@ export interface DatacenterState {
   properties: Record<string, EngineSpec['properties']>;
   /** What a deployment that was cut short left. */
   unfinished?: UnfinishedVm[] | undefined;
+  /** What is copied to which engine. */
+  mirrors?: Mirror[];
 }
 
 export type Mutation =
@@ -42,7 +45,8 @@ export type Mutation =
   | 'cloneVm'
   | 'power'
   | 'migrate'
-  | 'attach';
+  | 'attach'
+  | 'mirror';
 
 /** The hypervisor side. Any number of platforms may be opened on one datacenter. */
 export class MemoryDatacenter {
@@ -153,10 +157,17 @@ export class MemoryDatacenter {
   ): Promise<Result> {
     const lost = await this.enter(method, subject, signal);
     this.onMutation(method, 'before', subject);
-    const before = JSON.stringify([this.state.hosts, this.state.vms, this.state.properties]);
+    const before = JSON.stringify([
+      this.state.hosts,
+      this.state.vms,
+      this.state.properties,
+      this.state.mirrors,
+    ]);
     const result = effect();
     this.calls.push({ method, subject });
-    if (JSON.stringify([this.state.hosts, this.state.vms, this.state.properties]) !== before)
+    if (
+      JSON.stringify([this.state.hosts, this.state.vms, this.state.properties, this.state.mirrors]) !== before
+    )
       this.change(() => {});
     this.onMutation(method, 'after', subject);
     if (lost) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', `the reply to ${method} was lost`);
@@ -200,6 +211,7 @@ export class MemoryPlatform implements Platform {
     customisation: false,
     migrate: true,
     isolation: true,
+    mirror: true,
   };
   readonly #datacenter: MemoryDatacenter;
   readonly #closing = new AbortController();
@@ -245,6 +257,7 @@ export class MemoryPlatform implements Platform {
       hosts: state.hosts,
       vms: state.vms,
       unfinished: state.unfinished ?? [],
+      ...(this.capabilities.mirror ? { mirrors: state.mirrors ?? [] } : {}),
     });
     return disguise ? disguise(inventory) : inventory;
   }
@@ -419,6 +432,21 @@ export class MemoryPlatform implements Platform {
         throw new WeftError('ERR_NOT_FOUND', `host ${vm.host} has no segment ${segment}`);
       }
       nic.segment = segment;
+    });
+  }
+
+  mirror(engine: string, nics: readonly NicRef[], signal: AbortSignal): Promise<void> {
+    return this.#mutate('mirror', `${engine}<${nics.map(({ vm }) => vm).join()}`, signal, () => {
+      const { state } = this.#datacenter;
+      const target = state.vms.find((vm) => vm.engine === engine);
+      if (!target && nics.length > 0) throw new WeftError('ERR_NOT_FOUND', `there is no engine ${engine}`);
+      for (const { vm, nic } of nics) {
+        if (this.#datacenter.vm(vm).nics.every(({ id }) => id !== nic)) {
+          throw new WeftError('ERR_NOT_FOUND', `VM ${vm} has no NIC ${nic}`);
+        }
+      }
+      const others = (state.mirrors ?? []).filter((one) => one.engine !== engine);
+      state.mirrors = nics.length === 0 ? others : [...others, { engine, nics: structuredClone([...nics]) }];
     });
   }
 

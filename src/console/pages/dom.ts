@@ -12,7 +12,7 @@ export function el(name: string, className = '', ...children: Child[]): HTMLElem
 
 /** A state as a coloured label; the colour says whether somebody should look. */
 export function badge(state: string): HTMLElement {
-  const good = ['serving', 'connected', 'ready', 'up', 'alive', 'on'];
+  const good = ['serving', 'observing', 'connected', 'ready', 'up', 'alive', 'on'];
   const bad = ['unreachable', 'silent', 'down', 'degraded', 'absent', 'held'];
   const tone = good.includes(state) ? 'good' : bad.includes(state) ? 'bad' : 'warn';
   return el('span', `badge ${tone}`, state);

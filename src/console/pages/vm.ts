@@ -41,7 +41,9 @@ function full(vm: VmView, page: Page): Node[] {
     content.push(
       notice('info', `This VM is the service engine ${vm.ownEngine}; it serves the VMs of host ${vm.host}.`),
     );
-  const troubled = vm.services.filter(({ state, isEnabled }) => isEnabled && state !== 'serving');
+  const troubled = vm.services.filter(
+    ({ state, isEnabled }) => isEnabled && state !== 'serving' && state !== 'observing',
+  );
   for (const one of troubled)
     content.push(notice('warn', `Virtual service ${one.service} is ${one.state}: ${one.message}`));
   content.push(
