@@ -38,6 +38,7 @@ export const DROPS = [
     'The data plane stood still, and the fail mode is closed: packets of unknown flows were held.',
   ],
   ['firewall-limit', 'A firewall rule limits a rate, and the packet was over it.'],
+  ['observing', 'The engine only observes, so what its own stack wanted to send was not sent.'],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

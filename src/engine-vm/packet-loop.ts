@@ -196,6 +196,8 @@ export class PacketLoop {
   run(): void {
     const wakeIndex = this.#nics.length;
     try {
+      // The graph of the last boot is there already; without it copies of traffic would be taken for traffic.
+      this.#takeMessages();
       while (!this.#isStopped) {
         this.#now = performance.now();
         if (this.#now - this.#presenceAt >= PRESENCE_MS) this.#openPorts();
@@ -373,7 +375,9 @@ export class PacketLoop {
   /** What a graph that is in force says of the way of packets. */
   #heed({ engine }: ServiceGraph): void {
     if (this.#options.fastPath === null) return;
-    const { failMode, deadAfterMs, fastPath = 'auto' } = engine;
+    const { failMode, deadAfterMs, mode } = engine;
+    // The kernel's program would forward copies.
+    const fastPath = mode === 'mirror' ? 'off' : (engine.fastPath ?? 'auto');
     if (fastPath !== this.#choice) {
       this.#choice = fastPath;
       this.#refused.clear();

@@ -92,6 +92,7 @@ import { Inside } from './inside.ts';
 import { MemberAnnouncer } from './member-announcer.ts';
 import { MemberHealth } from './member-health.ts';
 import { MemberSide } from './member-side.ts';
+import { Observer } from './observer.ts';
 import { Orphans } from './orphans.ts';
 import { PathState, PORT_IN, PORT_OUT, PORT_SELF, SCRATCH_START, type Wire } from './path-state.ts';
 import { Peers } from './peers.ts';
@@ -138,6 +139,7 @@ const NOT_A_SERVICE = dropIndex('not-a-service');
 const NOT_LOCAL = dropIndex('not-local');
 const NO_FLOW = dropIndex('no-flow');
 const HELD = dropIndex('held');
+const OBSERVING = dropIndex('observing');
 
 export class Dataplane {
   private readonly options: DataplaneOptions;
@@ -156,6 +158,7 @@ export class Dataplane {
   private readonly memberSide: MemberSide;
   private readonly direct: Direct;
   private readonly icmpErrors: IcmpErrors;
+  private readonly observer: Observer;
   private readonly health = new MemberHealth();
   private readonly bypasses = new Bypasses();
   private readonly lister: FlowLister;
@@ -197,6 +200,8 @@ export class Dataplane {
     this.icmpErrors = new IcmpErrors(this.state, this.bridge, this.path);
     this.lister = new FlowLister(this.state);
     this.tracer = new Tracer(this.state, this.lister);
+    this.observer = new Observer(this.state, this.path);
+    this.tracer = new Tracer(this.state);
   }
 
   /**
@@ -240,6 +245,11 @@ export class Dataplane {
     this.replicator.load();
     this.announcer.load(isFirst);
     this.memberAnnouncer.load();
+    if (this.isObserving) {
+      this.observer.load();
+      // Back in line, it begins with announcing as after its start.
+      this.announcer.restart();
+    }
     if (isFirst) {
       this.tickedAt = state.now;
       for (const early of this.earlySessions) this.applySession(...early);
@@ -277,6 +287,10 @@ export class Dataplane {
       }
       this.bridge.learn(port, -1);
       this.bridge.forward(port);
+      return;
+    }
+    if (this.isObserving) {
+      this.observe(port);
       return;
     }
     state.ingress = port;
@@ -325,6 +339,7 @@ export class Dataplane {
     this.advanceChains();
     state.sessions.expire(now, SESSIONS_PER_TICK);
     this.peerTable.tick();
+    if (this.isObserving) return;
     this.replicator.tick(passedMs);
     this.announcer.tick();
     this.memberAnnouncer.tick();
@@ -708,6 +723,30 @@ export class Dataplane {
     if (verdict === REJECT) this.refusals.refuse(port);
     state.drop(decision.reason);
     return false;
+  }
+
+  private get isObserving(): boolean {
+    return this.state.graph.source.engine.mode === 'mirror';
+  }
+
+  /** A frame in mode `mirror`: by `in` come copies, by `out` only what peers ask and answer concerns us. */
+  private observe(port: number): void {
+    const state = this.state;
+    const { packet, graph } = state;
+    const source = graph.macs.find(sourceHigh(packet), sourceLow(packet));
+    if (port === PORT_SELF) state.drop(OBSERVING);
+    else if (port === PORT_IN) {
+      if (macKind(source) === MAC_LOCAL_MEMBER) this.inside.hear();
+      this.observer.observe();
+    } else if (packet.etherType === ETHERTYPE_CONTROL && this.isForSelf()) {
+      const peer = macIndex(source);
+      const isOfPeer =
+        macKind(source) === MAC_PEER && this.codec?.isAuthentic(packet, this.peerTable.hash(peer)) === true;
+      const type = isOfPeer ? controlType(packet) : 0;
+      if (type === CONTROL_PROBE) this.peerTable.answer(peer);
+      else if (type === CONTROL_ANSWER) this.peerTable.receiveAnswer(peer);
+      else if (!isOfPeer) state.drop(CONTROL_INVALID);
+    }
   }
 
   /** Takes the control frame at hand; false where it is none of ours and to be bridged. */

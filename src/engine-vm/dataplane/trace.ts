@@ -160,7 +160,9 @@ export class Tracer {
       });
       if (verdict === PASS) continue;
       const reason = DROPS[decision.reason][0];
-      answer.outcome = verdict === REJECT ? `rejected: ${reason}` : `dropped: ${reason}`;
+      const isObserved = graph.source.engine.mode === 'mirror';
+      const outcome = verdict === REJECT ? `rejected: ${reason}` : `dropped: ${reason}`;
+      answer.outcome = isObserved ? `only observed; in line it would be ${outcome}` : outcome;
       return -1;
     }
     if (decision.member < 0) answer.outcome = 'dropped: no-member';
@@ -170,6 +172,12 @@ export class Tracer {
   private traceDelivery(packet: Packet, tier: number, member: number, answer: TraceAnswer): void {
     const { graph } = this.state;
     const { steps } = answer.hop;
+    if (graph.source.engine.mode === 'mirror') {
+      const detail = 'the engine gets copies of traffic, and sends none';
+      steps.push({ component: 'mirror', verdict: 'observe', detail });
+      answer.outcome = `only observed; in line it would go to ${graph.source.members[member].vm}`;
+      return;
+    }
     const target = graph.source.members[member];
     const at = graph.memberAddressAt(member, packet.ipVersion);
     if (at < 0) {
