@@ -1,7 +1,7 @@
 /** The lab as a platform: `openLab` is what a cloud of platform `lab` is driven by. */
 import type { Platform } from '../hypervisor/platform.ts';
 import { readInventory, watchInventory } from './inventory.ts';
-import { attachNic, ensureSegment, removeSegment } from './network.ts';
+import { attachNic, ensureSegment, mirrorNics, removeSegment } from './network.ts';
 import { LabOwner } from './ownership.ts';
 import { LabPolicyCopy } from './policy-copy.ts';
 import { LabSession } from './session.ts';
@@ -21,6 +21,7 @@ export function openLab(options: { socket: string }): Platform {
       customisation: false,
       migrate: true,
       isolation: true,
+      mirror: true,
     },
     inventory: (signal) => readInventory(session, signal),
     watch: (cursor, signal) => watchInventory(session, cursor, signal),
@@ -33,6 +34,7 @@ export function openLab(options: { socket: string }): Platform {
     migrate: (vm, host, signal) => migrateVm(session, vm, host, signal),
     stats: (vms, signal) => readStats(session, vms, signal),
     attach: (nic, segment, signal) => attachNic(session, nic, segment, signal),
+    mirror: (engine, nics, signal) => mirrorNics(session, engine, nics, signal),
     note: async (note, signal) => void (await session.call('POST', '/notes', signal, note)),
     close: async () => session.close(),
   };

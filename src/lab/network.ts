@@ -29,6 +29,16 @@ export async function attachNic(
   await session.call('PUT', path, signal, { segment });
 }
 
+export async function mirrorNics(
+  session: LabSession,
+  engine: string,
+  nics: readonly NicRef[],
+  signal: AbortSignal,
+): Promise<void> {
+  const body = { nics: nics.map(({ vm, nic }) => ({ vm, nic })) };
+  await session.call('PUT', `/engines/${encodeURIComponent(engine)}/mirror`, signal, body);
+}
+
 function pathOf(host: string, segment: string): string {
   return `/hosts/${encodeURIComponent(host)}/segments/${encodeURIComponent(segment)}`;
 }

@@ -7,6 +7,7 @@
  *   POST   /engines                        PUT    /vms/:vm/nics/:nic/segment    { segment }
  *   POST   /vms/:vm/clone                  DELETE /vms/:vm
  *   POST   /vms/:vm/power   { action }     POST   /vms/:vm/migrate              { host }
+ *   PUT    /engines/:engine/mirror { nics }
  *   GET    /stats?vms=a,b
  * and, for the lab itself and not subject to faults:
  *   POST /hosts/:host/maintenance { action }, which begins it and does not wait
@@ -59,6 +60,7 @@ const NoteBody = z.strictObject({
 });
 const PowerBody = z.strictObject({ action: z.enum(['on', 'off', 'reset']) });
 const MigrateBody = z.strictObject({ host: Text });
+const MirrorBody = z.strictObject({ nics: z.array(z.strictObject({ vm: Text, nic: Text })).max(10_000) });
 const AttachBody = z.strictObject({ segment: Text });
 const OwnerRecord = z.strictObject({
   instance: Text,
@@ -239,6 +241,11 @@ function routes(
     call('attach', (request) =>
       datacenter.attach(at(request, 'vm'), at(request, 'nic'), read(AttachBody, request).segment),
     ),
+  );
+
+  server.put(
+    '/engines/:engine/mirror',
+    call('mirror', (request) => datacenter.mirror(at(request, 'engine'), read(MirrorBody, request).nics)),
   );
 
   server.get('/owner', async () => ({ owner: datacenter.record.owner ?? null }));

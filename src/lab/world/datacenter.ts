@@ -10,6 +10,7 @@ import type {
   EngineSpec,
   HostHardware,
   Inventory,
+  NicRef,
   OwnerRecord,
   SegmentSpec,
   Vm,
@@ -101,6 +102,9 @@ export class Datacenter {
         segments: host.segments.map(({ name, role }) => ({ name, role })),
       })),
       vms: this.record.vms.map(viewOf),
+      mirrors: this.record.vms.flatMap(({ engine, mirrors }) =>
+        engine && mirrors ? [{ engine: engine.id, nics: mirrors }] : [],
+      ),
     };
   }
 
@@ -199,6 +203,30 @@ export class Datacenter {
       if (vm.process) await this.#machines.join(vm, nic, segmentName);
       nic.segment = segmentName;
       this.#changed();
+    });
+  }
+
+  /** Copies what these NICs receive and send to an engine's `in`; an empty list ends it, also where it is gone. */
+  mirror(engine: string, nics: readonly NicRef[]): Promise<void> {
+    return this.#exclusively(async () => {
+      const target = this.record.vms.find((vm) => vm.engine?.id === engine);
+      if (!target && nics.length === 0) return;
+      if (!target) throw notFound(`lab ${this.lab} has no engine ${engine}`);
+      for (const { vm, nic } of nics) {
+        const source = this.#vm(vm);
+        if (source.engine) throw refused(`VM ${source.name} is an engine, and its traffic is not copied`);
+        this.#nic(source, nic);
+      }
+      const before = target.mirrors ?? [];
+      const isSame = (one: NicRef, other: NicRef) => one.vm === other.vm && one.nic === other.nic;
+      const changed = [
+        ...before.filter((one) => !nics.some((other) => isSame(one, other))),
+        ...nics.filter((one) => !before.some((other) => isSame(one, other))),
+      ];
+      if (nics.length === 0) delete target.mirrors;
+      else target.mirrors = nics.map(({ vm, nic }) => ({ vm, nic }));
+      for (const { vm, nic } of changed) await this.#machines.refreshLink({ vm, nic });
+      if (changed.length > 0) this.#changed();
     });
   }
 
@@ -464,6 +492,11 @@ export class Datacenter {
     await this.#powerOff(vm);
     this.#machines.discardGuest(vm);
     this.record.vms.splice(this.record.vms.indexOf(vm), 1);
+    for (const engine of this.record.vms) {
+      if (engine.mirrors) engine.mirrors = engine.mirrors.filter((one) => one.vm !== vm.id);
+      if (engine.mirrors?.length === 0) delete engine.mirrors;
+    }
+    for (const { vm: id, nic } of vm.mirrors ?? []) await this.#machines.refreshLink({ vm: id, nic });
     this.#dropFaults((fault) => vmOf(fault) === vm.id);
     this.#changed();
   }

@@ -17,6 +17,7 @@ export const PLATFORM_METHODS = [
   'migrate',
   'stats',
   'attach',
+  'mirror',
 ] as const;
 export type PlatformMethod = (typeof PLATFORM_METHODS)[number];
 

@@ -96,6 +96,7 @@ export class Machines implements Machinery {
       const child = bootGuest(lab, vm, this.#engineProgram);
       const ref = refOf(child.pid);
       vm.process = ref;
+      await this.#renewMirrors(vm);
       this.#ownPids.add(ref.pid);
       child.once('exit', () => {
         this.#ownPids.delete(ref.pid);
@@ -158,7 +159,22 @@ export class Machines implements Machinery {
     await setLink(namespaceOf(this.#record.lab, host), device, {
       isCut: faults.some((fault) => fault.kind === 'cut'),
       lossPercent: faults.reduce((share, fault) => (fault.kind === 'lose' ? fault.percent : share), 0),
+      copiesTo: 'vm' in link ? this.#mirrorsOf(host, link) : [],
     });
+  }
+
+  /** Ports of engines of the host that get copies of what the NIC receives and sends. */
+  #mirrorsOf(host: string, { vm, nic }: { vm: string; nic: string }): string[] {
+    return this.#record.vms.flatMap((engine) => {
+      const inside = engine.nics.find(({ id }) => id === 'in');
+      const isCopied = engine.mirrors?.some((one) => one.vm === vm && one.nic === nic) === true;
+      return isCopied && inside && engine.host === host && engine.process ? [portOf(engine, inside)] : [];
+    });
+  }
+
+  /** The cables of an engine that has just been plugged in are new: what is copied to it is copied there. */
+  async #renewMirrors(engine: VmRecord): Promise<void> {
+    for (const { vm, nic } of engine.mirrors ?? []) await this.refreshLink({ vm, nic });
   }
 
   async #dismantle(vm: VmRecord): Promise<void> {

@@ -46,6 +46,8 @@ export interface VmRecord {
   /** What Weft was told to put here; null for a VM that is not Weft's. */
   engine: { id: string; properties: EngineProperties } | null;
   clonedFrom: string | null;
+  /** For an engine, the NICs whose traffic is copied to its `in`; left out where there are none. */
+  mirrors?: { vm: string; nic: string }[];
   /** The guest: null while powered off. */
   process: ProcessRef | null;
   nics: NicRecord[];

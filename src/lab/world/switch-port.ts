@@ -127,24 +127,34 @@ export async function pullCables(lab: string, vm: VmRecord): Promise<void> {
   );
 }
 
-/** Makes a device in the namespace of a host be up or down and lose a share of its packets in each direction. Repeatable. */
+/**
+ * Makes a device in the namespace of a host be up or down, lose a share of its packets in each direction, and have
+ * copies of the others sent out of other devices of the host. Repeatable; nothing is left where nothing is asked for.
+ */
 export async function setLink(
   host: string,
   device: string,
-  state: { isCut: boolean; lossPercent: number },
+  state: { isCut: boolean; lossPercent: number; copiesTo: readonly string[] },
 ): Promise<void> {
   await tc(host, [`qdisc del dev ${device} clsact`], true);
-  if (state.lossPercent > 0) {
+  if (state.lossPercent > 0 || state.copiesTo.length > 0) {
+    const lost = `pref 1 bpf bytecode "${dropShare(state.lossPercent)}" action mirred egress redirect dev ${VOID}`;
+    const copied = state.copiesTo.map(
+      (to, index) => `pref ${index + 2} bpf bytecode "${ALL}" action mirred egress mirror dev ${to} continue`,
+    );
+    const filters = [...(state.lossPercent > 0 ? [lost] : []), ...copied];
     await tc(host, [
       `qdisc add dev ${device} clsact`,
-      ...['ingress', 'egress'].map(
-        (direction) =>
-          `filter add dev ${device} ${direction} bpf bytecode "${dropShare(state.lossPercent)}" action mirred egress redirect dev ${VOID}`,
+      ...['ingress', 'egress'].flatMap((direction) =>
+        filters.map((filter) => `filter add dev ${device} ${direction} ${filter}`),
       ),
     ]);
   }
   await ip(host, [`link set ${device} ${state.isCut ? 'down' : 'up'}`]);
 }
+
+/** Classic BPF that matches every packet: ret -1. */
+const ALL = '1,6 0 0 4294967295';
 
 /** Classic BPF that matches so many of a hundred packets: load a random word; below the threshold match, else not. */
 function dropShare(percent: number): string {
