@@ -201,7 +201,6 @@ export class Dataplane {
     this.lister = new FlowLister(this.state);
     this.tracer = new Tracer(this.state, this.lister);
     this.observer = new Observer(this.state, this.path);
-    this.tracer = new Tracer(this.state);
   }
 
   /**

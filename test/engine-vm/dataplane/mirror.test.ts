@@ -3,7 +3,17 @@ import assert from 'node:assert/strict';
 import { PORT_IN, PORT_OUT, PORT_SELF } from '../../../src/engine-vm/dataplane/dataplane.ts';
 import type { GraphComponent, ServiceGraph } from '../../../src/policy/graph.ts';
 import { arp, type FrameSpec, frame } from '../../packet/frames.ts';
-import { BALANCER, engineMac, graphFor, memberIp, memberMac, Network, OWNED, settled } from './network.ts';
+import {
+  ALL_FLOWS,
+  BALANCER,
+  engineMac,
+  graphFor,
+  memberIp,
+  memberMac,
+  Network,
+  OWNED,
+  settled,
+} from './network.ts';
 
 const CLIENT = '10.0.0.9';
 const CLIENT_MAC = '02:cc:00:00:00:01';
@@ -92,7 +102,7 @@ describe('mirror engine', () => {
       'shop/firewall/no-tens': 0,
       'shop/firewall/default': 1,
     });
-    const [flow] = engine.dataplane.flows({ limit: 10 });
+    const [flow] = engine.dataplane.flows(ALL_FLOWS).flows;
     assert.deepEqual([flow?.service, flow?.vm, flow?.kind], ['shop', 'a1', 'direct']);
   });
 
