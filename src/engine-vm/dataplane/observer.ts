@@ -95,7 +95,7 @@ export class Observer {
     state.newFlows++;
     flows.words[flow * STRIDE + TIER] = tier;
     // Only what the client sends can be shown to a firewall; of an answer that came first, what it answers is not known.
-    if (!isFromMember) this.judge(tier);
+    if (!isFromMember) this.judge(tier, member);
     track(flows, connections, flow, isFromMember ? REVERSE : FORWARD, packet, now);
     return true;
   }
@@ -125,13 +125,13 @@ export class Observer {
   }
 
   /** Which verdict the firewall would have given: its rules count. */
-  private judge(tier: number): void {
+  private judge(tier: number, member: number): void {
     const { packet, graph, chains } = this.state;
     const decision = this.decision;
     decision.service = graph.tierService[tier];
     decision.tier = graph.tierPosition[tier];
     decision.isNewFlow = true;
-    decision.member = -1;
+    decision.member = member;
     chains[graph.tierService[tier]].judge(packet, decision);
   }
 }
