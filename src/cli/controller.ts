@@ -3,9 +3,9 @@
  * REST API) and runs it until it is told to stop.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { BlockList, isIP } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { Logger } from 'pino';
 import type { Platform } from '../hypervisor/platform.ts';
@@ -131,7 +131,7 @@ async function runController(options: ControllerArguments, isConsoleWanted: bool
     import('./console-server.ts'),
   ]);
   const log: Logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
-  await mkdir(state, { recursive: true, mode: 0o700 });
+  await makeDirectory(state);
 
   // Closed in reverse, also when one of the later parts cannot be opened.
   const opened: (() => Promise<unknown>)[] = [];
@@ -312,6 +312,36 @@ async function loadToken(file: string): Promise<string> {
   const token = randomBytes(32).toString('base64url');
   await writeDurably(file, `${token}\n`);
   return token;
+}
+
+/**
+ * Makes a directory with what is missing above it. Not mkdir's `recursive`, which tries for ever where a file system
+ * takes no directories (/proc). Throws ERR_STORE_WRITE.
+ */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    const above = dirname(path);
+    if (code === 'ENOENT' && above !== path && !(await isThere(above))) {
+      await makeDirectory(above);
+      return makeDirectory(path);
+    }
+    throw new WeftError(
+      'ERR_STORE_WRITE',
+      `the state directory ${path} cannot be made (${code}): name another one with --state`,
+      { cause },
+    );
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Replaces a file as a whole, mode 0600: a reader sees the old one or the new one. */

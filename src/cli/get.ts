@@ -52,17 +52,33 @@ function drawObjects(terminal: Terminal, objects: readonly PolicyObject[], withK
     { title: 'MESSAGE', wraps: true },
   ];
   const rows = objects.map(({ kind, name, revision, spec, status }): Cell[] => {
-    const { state, message } = (status ?? {}) as { state?: unknown; message?: unknown };
+    const { message } = (status ?? {}) as { message?: unknown };
     return [
       ...(withKind ? [kind] : []),
       name,
       String(revision),
-      stateCell(typeof state === 'string' ? state : ''),
+      stateCell(stateOf(status)),
       digest(spec),
       typeof message === 'string' ? message : '',
     ];
   });
   return table(terminal, columns, rows);
+}
+
+/** One word of how an object is; for those that have members or engines, how many of them are well. */
+function stateOf(status: unknown): string {
+  const { state, engines, ready, members } = (status ?? {}) as {
+    state?: unknown;
+    engines?: unknown;
+    ready?: unknown;
+    members?: unknown;
+  };
+  if (typeof state === 'string') return state;
+  if (typeof engines === 'number' && typeof ready === 'number') return `${ready} of ${engines} ready`;
+  if (Array.isArray(members)) {
+    return `${members.filter(({ health }) => health === 'up').length} of ${members.length} up`;
+  }
+  return '';
 }
 
 /** The top-level attributes in a few words; lists as their length. */

@@ -1,4 +1,4 @@
-/** The controller where the address of its console is taken. */
+/** The controller where the address of its console is taken, or its state directory cannot be made. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -67,5 +67,23 @@ describe('weft controller, where the address of its console is taken', function 
     const { said, ended } = start('--plugin-listen', `127.0.0.1:${port}`);
     assert.notEqual(await ended, 0);
     assert.match(said.text, /the console cannot listen on 127\.0\.0\.1:\d+/);
+  });
+});
+
+describe('weft controller, where its state directory cannot be made', () => {
+  it('says so at once and names the directory', async function () {
+    this.timeout(20_000);
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', MAIN, 'controller', '--state', '/proc/nope/state'],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    let said = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+    const code = await new Promise<number | null>((resolve) => child.once('exit', resolve));
+    assert.notEqual(code, 0);
+    assert.match(said, /\/proc\/nope cannot be made.*--state.*ERR_STORE_WRITE/);
   });
 });
