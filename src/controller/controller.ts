@@ -24,6 +24,7 @@ import { type Desired, desire } from './desired.ts';
 import { EngineReports } from './engine-reports.ts';
 import { GraphBook } from './graph-book.ts';
 import { Journal } from './journal.ts';
+import { Labels } from './labels.ts';
 import { Ledger } from './ledger.ts';
 import { LoadReader, READ_EVERY_MS } from './load-reader.ts';
 import type { Log } from './log.ts';
@@ -97,6 +98,7 @@ class Reconciler implements Controller {
   readonly #scheduler: Scheduler;
   readonly #notes: Notes;
   readonly #copies: PolicyCopies;
+  readonly #labels: Labels;
   /** What each cloud is to keep, as of the policies now. */
   #copyObjects = new Map<string, PolicyItem[]>();
   readonly #statusWriter: StatusWriter;
@@ -163,6 +165,11 @@ class Reconciler implements Controller {
       startedAt: this.#startedAt,
     });
     this.#notes = new Notes({ platform: (cloud) => this.#platform(cloud), clock, log });
+    this.#labels = new Labels({
+      platform: (cloud) => this.#sessions.get(cloud)?.openPlatform ?? null,
+      clock,
+      log,
+    });
     this.#copies = new PolicyCopies({
       instance: identity.instance,
       platform: (cloud) => this.#sessions.get(cloud)?.openPlatform ?? null,
@@ -234,6 +241,7 @@ class Reconciler implements Controller {
     this.#closing.abort(new WeftError('ERR_UNREACHABLE', 'the controller is stopping'));
     this.#cancelTick?.();
     this.#notes.close();
+    this.#labels.close();
     this.#reports.close();
     await this.#loads.close();
     await this.#copies.close();
@@ -329,7 +337,7 @@ class Reconciler implements Controller {
     }
   }
 
-  /** Every cloud that this controller drives keeps a copy of the policy. */
+  /** Every cloud that this controller drives keeps a copy of the policy, and shows what Weft has to do with. */
   #keepCopies(actual: Actual): void {
     for (const [name, spec] of this.#policies.clouds) {
       const isOurs =
@@ -339,6 +347,7 @@ class Reconciler implements Controller {
         this.#ledger.isAdopted(name, spec.address);
       if (!isOurs) {
         this.#copies.forget(name);
+        this.#labels.forget(name);
         continue;
       }
       let objects = this.#copyObjects.get(name);
@@ -347,6 +356,7 @@ class Reconciler implements Controller {
         this.#copyObjects.set(name, objects);
       }
       this.#copies.offer(name, objects);
+      if (!actual.unreachable.has(name)) this.#labels.look(name, actual.world);
     }
   }
 

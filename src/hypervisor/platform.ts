@@ -88,8 +88,24 @@ export interface Platform {
    */
   note?(note: Note, signal: AbortSignal): Promise<void>;
 
+  /**
+   * Writes beside an object, where the platform's administrators see it, which engine it has to do with. For people only,
+   * best effort. Gone already: succeeds. Left out by platforms without a place for it.
+   */
+  label?(label: Label, signal: AbortSignal): Promise<void>;
+
   /** Frees sockets and watches. */
   close(): Promise<void>;
+}
+
+/** The name in `Vm.attributes` under which a label of a VM shows. */
+export const LABEL_ATTRIBUTE = 'weft.engine';
+
+export interface Label {
+  /** A VM, by id; or the shadow segment of a host. */
+  object: { kind: 'vm'; id: string } | { kind: 'segment'; host: string; name: string };
+  /** Null takes the label away. */
+  engine: string | null;
 }
 
 /** Something that is done to an object of the platform. */

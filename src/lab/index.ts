@@ -35,6 +35,11 @@ export function openLab(options: { socket: string }): Platform {
     stats: (vms, signal) => readStats(session, vms, signal),
     attach: (nic, segment, signal) => attachNic(session, nic, segment, signal),
     mirror: (engine, nics, signal) => mirrorNics(session, engine, nics, signal),
+    label: async ({ object, engine }, signal) => {
+      // Segments of a lab have nothing but a name.
+      if (object.kind !== 'vm') return;
+      await session.call('PUT', `/vms/${encodeURIComponent(object.id)}/label`, signal, { engine });
+    },
     note: async (note, signal) => void (await session.call('POST', '/notes', signal, note)),
     close: async () => session.close(),
   };

@@ -8,6 +8,7 @@ import { sweepPins } from './cluster-rules.ts';
 import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
+import { VcenterLabels } from './labels.ts';
 import { ensureSegment, removeSegment, restoreOut, type VlanRange } from './network.ts';
 import { VcenterNotes } from './notes.ts';
 import { VcenterOwner } from './ownership.ts';
@@ -37,6 +38,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
   const tags = new TagReader(rest);
   const mover = new NicMover(session);
   const notes = new VcenterNotes(session);
+  const labels = new VcenterLabels(session);
 
   const list = async (signal: AbortSignal): Promise<Inventory> => {
     signal.throwIfAborted();
@@ -114,6 +116,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     },
     preview: (calls, signal) => previewCalls(session, options.shadowVlans, calls, signal),
     lacks: async (signal) => readLacks(session, inventory, signal),
+    label: (label, signal) => labels.label(label, signal),
     note: (note, signal) => notes.note(note, signal),
     close: async () => {
       await inventory.close();

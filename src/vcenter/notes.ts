@@ -2,7 +2,7 @@
  * What Weft does, shown in vCenter: a task on the host or VM concerned while it lasts (where the extension is registered,
  * `weft plugin register`), an event when it is over, and custom attributes that name the engine of a VM or host.
  */
-import type { Note } from '../hypervisor/platform.ts';
+import { LABEL_ATTRIBUTE, type Note } from '../hypervisor/platform.ts';
 import { isWeftError } from '../policy/errors.ts';
 import { NOTE_KINDS, taskTypeOf } from './note-types.ts';
 import { readOne } from './objects.ts';
@@ -11,7 +11,7 @@ import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
 /** The custom attribute of VMs and hosts that names the engine: what it is, what it carries, or where its path leads. */
-export const ENGINE_ATTRIBUTE = 'weft.engine';
+export const ENGINE_ATTRIBUTE = LABEL_ATTRIBUTE;
 
 /** Tasks that are under way; one whose end was never told is forgotten. */
 const MAX_TASKS = 500;

@@ -12,6 +12,7 @@
  * and, for the lab itself and not subject to faults:
  *   POST /hosts/:host/maintenance { action }, which begins it and does not wait
  *   GET, PUT /owner { owner, before }: which controller drives the lab
+ *   PUT /vms/:vm/label { engine }: which engine a VM has to do with, for people
  *   GET, PUT /policy-copy { text }: what that controller keeps of its policy
  *   GET /status · PUT /gateway { host, port } · POST /faults · DELETE /faults[/:id] · POST /vms/:vm/kill
  */
@@ -70,6 +71,7 @@ const OwnerRecord = z.strictObject({
   ousted: Text.nullable(),
 });
 const OwnerBody = z.strictObject({ owner: OwnerRecord, before: OwnerRecord.nullable() });
+const LabelBody = z.strictObject({ engine: Text.nullable() });
 const PolicyCopyBody = z.strictObject({ text: z.string().max(MOST_COPY_CHARACTERS) });
 const MaintenanceBody = z.strictObject({ action: z.enum(['enter', 'exit']) });
 const GatewayBody = z.strictObject({ host: Text, port: z.int().min(1).max(65535) }).nullable();
@@ -257,6 +259,11 @@ function routes(
   server.put('/policy-copy', async (request) => {
     requireOwner('keeping a copy of the policy', request);
     datacenter.keepPolicyCopy(read(PolicyCopyBody, request).text);
+    return {};
+  });
+  server.put('/vms/:vm/label', async (request) => {
+    requireOwner('a label', request);
+    datacenter.label(at(request, 'vm'), read(LabelBody, request).engine);
     return {};
   });
   // What a controller says it does: in the log of the lab, `daemon.log` of its run directory.

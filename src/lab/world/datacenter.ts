@@ -16,6 +16,7 @@ import type {
   Vm,
   VmStats,
 } from '../../hypervisor/platform.ts';
+import { LABEL_ATTRIBUTE } from '../../hypervisor/platform.ts';
 import { WeftError } from '../../policy/errors.ts';
 import { Availability } from './availability.ts';
 import {
@@ -310,7 +311,7 @@ export class Datacenter {
         host: clone.host,
         folder: source.folder,
         tags: [...source.tags],
-        attributes: { ...source.attributes },
+        attributes: withoutLabel(source.attributes),
         engine: null,
         clonedFrom: source.id,
         nics: source.nics.map((nic) => {
@@ -420,6 +421,15 @@ export class Datacenter {
     this.record.owner = owner;
     this.#save();
     return true;
+  }
+
+  /** Shows with a VM which engine it has to do with. Gone already: succeeds. */
+  label(vm: string, engine: string | null): void {
+    const found = this.record.vms.find(({ id }) => id === vm);
+    if (!found || (found.attributes?.[LABEL_ATTRIBUTE] ?? null) === engine) return;
+    found.attributes = withoutLabel(found.attributes);
+    if (engine !== null) found.attributes[LABEL_ATTRIBUTE] = engine;
+    this.#changed();
   }
 
   keepPolicyCopy(text: string): void {
@@ -633,4 +643,8 @@ function refused(message: string): WeftError {
 
 function notFound(message: string): WeftError {
   return new WeftError('ERR_NOT_FOUND', message);
+}
+
+function withoutLabel(attributes: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(attributes).filter(([name]) => name !== LABEL_ATTRIBUTE));
 }
