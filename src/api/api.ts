@@ -11,6 +11,7 @@ import { MAX_TEXT_BYTES } from '../policy/parse.ts';
 import { takeBackup } from '../state/backup.ts';
 import type { Store } from '../state/store.ts';
 import type { Backend } from './backend.ts';
+import { addCapture } from './capture-route.ts';
 import { addFailureHandlers, answerFailure } from './failure.ts';
 import { addGuard } from './guard.ts';
 import { addObjectRoutes } from './object-routes.ts';
@@ -91,6 +92,7 @@ export function createApi({
   });
   const objects = new PolicyStore(store);
   addQuestionRoutes(app, objects, backend);
+  addCapture(app, objects, backend);
   addWatch(app, store);
   addObjectRoutes(app, objects);
   return app;

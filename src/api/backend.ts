@@ -38,6 +38,11 @@ export interface Backend {
   trace(request: TraceRequest, signal: AbortSignal): Promise<Trace>;
   /** The flows of every engine, or of one. Throws ERR_NOT_FOUND for an engine or a member that there is not. */
   flows(request: FlowsRequest, signal: AbortSignal): Promise<FlowsAnswer>;
+  /**
+   * What the engines see of a service, as chunks of a pcapng file. `ending` ends it in good order, `signal` at once.
+   * Its errors come before the first chunk.
+   */
+  capture(request: CaptureRequest, ending: AbortSignal, signal: AbortSignal): AsyncIterable<Uint8Array>;
   status(): Promise<SystemStatus>;
   /** Makes a cloud this controller's that another one drives, which lets go first. */
   takeOver(cloud: string, signal: AbortSignal): Promise<TakeOver>;
@@ -53,6 +58,20 @@ export interface Backend {
 /** Which flows, and of which engine; null: of all. */
 export interface FlowsRequest extends FlowQuestion {
   engine: string | null;
+}
+
+/** What is captured, and how much at most. */
+export interface CaptureRequest {
+  service: string;
+  /** Null: at every engine that carries the service. */
+  engine: string | null;
+  /** An address or prefix of clients; null: all. */
+  client: string | null;
+  seconds: number;
+  /** Frames. */
+  packets: number;
+  /** Bytes of each frame. */
+  snap: number;
 }
 
 export interface TraceRequest {

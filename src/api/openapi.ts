@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../policy/errors.ts';
 import { jsonSchemaOf } from '../policy/json-schema.ts';
 import { KINDS } from '../policy/registry.ts';
+import { CAPTURE_HEADER, CaptureQuery } from './capture-route.ts';
 import { FlowsQuery, TraceBody } from './question-routes.ts';
 
 type Json = Record<string, unknown>;
@@ -173,6 +174,32 @@ export function openApiDocument(): Json {
           200: ok('The flows, how many fit and how many there are', { type: 'object' }),
           ...failures('ERR_BODY_INVALID', 'ERR_NOT_FOUND', 'ERR_ENGINE_UNREACHABLE', 'ERR_TIMEOUT'),
         },
+      },
+    },
+    '/api/v1/capture/{service}': {
+      get: {
+        summary: 'What the engines see of a service, as a pcapng file that grows while it is read',
+        parameters: [path('service', 'The virtual service'), ...queryOf(CaptureQuery)],
+        responses: {
+          200: {
+            description: `The file; the header ${CAPTURE_HEADER} names the capture`,
+            content: { 'application/x-pcapng': { schema: { type: 'string', format: 'binary' } } },
+          },
+          ...failures(
+            'ERR_BODY_INVALID',
+            'ERR_NOT_FOUND',
+            'ERR_ENGINE_UNREACHABLE',
+            'ERR_THROTTLED',
+            'ERR_TIMEOUT',
+          ),
+        },
+      },
+    },
+    '/api/v1/capture/{service}/{id}': {
+      parameters: [path('service', 'The virtual service'), path('id', 'The capture')],
+      delete: {
+        summary: 'End a capture in good order: its file becomes whole',
+        responses: { 204: { description: 'It ends' }, ...failures('ERR_NOT_FOUND') },
       },
     },
     '/api/v1/status': {

@@ -31,9 +31,12 @@ export const TraceBody = z.strictObject({
   }),
 });
 
-const EngineId = z.string().min(1).max(128);
-const OrNull = <Schema extends z.ZodType>(schema: Schema) =>
+/** The parts of queries, whose values are text. */
+export const EngineId = z.string().min(1).max(128);
+export const OrNull = <Schema extends z.ZodType>(schema: Schema) =>
   schema.optional().transform((value) => value ?? null);
+export const countIn = (min: number, max: number, fallback: number, description: string) =>
+  z.coerce.number().int().min(min).max(max).default(fallback).meta({ description });
 
 /** As the query of a URL has them: every value is text. */
 export const FlowsQuery = z.strictObject({
@@ -44,13 +47,7 @@ export const FlowsQuery = z.strictObject({
   state: OrNull(z.enum(FLOW_STATES)),
   protocol: OrNull(z.enum(['tcp', 'udp'])),
   sort: z.enum(FLOW_SORTS).default('bytes').meta({ description: 'The largest first, or the longest.' }),
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(MOST_FLOWS)
-    .default(100)
-    .meta({ description: 'How many are listed; all are counted.' }),
+  limit: countIn(1, MOST_FLOWS, 100, 'How many are listed; all are counted.'),
 });
 
 /** A query against its schema. Throws ERR_BODY_INVALID that names each parameter that is wrong. */

@@ -1,4 +1,5 @@
 /** The REST API as functions: what every verb that asks or changes something calls. */
+import type { Readable } from 'node:stream';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import type {
   Adoption,
@@ -30,6 +31,13 @@ export interface TraceRequest {
   to?: string;
   port?: number;
   engine?: string;
+}
+
+/** A capture under way. */
+export interface RunningCapture {
+  file: Readable;
+  /** Lets it end: the rest of the file follows. */
+  end(): Promise<void>;
 }
 
 /** The largest answer that is read. */
@@ -115,6 +123,34 @@ export class ControllerClient {
     return this.#call('get', `/api/v1/flows?${new URLSearchParams(request)}`);
   }
 
+  /** Captures a service: a pcapng file that grows, and the way to end it in good order. */
+  async capture(service: string, query: Record<string, string>): Promise<RunningCapture> {
+    const url = `/api/v1/capture/${segment(service)}`;
+    const answer = await this.#http
+      .get<Readable>(`${url}?${new URLSearchParams(query)}`, {
+        responseType: 'stream',
+        headers: { accept: 'application/x-pcapng, application/json' },
+        timeout: 0,
+        maxContentLength: Number.POSITIVE_INFINITY,
+      })
+      .catch((cause: unknown) => {
+        throw this.#unreachable(cause);
+      });
+    const { status, data, headers } = answer;
+    if (status !== 200) {
+      const parts: Buffer[] = [];
+      for await (const part of data) parts.push(part as Buffer);
+      throw this.#failure(status, parse(Buffer.concat(parts).toString('utf8')));
+    }
+    const id = String(headers['weft-capture']);
+    return {
+      file: data,
+      end: async () => {
+        await this.#call('delete', `${url}/${segment(id)}`);
+      },
+    };
+  }
+
   /** Makes a cloud that controller's; whoever drives it lets go first. */
   takeOver(cloud: string): Promise<TakeOver> {
     return this.#call('post', `/api/v1/ownership/${segment(cloud)}`, {});
@@ -172,27 +208,36 @@ export class ControllerClient {
         ...(data === undefined ? {} : { data }),
       }));
     } catch (cause) {
-      const reason = isAxiosError(cause) ? (cause.code ?? cause.message) : String(cause);
-      throw new WeftError(
-        'ERR_UNREACHABLE',
-        `the controller at ${this.#url} does not answer (${reason}): is it running, and is the address right?`,
-        { cause },
-      );
+      throw this.#unreachable(cause);
     }
     const body = parse(text);
     if (status >= 200 && status < 300 && (status === 204 || body !== undefined)) return body as Answer;
+    throw this.#failure(status, body);
+  }
+
+  #unreachable(cause: unknown): WeftError {
+    const reason = isAxiosError(cause) ? (cause.code ?? cause.message) : String(cause);
+    return new WeftError(
+      'ERR_UNREACHABLE',
+      `the controller at ${this.#url} does not answer (${reason}): is it running, and is the address right?`,
+      { cause },
+    );
+  }
+
+  /** The error that an answer is. */
+  #failure(status: number, body: unknown): WeftError {
     const { code, message, problems } = (body ?? {}) as {
       code?: unknown;
       message?: unknown;
       problems?: unknown;
     };
     if (typeof code !== 'string' || !Object.hasOwn(ERROR_CODES, code)) {
-      throw new WeftError(
+      return new WeftError(
         'ERR_UNREACHABLE',
         `${this.#url} answered with status ${status}, but not as a Weft controller does: is the address right?`,
       );
     }
-    throw new WeftError(code as ErrorCode, String(message), {
+    return new WeftError(code as ErrorCode, String(message), {
       problems: Array.isArray(problems) ? (problems as Problem[]) : [],
     });
   }

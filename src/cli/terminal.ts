@@ -2,7 +2,8 @@
 
 /** A stream that verbs print to. */
 export interface Output {
-  write(text: string): unknown;
+  /** Bytes where a file is written to it. */
+  write(text: string | Uint8Array): unknown;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
 }

@@ -60,6 +60,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./flows.ts')).register,
   },
   {
+    name: 'capture',
+    summary: 'write the packets of a service to a file, with what the engines did to each',
+    load: async () => (await import('./capture.ts')).register,
+  },
+  {
     name: 'status',
     summary: 'show hosts, engines, services and members at a glance',
     load: async () => (await import('./status.ts')).register,

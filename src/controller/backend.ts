@@ -6,6 +6,7 @@ import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { Entry } from '../state/store.ts';
 import type { Actual } from './actual.ts';
+import { captureService } from './capture.ts';
 import { type Desired, desire } from './desired.ts';
 import { firewallView } from './firewall-view.ts';
 import { gatherFlows } from './flows.ts';
@@ -115,6 +116,12 @@ export function createBackend(options: BackendOptions): Backend {
     async flows(request, signal) {
       await options.ready(signal);
       return gatherFlows(request, options.view().desired, options.ask, options.isConnected, signal);
+    },
+
+    async *capture(request, ending, signal) {
+      await options.ready(signal);
+      const { desired } = options.view();
+      yield* captureService(request, desired, options.ask, options.isConnected, ending, signal);
     },
 
     async status() {

@@ -12,6 +12,7 @@ import { WeftError } from '../policy/errors.ts';
 import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
 import type { SharedState } from '../state/shared.ts';
 import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
+import type { CaptureNews } from './dataplane/capture.ts';
 import type { FlowSlice, FlowSliceQuestion } from './dataplane/flow-listing.ts';
 import { type DataplaneMethod, DataplaneThread } from './dataplane-thread.ts';
 import { Exchange } from './exchange.ts';
@@ -19,7 +20,7 @@ import { collectFlows } from './flow-answers.ts';
 import { HealthElection } from './health/election.ts';
 import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses } from './link.ts';
 import { joinSystem, readProperties } from './membership.ts';
-import type { FromDataplane } from './messages.ts';
+import { type FromDataplane, REQUEST_METHODS } from './messages.ts';
 import { Reporter } from './reporter.ts';
 import { keepGraph, keptGraph, makeStateDirectory, nextEpoch } from './state-file.ts';
 
@@ -35,7 +36,7 @@ export interface EngineOptions {
 }
 
 const LINK_RETRY_MS = 1000;
-const METHODS: readonly string[] = ['explain', 'trace', 'flows', 'firewall'] satisfies DataplaneMethod[];
+const METHODS: readonly string[] = REQUEST_METHODS;
 
 /**
  * Runs an engine in this network namespace, which has the interfaces `out` and `in`, until the signal. Resolves when
@@ -169,7 +170,11 @@ class Agent {
           (await this.#thread.request('flows', slice)) as FlowSlice;
         return collectFlows(params as FlowQuestion, ask, this.#signal);
       }
-      return this.#thread.request(method as DataplaneMethod, params);
+      const answer = await this.#thread.request(method as DataplaneMethod, params);
+      if (method !== 'captureFetch') return answer;
+      // The link speaks JSON.
+      const { records, ...news } = answer as CaptureNews;
+      return { ...news, records: Buffer.from(records).toString('base64') };
     });
     this.#judge();
     this.#reporter.start((report) => shared.put(`engine/${engine}`, report));

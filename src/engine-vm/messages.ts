@@ -7,6 +7,18 @@ import type { ErrorCode } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
 
+/** What the data plane can be asked. */
+export const REQUEST_METHODS = [
+  'explain',
+  'trace',
+  'flows',
+  'firewall',
+  'captureStart',
+  'captureFetch',
+  'captureStop',
+] as const;
+type RequestMethod = (typeof REQUEST_METHODS)[number];
+
 export type ToDataplane =
   | { type: 'graph'; graph: ServiceGraph }
   /** Another engine's counts, or null when that engine is gone. */
@@ -24,7 +36,7 @@ export type ToDataplane =
       /** `engine` is the one that wrote it: of equal times the greater id wins. */
       session: { member: string; time: number; engine: string } | null;
     }
-  | { type: 'request'; id: number; method: 'explain' | 'trace' | 'flows' | 'firewall'; params: unknown }
+  | { type: 'request'; id: number; method: RequestMethod; params: unknown }
   | { type: 'stop' };
 
 export type FromDataplane =

@@ -49,6 +49,9 @@ export interface LoopDataplane {
   flows(params: unknown): unknown;
   firewall(params: unknown): unknown;
   takeFirewallLog(): FirewallLogEntry[];
+  captureStart(params: unknown): unknown;
+  captureFetch(params: unknown): unknown;
+  captureStop(params: unknown): unknown;
 }
 
 export interface LoopOptions {
@@ -66,6 +69,8 @@ export interface LoopOptions {
     /** Monotonic milliseconds, as of the beginning of the turn. */
     nowMs: () => number;
     wallMs: () => number;
+    /** Monotonic milliseconds of this moment. */
+    stampMs: () => number;
     onSession: (service: string, client: string, member: string, time: number, timeoutMs: number) => void;
     openSlots: (capacity: number, seed: number) => FlowSlots | null;
   }): LoopDataplane;
@@ -139,6 +144,7 @@ export class PacketLoop {
       },
       nowMs: () => this.#now,
       wallMs: () => Date.now(),
+      stampMs: () => performance.now(),
       onSession: (service, client, member, time, timeoutMs) =>
         options.post({ type: 'session', service, client, member, time, timeoutMs }),
       openSlots: (capacity, seed) => this.#openSlots(capacity, seed),

@@ -1,5 +1,11 @@
 /** A backend that answers from memory and notes what it was asked. */
-import type { Backend, FlowsRequest, ProposedChange, TraceRequest } from '../../src/api/backend.ts';
+import type {
+  Backend,
+  CaptureRequest,
+  FlowsRequest,
+  ProposedChange,
+  TraceRequest,
+} from '../../src/api/backend.ts';
 import type {
   Adoption,
   FirewallView,
@@ -167,6 +173,28 @@ export class InMemoryBackend implements Backend {
     if (this.error) throw this.error;
     this.listed.push(request);
     return { flows: [], matched: 0, total: 0, engines: [], failures: [] };
+  }
+
+  /** Chunks that a capture gives one after another, as long as nobody ends it. */
+  chunks: Uint8Array[] = [];
+  lastChunk: Uint8Array = Buffer.from('end');
+  readonly captured: CaptureRequest[] = [];
+  /** How captures came to their end. */
+  readonly captureEnds: ('over' | 'ended' | 'gone')[] = [];
+
+  async *capture(request: CaptureRequest, ending: AbortSignal, signal: AbortSignal) {
+    if (this.error) throw this.error;
+    this.captured.push(request);
+    try {
+      yield* this.chunks;
+      const either = AbortSignal.any([ending, signal]);
+      if (request.seconds > 1 && !either.aborted) {
+        await new Promise((resolve) => either.addEventListener('abort', resolve, { once: true }));
+      }
+      if (!signal.aborted) yield this.lastChunk;
+    } finally {
+      this.captureEnds.push(signal.aborted ? 'gone' : ending.aborted ? 'ended' : 'over');
+    }
   }
 
   async takeOver(cloud: string) {

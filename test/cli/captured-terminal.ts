@@ -3,6 +3,8 @@ import type { Terminal } from '../../src/cli/terminal.ts';
 
 export interface CapturedTerminal extends Terminal {
   printed(): string;
+  /** What was printed, as bytes. */
+  printedBytes(): Buffer;
   complained(): string;
 }
 
@@ -15,12 +17,16 @@ export function capturedTerminal(
     runDirectory?: string;
   } = {},
 ): CapturedTerminal {
-  const out: string[] = [];
+  const out: Buffer[] = [];
   const errors: string[] = [];
   const { isTTY, columns, stdin = '' } = options;
   return {
-    stdout: { write: (text: string) => void out.push(text), isTTY, columns },
-    stderr: { write: (text: string) => void errors.push(text) },
+    stdout: {
+      write: (text: string | Uint8Array) => void out.push(Buffer.from(text as string)),
+      isTTY,
+      columns,
+    },
+    stderr: { write: (text: string | Uint8Array) => void errors.push(String(text)) },
     stdin: Object.assign(
       (async function* () {
         if (stdin !== '') yield Buffer.from(stdin);
@@ -29,7 +35,8 @@ export function capturedTerminal(
     ),
     env: { ...options.env },
     runDirectory: options.runDirectory ?? '/nonexistent/weft',
-    printed: () => out.join(''),
+    printed: () => Buffer.concat(out).toString('utf8'),
+    printedBytes: () => Buffer.concat(out),
     complained: () => errors.join(''),
   };
 }

@@ -24,6 +24,7 @@ import type {
   TraceAnswer,
   TraceQuestion,
 } from '../../policy/answers.ts';
+import { WeftError } from '../../policy/errors.ts';
 import type { ServiceGraph } from '../../policy/graph.ts';
 import type { ConnectionReport, PeerObservation } from '../../state/shared.ts';
 import { ConnectionTable } from '../balance/connection-table.ts';
@@ -60,6 +61,7 @@ import {
 import { Announcer } from './announcer.ts';
 import { Bridge } from './bridge.ts';
 import { Bypasses } from './bypasses.ts';
+import { Capture, type CaptureNews, type CaptureOrder } from './capture.ts';
 import {
   ANNOUNCED,
   CompiledGraph,
@@ -111,6 +113,8 @@ export interface DataplaneOptions {
   nowMs: () => number;
   /** Wall clock, milliseconds. */
   wallMs: () => number;
+  /** As `nowMs`, but read at each call: the times of captured frames. */
+  stampMs?: () => number;
   /**
    * A session of a client address was made, moved or used, and other engines should know. `service` is the session's
    * scope: the service, with `.<tier>` behind it for every tier but the first.
@@ -170,6 +174,7 @@ export class Dataplane {
   /** Reports and sessions that came before the first graph. */
   private readonly earlyReports = new Map<string, ConnectionReport>();
   private earlySessions: Parameters<Dataplane['applySession']>[] = [];
+  private capture: Capture | null = null;
   private tickedAt = 0;
 
   constructor(options: DataplaneOptions) {
@@ -249,6 +254,7 @@ export class Dataplane {
       // Back in line, it begins with announcing as after its start.
       this.announcer.restart();
     }
+    this.capture?.load();
     if (isFirst) {
       this.tickedAt = state.now;
       for (const early of this.earlySessions) this.applySession(...early);
@@ -271,6 +277,25 @@ export class Dataplane {
 
   /** Takes a frame that came in by a port. The buffer is the caller's again when this returns. */
   receive(port: number, buffer: Uint8Array, start: number, length: number): void {
+    const { capture } = this;
+    if (capture === null || !capture.isRunning || !capture.begin(port, buffer, start, length)) {
+      this.take(port, buffer, start, length);
+      return;
+    }
+    const { state } = this;
+    const chains = state.chains;
+    state.tap = capture;
+    for (let i = 0; i < chains.length; i++) chains[i].witness = capture;
+    try {
+      this.take(port, buffer, start, length);
+    } finally {
+      state.tap = null;
+      for (let i = 0; i < chains.length; i++) chains[i].witness = null;
+    }
+    capture.finish();
+  }
+
+  private take(port: number, buffer: Uint8Array, start: number, length: number): void {
     const state = this.state;
     const packet = state.packet;
     state.now = this.options.nowMs();
@@ -338,6 +363,7 @@ export class Dataplane {
     this.advanceChains();
     state.sessions.expire(now, SESSIONS_PER_TICK);
     this.peerTable.tick();
+    if (this.capture?.tick() === false) this.capture = null;
     if (this.isObserving) return;
     this.replicator.tick(passedMs);
     this.announcer.tick();
@@ -478,6 +504,34 @@ export class Dataplane {
   flows(question: FlowSliceQuestion): FlowSlice {
     this.state.now = this.options.nowMs();
     return this.lister.slice(question);
+  }
+
+  /** Begins to note the frames of a service. Throws ERR_THROTTLED while another capture runs, ERR_NOT_FOUND. */
+  captureStart(order: CaptureOrder): null {
+    const { state, options, capture } = this;
+    state.now = options.nowMs();
+    if (!state.isLoaded) throw new WeftError('ERR_NOT_FOUND', 'no service graph has been applied yet');
+    if (capture?.isRunning) {
+      throw new WeftError(
+        'ERR_THROTTLED',
+        `engine ${state.graph.source.engine.id} captures service ${capture.order.service} already: end that first`,
+      );
+    }
+    this.capture = new Capture(order, state, this.lister, options.stampMs ?? options.nowMs, options.wallMs);
+    return null;
+  }
+
+  /** What the capture has noted since the last call. Throws ERR_NOT_FOUND where there is none of that id. */
+  captureFetch({ id }: { id: string }): CaptureNews {
+    this.state.now = this.options.nowMs();
+    if (this.capture?.order.id !== id) throw new WeftError('ERR_NOT_FOUND', 'that capture is over');
+    return this.capture.fetch();
+  }
+
+  /** Ends the capture; what it has noted can still be fetched. */
+  captureStop({ id }: { id: string }): null {
+    if (this.capture?.order.id === id) this.capture.end('it was ended by whoever began it');
+    return null;
   }
 
   /** Takes the IP packet at hand; false where it is only to be bridged. */

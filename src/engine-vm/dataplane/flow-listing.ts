@@ -123,6 +123,15 @@ export class FlowLister {
     return answer;
   }
 
+  /** One flow that lives, in few words: state, kind and member. */
+  summary(flow: number): string {
+    const { flows, graph } = this.state;
+    const at = flow * STRIDE;
+    const state = STATE_NAMES[flows.words[at + STATE]];
+    const kind = KIND_NAMES[flows.words[at + KIND]];
+    return `${state}, ${kind}, to ${graph.source.members[flows.words[at + MEMBER]].vm}`;
+  }
+
   /** One flow that lives, in words. */
   list(flow: number): FlowListing {
     const { flows, graph } = this.state;

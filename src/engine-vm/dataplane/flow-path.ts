@@ -129,8 +129,8 @@ export class FlowPath {
    * follow: no fragment, no options, nothing that moves the connection on.
    */
   private entrust(flow: number, direction: number, egress: number): void {
-    const { flows, packet, ingress, macs } = this.state;
-    if (flows.slots === null || ingress > PORT_IN || egress > PORT_IN) return;
+    const { flows, packet, ingress, macs, tap } = this.state;
+    if (flows.slots === null || tap !== null || ingress > PORT_IN || egress > PORT_IN) return;
     const isTcp = packet.protocol === PROTOCOL_TCP;
     if (!isTcp && packet.protocol !== PROTOCOL_UDP) return;
     const at = flow * STRIDE;

@@ -8,7 +8,7 @@ import type { SessionMap } from '../balance/session-map.ts';
 import { DROPS, dropIndex } from '../drops.ts';
 import { FlowTable } from '../flow/flow-table.ts';
 import type { CompiledGraph } from './compiled-graph.ts';
-import type { ServiceChain } from './service-chain.ts';
+import type { ServiceChain, Witness } from './service-chain.ts';
 
 /** The ports of the data plane: production side, protected side, the engine's own kernel stack. */
 export const PORT_OUT = 0;
@@ -19,6 +19,13 @@ export const PORT_SELF = 2;
 export interface Wire {
   /** Queues a copy of the frame; false when the ring is full. The 10 bytes before start are the virtio_net_hdr. */
   send(port: number, buffer: Uint8Array, start: number, length: number): boolean;
+}
+
+/** Who watches what becomes of the packet at hand (capture.ts). */
+export interface Tap extends Witness {
+  /** A frame leaves; `isMade`: it is not the packet at hand, but was made for it. */
+  sent(port: number, buffer: Uint8Array, start: number, length: number, isMade: boolean): void;
+  dropped(reason: number): void;
 }
 
 /** Where frames that we make begin in the scratch buffer. */
@@ -50,6 +57,8 @@ export class PathState {
   newFlows = 0;
   /** Half-open flows that made room for others. */
   evictedFlows = 0;
+  /** Set while a packet is at hand that is captured: then it is seen, and its flow stays with TypeScript. */
+  tap: Tap | null = null;
   readonly drops = new Float64Array(DROPS.length);
   /** Frames that we make; the HEADROOM bytes before SCRATCH_START stay zero. */
   readonly scratch = new Uint8Array(SCRATCH_SIZE);
@@ -66,16 +75,19 @@ export class PathState {
 
   drop(reason: number): void {
     this.drops[reason]++;
+    if (this.tap !== null) this.tap.dropped(reason);
   }
 
   /** Sends the packet at hand. */
   send(port: number): void {
     const packet = this.packet;
+    if (this.tap !== null) this.tap.sent(port, packet.buffer, packet.start, packet.length, false);
     if (!this.wire.send(port, packet.buffer, packet.start, packet.length)) this.drops[TRANSMIT_FULL]++;
   }
 
   /** Sends `length` bytes that we made in the scratch buffer. */
   sendScratch(port: number, length: number): void {
+    if (this.tap !== null && length > 0) this.tap.sent(port, this.scratch, SCRATCH_START, length, true);
     if (length > 0 && !this.wire.send(port, this.scratch, SCRATCH_START, length)) this.drops[TRANSMIT_FULL]++;
   }
 

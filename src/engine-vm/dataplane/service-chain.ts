@@ -17,7 +17,14 @@ export function newDecision(): Decision {
   };
 }
 
+/** Who is told each verdict of a chain. */
+export interface Witness {
+  judged(component: Component, verdict: Verdict, decision: Decision): void;
+}
+
 export class ServiceChain {
+  /** Set while a packet is at hand that is captured. */
+  witness: Witness | null = null;
   readonly service: string;
   readonly components: readonly Component[];
   readonly balancer: LoadBalancer;
@@ -43,6 +50,7 @@ export class ServiceChain {
     const components = this.components;
     for (let i = 0; i < components.length; i++) {
       const verdict = components[i].process(packet, decision);
+      if (this.witness !== null) this.witness.judged(components[i], verdict, decision);
       if (verdict !== PASS) return verdict;
     }
     return PASS;
@@ -54,6 +62,7 @@ export class ServiceChain {
     for (let i = 0; i < components.length; i++) {
       if (!components[i].judgesEstablished) continue;
       const verdict = components[i].process(packet, decision);
+      if (this.witness !== null) this.witness.judged(components[i], verdict, decision);
       if (verdict !== PASS) return verdict;
     }
     return PASS;

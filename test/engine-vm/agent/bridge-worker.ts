@@ -34,6 +34,9 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
   },
   firewall: (params) => params,
   takeFirewallLog: () => [],
+  captureStart: () => null,
+  captureFetch: () => null,
+  captureStop: () => null,
   flows() {
     for (;;);
   },

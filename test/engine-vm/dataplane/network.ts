@@ -5,6 +5,13 @@
 import assert from 'node:assert/strict';
 import { Dataplane, PORT_IN, PORT_OUT, PORT_SELF } from '../../../src/engine-vm/dataplane/dataplane.ts';
 import type { FlowSliceQuestion } from '../../../src/engine-vm/dataplane/flow-listing.ts';
+import {
+  BUCKET_BYTES,
+  bucketsFor,
+  CONFIG_BYTES,
+  FlowSlots,
+  SLOT_BYTES,
+} from '../../../src/engine-vm/fastpath/flow-slots.ts';
 import { formatAddress, formatMac } from '../../../src/packet/address.ts';
 import {
   checksumOffset,
@@ -82,6 +89,8 @@ export class TestEngine {
 
 export class Network {
   now = 1000;
+  /** Whether flows are entrusted to slots; no program reads them. */
+  hasSlots = false;
   readonly hosts: Host[] = [];
   readonly engines: TestEngine[] = [];
   readonly sessions: { service: string; client: string; member: string; time: number; engine: string }[] = [];
@@ -115,6 +124,7 @@ export class Network {
       onSession: (service, client, member, time) =>
         this.sessions.push({ service, client, member, time, engine: engine.id }),
       random: this.random,
+      openSlots: (capacity, seed) => (this.hasSlots ? slotsInMemory(capacity, seed) : null),
     });
   }
 
@@ -247,6 +257,15 @@ export class Network {
   }
 }
 
+function slotsInMemory(capacity: number, seed: number): FlowSlots {
+  const memory = {
+    config: new ArrayBuffer(CONFIG_BYTES),
+    index: new ArrayBuffer(BUCKET_BYTES * bucketsFor(capacity)),
+    slots: new ArrayBuffer(SLOT_BYTES * capacity),
+  };
+  return new FlowSlots(memory, capacity, seed);
+}
+
 /** Reads a frame, and checks that its checksums are right where asked to. */
 function see(bytes: Uint8Array, isVerifying: boolean): Seen {
   const packet = new Packet();
@@ -305,6 +324,7 @@ export interface GraphParts {
   revision?: number;
   maxFlows?: number;
   without?: string[];
+  hasSlots?: boolean;
 }
 
 /** What a test network looks like: three engines with two members each, addresses of both families. */
@@ -415,6 +435,7 @@ export function settled(parts: GraphParts = {}): {
   client: Host;
 } {
   const network = new Network();
+  network.hasSlots = parts.hasSlots === true;
   const engines: Record<string, TestEngine> = {};
   const hosts: Record<string, Host> = {};
   for (const id of ENGINES) engines[id] = network.addEngine(id, engineMac(id));
