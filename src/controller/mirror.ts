@@ -58,8 +58,7 @@ export function planMirrors(desired: Desired, actual: Actual): Step[] {
   }
   for (const { cloud, engine, nics } of actual.world.mirrors.values()) {
     const wanted = desired.engines.get(engine);
-    if (nics.length === 0 || (wanted?.cloud === cloud && wantedNics(wanted, desired, actual).length > 0))
-      continue;
+    if (wanted?.cloud === cloud && wantedNics(wanted, desired, actual).length > 0) continue;
     const host =
       actual.placements.get(engine)?.host ?? actual.world.engineVms.get(engine)?.[0]?.vm.host ?? null;
     const reason =

@@ -83,6 +83,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
       customisation: true,
       migrate: true,
       isolation: false,
+      mirror: true,
     },
     inventory: list,
     watch: (cursor, signal) => inventory.watch(cursor, signal),
@@ -114,6 +115,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
         inventory.changedBeside();
       }
     },
+    mirror: (engine, nics, signal) => inventory.mirrorTo(engine, nics, signal),
     preview: (calls, signal) => previewCalls(session, options.shadowVlans, calls, signal),
     lacks: async (signal) => readLacks(session, inventory, signal),
     label: (label, signal) => labels.label(label, signal),

@@ -4,12 +4,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { Inventory } from '../hypervisor/platform.ts';
+import type { Inventory, Mirror, NicRef } from '../hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { Evacuations } from './evacuations.ts';
 import { InventoryListing, type ListingOptions, type PortTable, type TagTable } from './inventory-listing.ts';
 import { listOf, type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
 import { LARGE, readLarge } from './large-listing.ts';
+import { mirrorNics, readMirrors } from './mirror.ts';
 import { atMost, type HintOptions, NetworkHints } from './network-hints.ts';
 import { readPorts } from './ports.ts';
 import { RestClient } from './rest.ts';
@@ -71,6 +72,7 @@ export class VcenterInventory {
   #isAhead = false;
   #tags: TagTable = new Map();
   #ports: PortTable = new Map();
+  #mirrors: Mirror[] = [];
   readonly #evacuations = new Evacuations();
   /** When tags and ports are due again, by performance.now(). */
   #sideDue = 0;
@@ -95,7 +97,7 @@ export class VcenterInventory {
   async list(signal: AbortSignal): Promise<Inventory> {
     await abortable(this.#sync(), signal);
     const { hosts, vms, unfinished } = this.#listing;
-    return { cursor: this.#cursor, hosts, vms, unfinished };
+    return { cursor: this.#cursor, hosts, vms, unfinished, mirrors: this.#mirrors };
   }
 
   /** Resolves when the inventory differs from what it was at the cursor; rejects where it cannot be followed. */
@@ -131,6 +133,16 @@ export class VcenterInventory {
   /** To be called when tags or a port's setting were changed: the next listing reads them again, due or not. */
   changedBeside(): void {
     this.#sideDue = 0;
+  }
+
+  /** Mirrors ports to an engine, by what was listed last. */
+  async mirrorTo(engine: string, nics: readonly NicRef[], signal: AbortSignal): Promise<void> {
+    await this.list(signal);
+    try {
+      if (this.#mirror) await mirrorNics(this.#session, this.#mirror, engine, nics, signal);
+    } finally {
+      this.changedBeside();
+    }
   }
 
   async close(): Promise<void> {
@@ -375,6 +387,10 @@ export class VcenterInventory {
       hintSilence: this.#hintSilence,
     };
     if (!this.#listing.follow(this.#mirror!, beside, touched)) return;
+    this.#tellWatchers();
+  }
+
+  #tellWatchers(): void {
     this.#revision++;
     for (const watcher of this.#watchers) watcher.resolve(this.#cursor);
     this.#watchers.clear();
@@ -402,6 +418,11 @@ export class VcenterInventory {
     try {
       this.#tags = (await this.#readTags(signal)) ?? this.#tags;
       this.#ports = await readPorts(this.#session, this.#mirror!, signal);
+      const mirrors = await readMirrors(this.#session, this.#mirror!, signal);
+      if (!isDeepStrictEqual(mirrors, this.#mirrors)) {
+        this.#mirrors = mirrors;
+        this.#tellWatchers();
+      }
       await this.#readEvacuations();
       restMs = Math.max(SIDE_READ_MS, (performance.now() - started) * SIDE_READ_REST);
     } finally {

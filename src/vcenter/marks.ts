@@ -119,6 +119,17 @@ export function readStandardName(name: string): { role: 'in' | 'out'; production
   return production === undefined ? null : { role: out === undefined ? 'in' : 'out', production };
 }
 
+/** The description of a port mirroring session to an engine. */
+export function withMirrorMark(engine: string): string {
+  return withMark('Made by Weft; do not edit.', { mirror: engine });
+}
+
+/** The engine that a session of ours mirrors to; null for the sessions of others. */
+export function readMirrorMark(description: string | undefined): string | null {
+  const engine = readMark(description)?.mirror;
+  return typeof engine === 'string' && engine !== '' ? engine : null;
+}
+
 const SHADOW_SUFFIX = '-weft';
 const MARK = /\s*weft=(\{.*\})\s*$/;
 

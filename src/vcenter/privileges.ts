@@ -21,6 +21,7 @@ export const PRIVILEGES = {
     'DVSwitch.PortConfig',
     'DVSwitch.PolicyOp',
   ],
+  'mirror ports to engines that only observe': ['DVSwitch.Vspan'],
   'deploy engines': [
     'VApp.Import',
     'VirtualMachine.Inventory.Create',
@@ -79,6 +80,7 @@ async function readWithheld(
 const CALLS: Partial<Record<PrivilegedOperation, readonly PlannedCall['call'][]>> = {
   'make and remove shadow segments': ['ensureSegment', 'removeSegment'],
   'bend and release the path of members': ['attach'],
+  'mirror ports to engines that only observe': ['mirror'],
   'deploy engines': ['deployEngine'],
   'switch engines on, off and through a reset': ['power', 'deployEngine', 'removeVm'],
   'remove engines': ['removeVm'],

@@ -24,6 +24,7 @@ const WIRE: Partial<Record<keyof Platform, string>> = {
   power: 'PowerOffVM_Task',
   migrate: 'RelocateVM_Task',
   attach: 'ReconfigureDVPort_Task',
+  mirror: 'ReconfigureDvs_Task',
 };
 const STANDARD_WIRE: typeof WIRE = {
   ensureSegment: 'AddPortGroup',
@@ -97,6 +98,7 @@ async function start(
     hosts: ['host-11', 'host-12'],
     production: 'prod',
     management: 'mgmt',
+    ...(isStandard ? { mirrorless: 'standard switches mirror no ports' } : {}),
     applicationVm: vms.find((vm) => vm.name === 'app1')!.id,
     async failNext(method, how) {
       const wire = { ...WIRE, ...(isStandard ? STANDARD_WIRE : {}), ...(contentLibrary ? LIBRARY_WIRE : {}) };

@@ -20,6 +20,7 @@ const WIRE: Partial<Record<keyof Platform, string>> = {
   power: 'PowerOffVM_Task',
   migrate: 'RelocateVM_Task',
   attach: 'ReconfigureDVPort_Task',
+  mirror: 'ReconfigureDvs_Task',
 };
 
 describePlatform('the vCenter platform on vcsim', async (context) => {
@@ -65,6 +66,7 @@ describePlatform('the vCenter platform on vcsim', async (context) => {
     hosts: [hosts[0]![0], hosts[1]![0]],
     production: 'DC0_DVPG0',
     management: 'DC0_DVPG1',
+    mirrorless: 'vcsim keeps no sessions of port mirroring',
     applicationVm: applicationVm.value,
     async failNext(method, how) {
       const call = WIRE[method];

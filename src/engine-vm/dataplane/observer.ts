@@ -5,7 +5,7 @@
  * Nothing is ever sent from here.
  */
 import { destinationHigh, destinationLow, sourceHigh, sourceLow } from '../../packet/ethernet.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
 import {
@@ -84,6 +84,8 @@ export class Observer {
     if (tier < 0) return false;
     if (packet.protocol === PROTOCOL_TCP) {
       if ((packet.tcpFlags & TCP_RST) !== 0) return true;
+      // The last words of a connection that nobody saw are no connection: one in its middle shows by data.
+      if ((packet.tcpFlags & TCP_SYN) === 0 && !this.carriesData()) return true;
       // A member that opens a connection from the port it serves on is a client there.
       if (isFromMember && (packet.tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return false;
     }
@@ -98,6 +100,12 @@ export class Observer {
     if (!isFromMember) this.judge(tier, member);
     track(flows, connections, flow, isFromMember ? REVERSE : FORWARD, packet, now);
     return true;
+  }
+
+  private carriesData(): boolean {
+    const { packet } = this.state;
+    if ((packet.tcpFlags & TCP_FIN) !== 0) return false;
+    return packet.end - packet.l4 > (packet.view.getUint8(packet.l4 + 12) >> 4) * 4;
   }
 
   /** The tier that the packet at hand belongs to, by the service's address or by the member's own and its pool's port; or -1. */

@@ -21,6 +21,7 @@ export const PRIVILEGES: readonly string[] = [
   'DVSwitch.PolicyOp',
   'DVSwitch.PortConfig',
   'DVSwitch.PortSetting',
+  'DVSwitch.Vspan',
   'Extension.Register',
   'Extension.Unregister',
   'Extension.Update',

@@ -26,6 +26,8 @@ export interface VcenterState {
   switchConfigVersion: number;
   /** VMwareDVSPvlanMapEntry of the switch. */
   pvlans: Struct[];
+  /** VMwareVspanSession of the switch; missing in states of before they were known. */
+  vspans?: Struct[];
   portgroups: PortgroupRecord[];
   ports: PortRecord[];
   standard: StandardSwitches;

@@ -96,6 +96,7 @@ export function fabricObjects(vcenter: Vcenter): ManagedObject[] {
           contact: {},
           createTime: STARTED,
           networkResourceManagementEnabled: false,
+          vspanSession: state.vspans ?? [],
           pvlanConfig: state.pvlans,
           maxMtu: 1500,
           linkDiscoveryProtocolConfig: { protocol: 'lldp', operation: 'listen' },

@@ -149,6 +149,14 @@ DVSNetworkResourceManagementCapability < DynamicData: networkResourceManagementS
   networkResourcePoolHighShareValue int, qosSupported boolean, userDefinedNetworkResourcePoolsSupported
   boolean, networkResourceControlVersion3Supported? boolean, userDefinedInfraTrafficPoolSupported? boolean
 DVSRollbackCapability < DynamicData: rollbackSupported boolean
+VMwareVspanSession < DynamicData: key? string, name? string, description? string, enabled boolean,
+  sourcePortTransmitted? VMwareVspanPort, sourcePortReceived? VMwareVspanPort, destinationPort?
+  VMwareVspanPort, encapsulationVlanId? int, stripOriginalVlan boolean, mirroredPacketLength? int,
+  normalTrafficAllowed boolean, sessionType? string, samplingRate? int, encapType? string, erspanId? int,
+  erspanCOS? int, erspanGraNanosec? boolean, netstack? string
+VMwareVspanPort < DynamicData: portKey? string[], uplinkPortName? string[], wildcardPortConnecteeType?
+  string[], vlans? int[], ipAddress? string[]
+VMwareDVSVspanConfigSpec < DynamicData: vspanSession VMwareVspanSession, operation string
 VMwareDVSPvlanConfigSpec < DynamicData: pvlanEntry VMwareDVSPvlanMapEntry, operation string
 DVSHealthCheckCapability < DynamicData
 VMwareDVSHealthCheckCapability < DVSHealthCheckCapability: vlanMtuSupported boolean, teamingSupported
