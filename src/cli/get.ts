@@ -6,7 +6,7 @@ import { drawGroup } from './group-table.ts';
 import { drawPool } from './pool-table.ts';
 import { stateCell } from './state-cell.ts';
 import { type Cell, type Column, table } from './table.ts';
-import type { Terminal } from './terminal.ts';
+import { plain, type Terminal } from './terminal.ts';
 import { addVerb, connect, print, type VerbOptions } from './verb.ts';
 
 /** Adds the verb. */
@@ -21,13 +21,21 @@ export function register(program: Command, terminal: Terminal): void {
       const object = await client.get(kind, name);
       // Counters change all the time, so they are no part of the object.
       const firewall =
-        kind === 'firewall-policy' && options.output === undefined ? await client.firewall(name, '0') : null;
+        kind === 'firewall-policy' && options.output === undefined
+          ? await client.firewall(name, '0').catch((error: Error) => error)
+          : null;
       return print(terminal, options, object, (one) =>
         [
           drawObjects(terminal, [one], false),
           ...(kind === 'pool' ? drawPool(terminal, one.status) : []),
           ...(kind === 'engine-group' ? drawGroup(terminal, one.status) : []),
-          ...(firewall === null ? [] : [drawRules(terminal, firewall)]),
+          ...(firewall === null
+            ? []
+            : [
+                firewall instanceof Error
+                  ? plain(`what its rules did is not known: ${firewall.message}`)
+                  : drawRules(terminal, firewall),
+              ]),
         ].join('\n\n'),
       );
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { ERROR_CODES, WeftError } from '../../src/policy/errors.ts';
-import { KINDS } from '../../src/policy/registry.ts';
+import { KINDS, kindNamed } from '../../src/policy/registry.ts';
 import { type ApiFixture, openApi } from './fixture.ts';
 import { STATUS } from './in-memory-backend.ts';
 
@@ -11,6 +11,21 @@ describe('questions over REST', () => {
     await fixture.applySample();
   });
   afterEach(() => fixture.close());
+
+  it('says what a firewall policy does, with as much of its log as is asked for', async () => {
+    await fixture.store.write([
+      { key: 'policy/firewall-policy/lan', value: kindNamed('firewall-policy').spec.parse({}) },
+    ]);
+    const answer = await fixture.call('GET', '/api/v1/firewall/lan?log=3');
+    assert.equal(answer.statusCode, 200, answer.body);
+    assert.equal(answer.json().rules[1].limited, 40);
+    assert.deepEqual(fixture.backend.explained.at(-1), ['lan', '3']);
+    for (const log of ['1001', '-1', 'x', '']) {
+      const refused = await fixture.call('GET', `/api/v1/firewall/lan?log=${log}`);
+      assert.deepEqual([refused.statusCode, refused.json().code], [400, 'ERR_BODY_INVALID'], log);
+    }
+    assert.equal((await fixture.call('GET', '/api/v1/firewall/gone')).json().code, 'ERR_NOT_FOUND');
+  });
 
   it('plan hands complete, checked changes to the controller and changes nothing', async () => {
     const before = fixture.store.revision;

@@ -8,7 +8,13 @@ import { promisify } from 'node:util';
 import nock from 'nock';
 import { run } from '../../src/cli/program.ts';
 import { VERBS } from '../../src/cli/verbs.ts';
-import type { Explanation, HostExplanation, MembershipExplanation, Trace } from '../../src/policy/answers.ts';
+import type {
+  Explanation,
+  FirewallView,
+  HostExplanation,
+  MembershipExplanation,
+  Trace,
+} from '../../src/policy/answers.ts';
 import { type ApiFixture, openApi, SAMPLE, TOKEN } from '../api/fixture.ts';
 import { STATUS } from '../api/in-memory-backend.ts';
 import { capturedTerminal } from './captured-terminal.ts';
@@ -277,6 +283,52 @@ describe('the verbs', () => {
     assert.match(out, /^ {3}attribute +- +custom attribute weft.uplinks/m);
     assert.match(out, /^> {2}hints +dc \/ tor-a +vmnic0 hears tor-a by LLDP$/m);
     assert.match(out, /^h2 +1$/m);
+  });
+
+  it('firewall draws rules with counters, and the log with the newest line last', async () => {
+    const entry = {
+      service: 'web',
+      policy: 'lan',
+      rule: 'banned',
+      verdict: 'denied' as const,
+      protocol: 'tcp',
+    };
+    const ends = {
+      from: 'fd00::9',
+      fromPort: 4000,
+      to: '10.0.0.1',
+      toPort: null,
+      member: null,
+      engine: 'edge-h1',
+    };
+    const view: FirewallView = {
+      policy: 'lan',
+      services: ['web'],
+      rules: [
+        { rule: 'banned', action: 'deny', packets: 7, limited: 0 },
+        { rule: 'logins', action: 'rate-limit', packets: 90, limited: 40 },
+        { rule: 'default', action: 'allow', packets: 1, limited: 0 },
+      ],
+      log: [
+        { time: '2026-01-02T03:04:06.000Z', ...entry, ...ends },
+        { time: '2026-01-02T03:04:05.000Z', ...entry, ...ends },
+      ],
+      silent: [{ engine: 'edge-h2', reason: 'no link' }],
+    };
+    nock(URL).get('/api/v1/firewall/lan?log=2').reply(200, view);
+    const { out } = await weft(['firewall', 'lan', '--log', '2']);
+    assert.match(out, /^rules \(2\)$/m);
+    assert.match(out, /^logins +rate-limit +90 +40$/m);
+    assert.match(out, /^engine edge-h2 does not answer: no link$/m);
+    assert.match(
+      out,
+      /03:04:05.000Z .*\n.*03:04:06.000Z +edge-h1 +web +banned +denied +tcp +\[fd00::9\]:4000 +10.0.0.1/,
+    );
+    nock(URL)
+      .get('/api/v1/firewall-policy/lan')
+      .reply(200, { kind: 'firewall-policy', name: 'lan', revision: 1, spec: {} });
+    nock(URL).get('/api/v1/firewall/lan?log=0').reply(200, view);
+    assert.match((await weft(['get', 'firewall-policy', 'lan'])).out, /^banned +deny +7$/m);
   });
 
   it('trace draws each hop and ends with the outcome', async () => {

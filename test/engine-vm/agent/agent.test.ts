@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { HEALTH_LEASE_MS } from '../../../src/engine-vm/health/election.ts';
+import { packPrefixes } from '../../../src/packet/packed-prefixes.ts';
+import type { EngineFirewall } from '../../../src/policy/answers.ts';
 import type { ServiceGraph } from '../../../src/policy/graph.ts';
-import type { EngineReport } from '../../../src/state/shared.ts';
+import type { ConnectionReport, EngineReport } from '../../../src/state/shared.ts';
 import { requireRoot } from '../../root.ts';
 import { line, Namespaces } from '../kernel/namespaces.ts';
 
@@ -22,6 +24,17 @@ const CONNECT = `
 `;
 const SERVE = `
   require('node:net').createServer((socket) => socket.on('error', () => undefined).end('hello')).listen(80, '::', () => console.log('ready'));
+`;
+const ECHO = `
+  require('node:net').createServer((socket) => socket.on('error', () => undefined).pipe(socket)).listen(80, '::', () => console.log('ready'));
+`;
+const TALK = `
+  const socket = require('node:net').connect(80, process.argv[1]);
+  let said = 0;
+  socket.on('data', () => { if (++said === 20) console.log('talks'); setTimeout(() => socket.writable && socket.write('x'), 5); });
+  socket.on('connect', () => socket.write('x'));
+  process.stdin.once('data', () => { console.log('ended ' + Date.now()); socket.end(); });
+  socket.on('close', () => process.exit());
 `;
 
 interface Entry {
@@ -266,6 +279,86 @@ describe('engine', () => {
     await startHub();
     const back = await report(({ isReady }) => isReady);
     assert.equal(back.graphRevision, 3);
+  });
+
+  it('waits for an address set that a graph names, judges by it, and keeps it with the graph', async () => {
+    await startHub();
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(1) });
+    await report(({ graphRevision, isReady }) => graphRevision === 1 && isReady);
+    await serve();
+    assert.equal(connect(), 'hello');
+    const guarded = graph(2);
+    guarded.addressSets = [{ name: 'banned', hash: 'h2' }];
+    guarded.services[0]!.components.unshift({
+      type: 'firewall',
+      policy: 'edge',
+      rules: [
+        {
+          name: 'banned',
+          action: 'reject',
+          fromSets: [0],
+          protocol: 'any',
+          log: { every: 1, perSecond: 10 },
+        },
+      ],
+      defaultAction: 'allow',
+    });
+    tell({ put: 'address-set/banned', value: { hash: 'h1', prefixes: packPrefixes(['10.0.0.0/8']) } });
+    tell({ put: `graph/${ENGINE}`, value: guarded });
+    const waiting = await report(({ graphError }) => graphError !== null);
+    assert.match(waiting.graphError ?? '', /revision 2 waits for address set banned/);
+    assert.equal(connect(), 'hello');
+    tell({ put: 'address-set/banned', value: { hash: 'h2', prefixes: packPrefixes(['10.99.0.1']) } });
+    const taken = await report(({ graphRevision }) => graphRevision === 2);
+    assert.equal(taken.graphError, null);
+    assert.equal(connect(), 'ECONNREFUSED');
+    tell({ ask: 'firewall', params: { policy: 'edge', limit: 5 } });
+    const { answer } = JSON.parse(await line(hub, (text) => text.startsWith('{"answer"'))) as {
+      answer: EngineFirewall;
+    };
+    assert.equal(answer.packets.banned, answer.log.length);
+    assert.deepEqual(
+      [answer.log[0]?.from, answer.log[0]?.toPort, answer.log[0]?.verdict],
+      ['10.99.0.1', 80, 'rejected'],
+    );
+    while (!log.includes('a firewall rule logs')) await delay(20);
+    await stop(hub, 'SIGKILL');
+    await stop(engine, 'SIGKILL');
+    startEngine();
+    let got = '';
+    for (let tries = 0; tries < 5 && got !== 'ECONNREFUSED'; tries++) got = connect();
+    assert.equal(got, 'ECONNREFUSED');
+  });
+
+  it('counts a connection off when it ends, also where the kernel forwarded it', async function () {
+    this.timeout(30_000);
+    await startHub();
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(1) });
+    await report(({ graphRevision, isReady }) => graphRevision === 1 && isReady);
+    const echo = spaces.start(server, '-e', [ECHO]);
+    await line(echo);
+    const talker = spaces.start(client, '-e', [TALK, '10.99.0.2']);
+    await line(talker);
+    const fast = await report(
+      ({ path, datapath }) => !datapath.includes('program') || (path?.kernelPackets ?? 0) > 10,
+    );
+    if (!fast.datapath.includes('program')) return this.skip();
+    const count = (text: string): number | undefined => {
+      const { key, value } = JSON.parse(text) as { key: string; value?: unknown };
+      if (key !== `connections/${ENGINE}`) return undefined;
+      return (value as ConnectionReport).local['lab/server/eth0'] ?? 0;
+    };
+    talker.stdin!.write('end\n');
+    const endedAt = Number(
+      await line(talker, (text) => text.startsWith('ended')).then((text) => text.slice(6)),
+    );
+    await line(hub, (text) => count(text) === 0);
+    const tookMs = Date.now() - endedAt;
+    if (process.env.WEFT_TEST_LOG) console.log(`      C followed after ${tookMs} ms`);
+    // 100 ms are promised; an hour of silence is what would end it otherwise.
+    assert.ok(tookMs < 2000, `${tookMs} ms`);
   });
 
   it('refuses a graph that it cannot execute, says why, and keeps the one in force', async () => {

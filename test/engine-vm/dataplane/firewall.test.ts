@@ -1,9 +1,17 @@
 /** The firewall on the path of packets: what established flows, limits, windows, sets and members make of it. */
 import assert from 'node:assert/strict';
+import type { DataplaneOptions } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import {
+  BUCKET_BYTES,
+  bucketsFor,
+  CONFIG_BYTES,
+  FlowSlots,
+  SLOT_BYTES,
+} from '../../../src/engine-vm/fastpath/flow-slots.ts';
 import { packPrefixes } from '../../../src/packet/packed-prefixes.ts';
 import type { GraphComponent, GraphFirewallRule, ServiceGraph } from '../../../src/policy/graph.ts';
 import { WEEKDAYS } from '../../../src/policy/time-window.ts';
-import { BALANCER, engineMac, graphFor, type Host, NAMES, settled, VIP } from './network.ts';
+import { BALANCER, engineMac, graphFor, type Host, memberIp, NAMES, settled, VIP } from './network.ts';
 
 const CLIENT = '10.0.0.9';
 /** The wall clock of the network in memory begins here. */
@@ -21,8 +29,12 @@ function firewall(
   };
 }
 
-function scene(components: GraphComponent[], extra: Partial<ServiceGraph> = {}) {
-  const network = settled({ components });
+function scene(
+  components: GraphComponent[],
+  extra: Partial<ServiceGraph> = {},
+  openSlots?: DataplaneOptions['openSlots'],
+) {
+  const network = settled({ components, openSlots });
   const { engines, hosts, client } = network;
   const A = engines.A!;
   const load = (next: GraphComponent[], more: Partial<ServiceGraph> = extra) =>
@@ -59,6 +71,57 @@ describe('a firewall on the path', () => {
     for (let n = 0; n < 100; n++) later += send('A').length;
     assert.equal(later, 5);
     assert.equal(send('S', 1, '10.0.0.10').length, 1, 'another source has its own rate');
+  });
+
+  it('leaves the kernel no direction whose packets or bytes are limited, and the other one as ever', () => {
+    const limits = {
+      packetsPerSecond: { packetsPerSecond: 1_000_000 },
+      bytesPerSecond: { bytesPerSecond: 1_000_000_000 },
+      connectionsPerSecond: { connectionsPerSecond: 1000 },
+    };
+    for (const [name, limit] of Object.entries(limits)) {
+      const installed: number[] = [];
+      class Recorded extends FlowSlots {
+        override install(...args: Parameters<FlowSlots['install']>): boolean {
+          installed.push(args[0] & 1);
+          return super.install(...args);
+        }
+      }
+      const rule = {
+        name,
+        action: 'rate-limit' as const,
+        limit: { burstMs: 1000, per: 'rule' as const, ...limit },
+      };
+      const { network, hosts, send } = scene([firewall([rule], 'deny'), BALANCER], {}, (capacity, seed) => {
+        const slots = capacity * SLOT_BYTES;
+        const index = bucketsFor(capacity) * BUCKET_BYTES;
+        return new Recorded(
+          {
+            config: new ArrayBuffer(CONFIG_BYTES),
+            index: new ArrayBuffer(index),
+            slots: new ArrayBuffer(slots),
+          },
+          capacity,
+          seed,
+        );
+      });
+      const [member] = send('S');
+      assert.ok(member !== undefined);
+      const answer = (flags: string) =>
+        network.emit(hosts[member]!, {
+          from: memberIp(member),
+          to: CLIENT,
+          sport: 80,
+          dport: 1,
+          flags,
+          toMac: '02:cc:00:00:00:01',
+        });
+      answer('SA');
+      send('A');
+      answer('A');
+      send('A');
+      assert.deepEqual([...new Set(installed)].sort(), name === 'connectionsPerSecond' ? [0, 1] : [1], name);
+    }
   });
 
   it('counts a retransmitted SYN as no new connection', () => {

@@ -3,7 +3,13 @@
  * members are isolated from each other, and scripted hosts. Deterministic: the clock and the dice are the test's.
  */
 import assert from 'node:assert/strict';
-import { Dataplane, PORT_IN, PORT_OUT, PORT_SELF } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import {
+  Dataplane,
+  type DataplaneOptions,
+  PORT_IN,
+  PORT_OUT,
+  PORT_SELF,
+} from '../../../src/engine-vm/dataplane/dataplane.ts';
 import type { FlowSliceQuestion } from '../../../src/engine-vm/dataplane/flow-listing.ts';
 import {
   BUCKET_BYTES,
@@ -104,6 +110,9 @@ export class Network {
   private seed = 12345;
   private isRunning = false;
 
+  /** What the engines that are added entrust to a kernel that is not there. */
+  openSlots: DataplaneOptions['openSlots'];
+
   random = (): number => {
     this.seed = (Math.imul(this.seed, 1103515245) + 12345) & 0x7fffffff;
     return this.seed / 0x80000000;
@@ -124,7 +133,8 @@ export class Network {
       onSession: (service, client, member, time) =>
         this.sessions.push({ service, client, member, time, engine: engine.id }),
       random: this.random,
-      openSlots: (capacity, seed) => (this.hasSlots ? slotsInMemory(capacity, seed) : null),
+      openSlots: (capacity, seed) =>
+        this.openSlots?.(capacity, seed) ?? (this.hasSlots ? slotsInMemory(capacity, seed) : null),
     });
   }
 
@@ -325,6 +335,7 @@ export interface GraphParts {
   maxFlows?: number;
   without?: string[];
   hasSlots?: boolean;
+  openSlots?: DataplaneOptions['openSlots'];
 }
 
 /** What a test network looks like: three engines with two members each, addresses of both families. */
@@ -436,6 +447,7 @@ export function settled(parts: GraphParts = {}): {
 } {
   const network = new Network();
   network.hasSlots = parts.hasSlots === true;
+  network.openSlots = parts.openSlots;
   const engines: Record<string, TestEngine> = {};
   const hosts: Record<string, Host> = {};
   for (const id of ENGINES) engines[id] = network.addEngine(id, engineMac(id));
