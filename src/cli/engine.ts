@@ -9,7 +9,16 @@ export function registerEngine(program: Command): void {
     .description('run a service engine in this network namespace (started by the appliance and the lab)')
     .option('--config <file>', 'the properties that the engine was deployed with', '/etc/weft/engine.json')
     .option('--state <directory>', 'where the engine keeps its identity and graph', '/var/lib/weft')
-    .action(async ({ config, state }: { config: string; state: string }) => {
+    .option(
+      '--pins <directory>',
+      'where known flows are kept in the kernel, so that they go on while the engine is restarted',
+    )
+    .option(
+      '--replace <pid>',
+      'take the place of this running engine, which is ended once all is ready',
+      Number,
+    )
+    .action(async ({ config, state, pins, replace }: Options) => {
       // Loaded here, so that other verbs start fast and on machines that cannot run an engine.
       const { runEngine } = await import('../engine-vm/agent.ts');
       const log = pino(destination({ fd: 2, sync: true }));
@@ -20,8 +29,22 @@ export function registerEngine(program: Command): void {
       // A closed terminal is no reason to stop forwarding.
       process.on('SIGHUP', () => undefined);
       outliveDefects(log);
-      await runEngine({ configPath: config, stateDir: state, signal: stop.signal, log });
+      await runEngine({
+        configPath: config,
+        stateDir: state,
+        ...(pins === undefined ? {} : { pins }),
+        ...(replace === undefined ? {} : { replaces: replace }),
+        signal: stop.signal,
+        log,
+      });
     });
+}
+
+interface Options {
+  config: string;
+  state: string;
+  pins?: string;
+  replace?: number;
 }
 
 const MAX_DEFECTS = 20;

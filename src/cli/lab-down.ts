@@ -4,6 +4,7 @@
  */
 import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import { ip } from '../lab/world/iproute.ts';
+import { unmountBelow } from '../lab/world/mounts.ts';
 import { existingNamespaces, labPaths } from '../lab/world/names.ts';
 import { isAlive, killNamespace, killProcess, readPidFile } from '../lab/world/process.ts';
 import { WeftError } from '../policy/errors.ts';
@@ -60,6 +61,7 @@ export async function takeDown(options: TakeDownOptions): Promise<TakenDown> {
 
   const hadRunDir = existsSync(paths.runDir);
   if (hadRunDir) {
+    await unmountBelow(paths.runDir);
     try {
       rmSync(paths.runDir, { recursive: true, force: true });
     } catch (cause) {

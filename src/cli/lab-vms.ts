@@ -1,8 +1,8 @@
-/** `weft lab migrate`, `clone`, `power` and `exec`: what one does to VMs in a hypervisor's client. */
+/** `weft lab migrate`, `clone`, `power`, `upgrade` and `exec`: what one does to VMs in a hypervisor's client. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { Argument, type Command } from 'commander';
-import { readLabStatus } from '../lab/control.ts';
+import { readLabStatus, upgradeEngine } from '../lab/control.ts';
 import { cloneVm, migrateVm, powerVm } from '../lab/vm.ts';
 import { existingNamespaces, namespaceFile, namespaceOf } from '../lab/world/names.ts';
 import { WeftError } from '../policy/errors.ts';
@@ -65,6 +65,20 @@ export function registerLabVms(lab: Command): void {
         const vm = findVm(await readLabStatus(session, signal), name);
         await powerVm(session, vm.id, action, signal);
         console.log(`${vm.name} is ${action === 'off' ? 'off' : 'on'}`);
+      });
+    });
+
+  lab
+    .command('upgrade')
+    .description("put a new process in the place of a running engine's; its flows go on")
+    .argument('<engine>')
+    .addOption(labOption())
+    .addHelpText('after', examples('weft lab upgrade edge-h2'))
+    .action(async (name: string, options: { lab: string }) => {
+      await withLab(options.lab, async (session, signal) => {
+        const vm = findVm(await readLabStatus(session, signal), name);
+        await upgradeEngine(session, vm.id, signal);
+        console.log(`${vm.name} runs in a new process, with the flows of the old one`);
       });
     });
 

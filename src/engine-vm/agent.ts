@@ -21,6 +21,7 @@ import { HealthElection } from './health/election.ts';
 import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses } from './link.ts';
 import { joinSystem, readProperties } from './membership.ts';
 import { type FromDataplane, REQUEST_METHODS } from './messages.ts';
+import { endPredecessor } from './predecessor.ts';
 import { Reporter } from './reporter.ts';
 import { keepGraph, keptGraph, makeStateDirectory, nextEpoch } from './state-file.ts';
 
@@ -29,6 +30,10 @@ export interface EngineOptions {
   configPath: string;
   /** Where identity, epoch and the last good graph are kept. */
   stateDir: string;
+  /** Where the kernel's part of the data plane is kept from process to process. Default: it ends with the process. */
+  pins?: string;
+  /** The process whose place this one takes: it is ended as soon as all is ready here. */
+  replaces?: number;
   /** Ends the engine. */
   signal: AbortSignal;
   /** Default: JSON lines on standard error. */
@@ -57,7 +62,11 @@ export async function runEngine(options: EngineOptions): Promise<void> {
   const epoch = await nextEpoch(stateDir, Date.now());
   log.info({ epoch }, 'engine starts');
   try {
-    const agent = new Agent(stateDir, log, signal);
+    const agent = new Agent(stateDir, options.pins, log, signal);
+    if (options.replaces !== undefined) {
+      await agent.prepare();
+      await endPredecessor(options.replaces, signal);
+    }
     agent.start(await keptGraph(stateDir, engine));
     try {
       await agent.join(await joinSystem({ configPath, stateDir, epoch, log, signal }), engine);
@@ -74,6 +83,7 @@ type Counters = Extract<FromDataplane, { type: 'counters' }>;
 
 class Agent {
   readonly #stateDir: string;
+  readonly #pins: string | undefined;
   readonly #log: Logger;
   readonly #signal: AbortSignal;
   readonly #thread: DataplaneThread;
@@ -97,8 +107,9 @@ class Agent {
   readonly #reporter = new Reporter();
   #disk: Promise<void> = Promise.resolve();
 
-  constructor(stateDir: string, log: Logger, signal: AbortSignal) {
+  constructor(stateDir: string, pins: string | undefined, log: Logger, signal: AbortSignal) {
     this.#stateDir = stateDir;
+    this.#pins = pins;
     this.#log = log;
     this.#signal = signal;
     this.#thread = new DataplaneThread({
@@ -108,6 +119,17 @@ class Agent {
       onMessage: (message) => this.#take(message),
       onFailure: (error) => this.#threadFailed(error),
     });
+  }
+
+  /** Does what takes time and can be done while another process of this engine is still at work. */
+  async prepare(): Promise<void> {
+    this.#fastPath = await this.#prepareLinks();
+    await this.#thread.prepare(this.#signal);
+  }
+
+  async #prepareLinks(): Promise<FastPathPlan> {
+    const { fastPath } = await prepareLinks(this.#signal);
+    return this.#pins === undefined ? fastPath : { ...fastPath, pins: this.#pins };
   }
 
   /** Starts the data plane with the graph of the last boot, or with none. */
@@ -126,7 +148,7 @@ class Agent {
   async #links(): Promise<void> {
     for (;;) {
       try {
-        this.#fastPath = (await prepareLinks(this.#signal)).fastPath;
+        this.#fastPath ??= await this.#prepareLinks();
         break;
       } catch (error) {
         this.#signal.throwIfAborted();

@@ -3,6 +3,7 @@
  *
  * A fresh thread knows nothing: `onStart` is called for each, and whoever owns this object tells it everything again.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { WeftError } from '../policy/errors.ts';
 import { EventFd } from './kernel/event-fd.ts';
@@ -37,6 +38,8 @@ const MAX_SILENT_LOOKS = 5;
 /** A question that the data plane does not answer by then never will be. */
 const REQUEST_MS = 3000;
 const STOP_MS = 2000;
+/** A thread that has not loaded its code by then is started without further waiting. */
+const LOAD_MS = 5000;
 
 interface Waiting {
   resolve: (result: unknown) => void;
@@ -49,6 +52,8 @@ export class DataplaneThread {
   readonly #wake = new EventFd();
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | null = null;
+  /** Loaded by `prepare`, and waiting at its gate. */
+  #prepared: { worker: Worker; gate: Int32Array } | null = null;
   #fds: number[] = [];
   #silentLooks = 0;
   #nextId = 1;
@@ -60,6 +65,27 @@ export class DataplaneThread {
     this.#options = options;
   }
 
+  /** Loads the thread's code, so that `start` costs no time; it touches nothing before. */
+  async prepare(signal: AbortSignal): Promise<void> {
+    const gate = new Int32Array(new SharedArrayBuffer(8));
+    this.#prepared = { worker: this.#makeWorker(gate), gate };
+    const deadline = performance.now() + LOAD_MS;
+    while (Atomics.load(gate, 0) === 0 && performance.now() < deadline) await delay(5, undefined, { signal });
+  }
+
+  #makeWorker(gate: Int32Array | null): Worker {
+    const { ports, entry, fastPath } = this.#options;
+    return new Worker(entry ?? new URL('worker.ts', import.meta.url), {
+      workerData: {
+        ports,
+        wakeFd: this.#wake.fd,
+        fastPath: fastPath?.() ?? null,
+        gate,
+      } satisfies WorkerSettings,
+      name: 'weft-dataplane',
+    });
+  }
+
   /** Starts the thread and watches over it until `stop`. */
   start(): void {
     this.#watch = setInterval(() => this.#look(), this.#options.watchMs ?? WATCH_MS);
@@ -67,12 +93,10 @@ export class DataplaneThread {
   }
 
   #spawn(): void {
-    const { ports, entry, fastPath } = this.#options;
     this.#silentLooks = 0;
-    const worker = new Worker(entry ?? new URL('worker.ts', import.meta.url), {
-      workerData: { ports, wakeFd: this.#wake.fd, fastPath: fastPath?.() ?? null } satisfies WorkerSettings,
-      name: 'weft-dataplane',
-    });
+    const prepared = this.#prepared;
+    this.#prepared = null;
+    const worker = prepared?.worker ?? this.#makeWorker(null);
     this.#worker = worker;
     let error: Error | null = null;
     worker.on('message', (message: FromDataplane) => this.#take(message));
@@ -86,6 +110,10 @@ export class DataplaneThread {
       );
     });
     this.#options.onStart();
+    if (prepared !== null) {
+      Atomics.store(prepared.gate, 1, 1);
+      Atomics.notify(prepared.gate, 1);
+    }
   }
 
   #take(message: FromDataplane): void {
@@ -176,6 +204,7 @@ export class DataplaneThread {
     this.#isStopped = true;
     clearInterval(this.#watch);
     clearTimeout(this.#restart);
+    await this.#prepared?.worker.terminate();
     this.#rejectWaiting(new WeftError('ERR_INTERNAL', 'the engine stops'));
     const worker = this.#worker;
     if (worker !== null) {

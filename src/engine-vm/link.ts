@@ -54,6 +54,8 @@ export interface FastPathPlan {
   best: 'xdp' | 'tc';
   /** For tc, by port: the interface that packets for TypeScript are sent to, and the one that they come from. */
   ups: readonly { down: string; up: string }[];
+  /** A directory for what shall outlive the process (fastpath/pins.ts). Default: nothing does. */
+  pins?: string;
 }
 
 export interface Links {

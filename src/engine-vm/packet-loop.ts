@@ -13,6 +13,7 @@ import type { ServiceGraph } from '../policy/graph.ts';
 import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
 import { FastPath, type FastPathKind } from './fastpath/fast-path.ts';
 import type { FlowSlots } from './fastpath/flow-slots.ts';
+import { Pins } from './fastpath/pins.ts';
 import type { EventFd } from './kernel/event-fd.ts';
 import { PacketMemory } from './kernel/packet-memory.ts';
 import { NIC_MEMORY, Nic } from './kernel/packet-ring.ts';
@@ -159,12 +160,17 @@ export class PacketLoop {
       this.#datapath = 'TypeScript alone: no program was asked for';
       return;
     }
+    const pins = this.#openPins(fastPath.pins);
+    // What an earlier process left at work is what this one goes on with, until its graph says otherwise.
+    const first = pins?.kind ?? fastPath.best;
     const kinds: FastPathKind[] =
-      this.#choice === 'auto' ? [...new Set([fastPath.best, 'tc' as const])] : [this.#choice].filter(isKind);
+      this.#choice === 'auto'
+        ? [...new Set([first, fastPath.best, 'tc' as const])]
+        : [this.#choice].filter(isKind);
     let reason = 'the engine group says so';
     for (const kind of kinds.filter((one) => !this.#refused.has(one))) {
       try {
-        this.#fastPath = new FastPath(kind);
+        this.#fastPath = new FastPath(kind, pins);
         this.#datapath = DATAPATHS[kind];
         return;
       } catch (error) {
@@ -173,6 +179,17 @@ export class PacketLoop {
     }
     for (const kind of kinds) reason = this.#refused.get(kind) ?? reason;
     this.#datapath = `TypeScript alone: ${reason}`;
+  }
+
+  /** Without pins everything works but a restart, which then breaks the flows: no reason to stop either. */
+  #openPins(directory: string | undefined): Pins | null {
+    if (directory === undefined) return null;
+    try {
+      return new Pins(directory);
+    } catch (error) {
+      this.#fault(error);
+      return null;
+    }
   }
 
   #openSlots(capacity: number, seed: number): FlowSlots | null {
@@ -190,7 +207,7 @@ export class PacketLoop {
   #restartFastPath(): void {
     for (let port = 0; port < this.#nics.length; port++) this.#closePort(port);
     this.#dataplane.closeSlots();
-    this.#fastPath?.close();
+    this.#fastPath?.remove();
     this.#fastPath = null;
     this.#startFastPath();
     this.#dataplane.openSlots();
@@ -202,7 +219,8 @@ export class PacketLoop {
   run(): void {
     const wakeIndex = this.#nics.length;
     try {
-      // The graph of the last boot is there already; without it copies of traffic would be taken for traffic.
+      // The graph of the last boot first, where there is one: a port that opens before it would pass on untranslated
+      // what comes, and copies of traffic would be taken for traffic.
       this.#takeMessages();
       while (!this.#isStopped) {
         this.#now = performance.now();
@@ -387,7 +405,8 @@ export class PacketLoop {
     if (fastPath !== this.#choice) {
       this.#choice = fastPath;
       this.#refused.clear();
-      this.#restartFastPath();
+      const wanted = fastPath === 'auto' ? this.#options.fastPath.best : fastPath;
+      if (this.#fastPath?.kind !== wanted) this.#restartFastPath();
     }
     this.#fastPath?.setFailMode(failMode === 'open', deadAfterMs);
   }
@@ -428,6 +447,7 @@ export class PacketLoop {
       }
     }
     const isReady = problem === null;
+    if (isReady) this.#fastPath?.release();
     if (isReady === this.#isReady && !this.#isNewsUnsaid) return;
     this.#isReady = isReady;
     this.#isNewsUnsaid = false;

@@ -17,12 +17,18 @@ export interface WorkerSettings {
   wakeFd: number;
   /** How the kernel's program is to be attached; null where TypeScript forwards every packet. */
   fastPath: FastPathPlan | null;
+  /** Two words where the thread shall wait when it has loaded everything: it sets the first, the main thread the second. */
+  gate: Int32Array | null;
 }
 
 const port = parentPort;
 if (port === null)
   throw new Error('worker.ts is the data-plane thread: it is started by dataplane-thread.ts');
-const { ports, wakeFd, fastPath } = workerData as WorkerSettings;
+const { ports, wakeFd, fastPath, gate } = workerData as WorkerSettings;
+if (gate !== null) {
+  Atomics.store(gate, 0, 1);
+  Atomics.wait(gate, 1, 0);
+}
 
 new PacketLoop({
   ports,

@@ -47,6 +47,11 @@ export async function setMaintenance(
   await session.call('POST', `/hosts/${encodeURIComponent(host)}/maintenance`, signal, { action });
 }
 
+/** Puts another process in the place of a running engine's, by the id of its VM; its flows go on. */
+export async function upgradeEngine(session: LabSession, vm: string, signal: AbortSignal): Promise<void> {
+  await session.call('POST', `/vms/${encodeURIComponent(vm)}/upgrade`, signal, {});
+}
+
 /** SIGKILL to everything in the VM, by id. */
 export async function killVm(session: LabSession, vm: string, signal: AbortSignal): Promise<void> {
   await session.call('POST', `/vms/${encodeURIComponent(vm)}/kill`, signal, {});

@@ -37,6 +37,10 @@ export class PaperMachinery implements Machinery {
     this.onBoot(vm);
   }
 
+  replace(vm: VmRecord): Promise<void> {
+    return this.powerOn(vm);
+  }
+
   async powerOff(vm: VmRecord): Promise<void> {
     vm.process = null;
     await this.work();

@@ -87,7 +87,7 @@ import { Direct } from './direct.ts';
 import { Entry } from './entry.ts';
 import { FlowLister, type FlowSlice, type FlowSliceQuestion } from './flow-listing.ts';
 import { FlowPath } from './flow-path.ts';
-import { adaptFlows, endLostFlows, relate, resize } from './flow-remap.ts';
+import { adaptFlows, endLostFlows, recount, relate, resize } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
 import { IcmpErrors } from './icmp-errors.ts';
 import { Inside } from './inside.ts';
@@ -229,9 +229,15 @@ export class Dataplane {
     }
     const chains = this.buildChains(next);
     const before = state.graph;
-    const remap = isFirst ? null : relate(before, next);
+    state.flows.memory?.unseal();
+    let remap = isFirst ? null : relate(before, next);
     if (remap !== null) endLostFlows(state, next, remap);
-    resize(state, graph.engine.maxFlows, this.options.openSlots ?? (() => null));
+    const isTakenOver = resize(state, graph.engine.maxFlows, this.options.openSlots ?? (() => null));
+    if (isTakenOver && state.flows.memory !== null) {
+      remap = state.flows.memory.relate(graph.members, graph.peers);
+      state.flows.memory.unseal();
+      endLostFlows(state, next, remap);
+    }
     state.connections.load(graph.members, graph.engine.id);
     state.graph = next;
     state.chains = chains;
@@ -239,8 +245,11 @@ export class Dataplane {
     state.epoch++;
     this.health.load(graph);
     this.bypasses.load(next, state.now);
-    if (isFirst) state.loadedAt = state.now;
+    // Whoever took the flows over knows all connections: it need not wait for them to show.
+    if (isFirst) state.loadedAt = isTakenOver ? Number.NEGATIVE_INFINITY : state.now;
     if (remap !== null) adaptFlows(state, remap);
+    if (isTakenOver) recount(state);
+    state.flows.memory?.seal(graph.members, graph.peers);
     state.flows.slots?.invalidate();
     this.fragments.clear();
     this.codec = new ControlCodec(next.groupKey, graph.engine.id);
@@ -265,7 +274,12 @@ export class Dataplane {
   /** Entrusts flows to the kernel from now on, where it has room for them. */
   openSlots(): void {
     const { flows } = this.state;
-    flows.slots ??= this.options.openSlots?.(flows.capacity * 2, this.state.random32()) ?? null;
+    if (flows.slots !== null) return;
+    flows.slots = this.options.openSlots?.(flows.capacity * 2, this.state.random32()) ?? null;
+    if (flows.slots === null || !this.state.isLoaded) return;
+    const { members, peers } = this.state.graph.source;
+    flows.moveTo(flows.slots.memory);
+    flows.slots.memory.seal(members, peers);
   }
 
   /** Takes every flow back from the kernel. */
@@ -273,6 +287,7 @@ export class Dataplane {
     const { flows } = this.state;
     for (let flow = 0; flow < flows.highWater; flow++) flows.recallBoth(flow);
     flows.slots = null;
+    flows.moveTo(null);
   }
 
   /** Takes a frame that came in by a port. The buffer is the caller's again when this returns. */

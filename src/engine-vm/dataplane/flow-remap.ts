@@ -10,6 +10,7 @@ import {
   CLIENT,
   CLIENT_SEEN,
   FLAG_COUNTED_LOCAL,
+  FLAG_COUNTED_SENT,
   FLAGS,
   FlowTable,
   JUDGED,
@@ -60,21 +61,55 @@ export function endLostFlows(state: PathState, next: CompiledGraph, remap: Remap
   }
 }
 
-/** Before the change: a table of the next graph's size; where it is smaller, flows beyond it end. */
+/**
+ * Before the change: a table of the next graph's size; where it is smaller, flows beyond it end. True where the table
+ * is that of an earlier process, with its flows: their indexes are then those of that process's graph.
+ */
 export function resize(
   state: PathState,
   capacity: number,
   openSlots: (capacity: number, seed: number) => FlowSlots | null,
-): void {
+): boolean {
   const { flows, connections } = state;
-  if (flows.capacity === capacity) return;
-  const table = new FlowTable(capacity, state.random32());
+  if (flows.capacity === capacity) return false;
+  // Its memory goes with its slots.
+  flows.moveTo(null);
+  const slots = openSlots(capacity * 2, state.random32());
+  const table = new FlowTable(capacity, state.random32(), slots?.memory ?? null);
+  table.slots = slots;
+  state.flows = table;
+  const leftMs = slots?.leftMs ?? null;
+  if (leftMs !== null) {
+    table.takeOver(leftMs, state.now);
+    return true;
+  }
+  if (slots !== null) table.clear();
   for (let flow = 0; flow < flows.capacity; flow++) {
     if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
     if (!table.adopt(flows, flow)) discount(flows, connections, flow);
   }
-  table.slots = openSlots(capacity * 2, state.random32());
-  state.flows = table;
+  return false;
+}
+
+/** After the change, of flows that were taken over: counts their connections. */
+export function recount(state: PathState): void {
+  const { flows, connections, graph } = state;
+  const { words } = flows;
+  for (let flow = 0; flow < flows.highWater; flow++) {
+    const at = flow * STRIDE;
+    const kind = words[at + KIND];
+    if (words[at + STATE] === STATE_FREE || words[at + STATE] === STATE_CLOSING || kind === KIND_REMOTE)
+      continue;
+    if ((words[at + FLAGS] & FLAG_COUNTED_LOCAL) !== 0) continue;
+    const member = words[at + MEMBER];
+    if (graph.memberPlace[member] === PLACE_HERE) {
+      connections.opened(member, null);
+      words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
+    } else {
+      connections.openedSent(member);
+      words[at + FLAGS] |= FLAG_COUNTED_SENT;
+    }
+  }
 }
 
 /** After the change: gives the flows their new indexes, and moves them between the kinds where members have moved. */

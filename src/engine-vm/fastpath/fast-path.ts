@@ -7,9 +7,14 @@
  * interface. tc (TCX) sees them behind packet sockets; what is for TypeScript therefore comes by a link of its own
  * (`ups`). XDP is for frames that come whole from a wire; tc is for virtual links, whose segmentation and checksums
  * are still to be done.
+ *
+ * With `Pins` the program, its links and its maps outlive the process: known flows are forwarded while none lives, and
+ * the next one takes them over with the records behind them. Until that one has opened its ports (`release`), the
+ * kernel goes on as it was left.
  */
 import { readFileSync } from 'node:fs';
 import { hrtime } from 'node:process';
+import { FlowMemory, flowMemoryBytes } from '../flow/flow-memory.ts';
 import {
   attachProgram,
   BPF_F_MMAPABLE,
@@ -27,6 +32,7 @@ import {
 } from '../kernel/bpf.ts';
 import { libc } from '../kernel/libc.ts';
 import { BUCKET_BYTES, bucketsFor, CONFIG_BYTES, FlowSlots, SLOT_BYTES } from './flow-slots.ts';
+import type { Pins } from './pins.ts';
 
 export type FastPathKind = 'xdp' | 'tc';
 
@@ -48,17 +54,23 @@ export interface FastPathCounters {
 
 const ATTACH_TYPES = { xdp: BPF_XDP, tc: BPF_TCX_INGRESS } as const;
 const COUNTER_BYTES = 96;
+const RECORD_BYTES = 64;
 /** Packets that may wait for TypeScript between two ticks: more than it moves in the time. */
 const UPCALLS_PER_TICK = 65_536;
 
 // 32-bit words of the configuration; 64-bit ones by their own index.
+const CONFIG_NOW_MS = 3;
 const CONFIG_PORTS = 4;
 const CONFIG_UPS = 6;
 const CONFIG_FAIL_OPEN = 8;
+const CONFIG_CAPACITY = 9;
 const CONFIG_HEARTBEAT_64 = 5;
 const CONFIG_STALE_64 = 6;
 const CONFIG_UPCALLS = 14;
 const CONFIG_UPCALL_LIMIT = 15;
+
+/** After so long a table that was taken over has proved to be sound. */
+const PROVED_MS = 100;
 
 /** The maps and the program for one size of the flow table. */
 interface Loaded {
@@ -67,12 +79,18 @@ interface Loaded {
   config64: BigUint64Array;
   program: number;
   counters: number;
+  /** By name, as the program knows them. */
+  maps: Readonly<Record<string, number>>;
   close(): void;
 }
 
 export class FastPath {
   readonly kind: FastPathKind;
+  readonly #pins: Pins | null;
   #loaded: Loaded;
+  /** Taken over from another process, and not at work yet. */
+  #isHeldBack = false;
+  #releasedAt = Number.NaN;
   readonly #links: number[] = [-1, -1];
   readonly #ports = [0, 0];
   readonly #ups = [0, 0];
@@ -83,12 +101,46 @@ export class FastPath {
   #before = emptyCounters();
   readonly #values: Uint8Array<ArrayBuffer>;
 
-  /** Loads the program with room for no flow yet. Throws ERR_KERNEL with the reason. */
-  constructor(kind: FastPathKind) {
+  /**
+   * Takes over what an earlier process left at the pins; where there is nothing or it does not fit, loads the program
+   * with room for no flow yet. Throws ERR_KERNEL with the reason.
+   */
+  constructor(kind: FastPathKind, pins: Pins | null = null) {
     this.kind = kind;
+    this.#pins = pins;
     this.#values = new Uint8Array(possibleCpus() * COUNTER_BYTES);
-    this.#loaded = this.#load(2, 0);
-    this.tick(0);
+    const left = pins === null ? null : this.#takeOver(pins);
+    this.#isHeldBack = left !== null;
+    this.#loaded = left ?? this.#load(2, 0);
+    if (left === null) this.tick(0);
+  }
+
+  /** What is kept, whole and of this layout; else everything kept is removed. */
+  #takeOver(pins: Pins): Loaded | null {
+    if (pins.kind === this.kind && !pins.isTorn) {
+      try {
+        const config = pins.openMap(this.kind, 'flow_config');
+        const memory = mapMemory(config, CONFIG_BYTES, 'flow_config');
+        const words = new Int32Array(memory.buffer);
+        const capacity = words[CONFIG_CAPACITY];
+        const leftMs = words[CONFIG_NOW_MS];
+        for (const port of [0, 1]) {
+          this.#ports[port] = words[CONFIG_PORTS + port];
+          this.#ups[port] = words[CONFIG_UPS + port];
+        }
+        memory.unmap();
+        libc.close(config);
+        const left = this.#load(capacity, 0, leftMs);
+        for (const port of [0, 1]) this.#links[port] = pins.openLink(port);
+        return left;
+      } catch {
+        this.#closeLinks();
+      }
+    }
+    pins.clear();
+    this.#ports.fill(0);
+    this.#ups.fill(0);
+    return null;
   }
 
   /** The program in force, as a file descriptor. */
@@ -98,9 +150,19 @@ export class FastPath {
 
   /** Attaches to an interface, which is the data plane's port 0 (out) or 1 (in). Throws ERR_KERNEL. */
   attach(port: number, name: string, up: string | null): void {
+    const interfaceIndex = libc.if_nametoindex(name);
+    const upIndex = up === null ? 0 : libc.if_nametoindex(up);
+    if (this.#links[port] >= 0 && this.#ports[port] === interfaceIndex && this.#ups[port] === upIndex) {
+      try {
+        replaceProgram(this.#links[port], this.#loaded.program);
+        return;
+      } catch {
+        // The interface of that index is another one now.
+      }
+    }
     this.detach(port);
-    this.#ports[port] = libc.if_nametoindex(name);
-    this.#ups[port] = up === null ? 0 : libc.if_nametoindex(up);
+    this.#ports[port] = interfaceIndex;
+    this.#ups[port] = upIndex;
     this.#configure();
     this.#links[port] = attachProgram(
       this.#loaded.program,
@@ -108,25 +170,54 @@ export class FastPath {
       ATTACH_TYPES[this.kind],
       `interface ${name}`,
     );
+    this.#pins?.keepLink(port, this.#links[port]);
+  }
+
+  /** The ports are open: what the program does not know is taken from now on. Safe to repeat. */
+  release(): void {
+    if (!this.#isHeldBack) return;
+    this.#isHeldBack = false;
+    const { slots } = this.#loaded;
+    slots.isHeldBack = false;
+    this.#configure();
+    this.tick(this.#nowMs);
+    slots.invalidate();
   }
 
   /** Lets go of an interface: its frames are TypeScript's alone, or nobody's. */
   detach(port: number): void {
     if (this.#links[port] >= 0) libc.close(this.#links[port]);
     this.#links[port] = -1;
+    this.#pins?.removeLink(port);
     this.#ports[port] = 0;
     this.#configure();
   }
 
-  /** Makes room for so many slots, empty, and puts the program that uses them in force. Throws ERR_KERNEL. */
+  /**
+   * Makes room for so many slots and puts the program that uses them in force. They are empty, unless as many were
+   * taken over: then they are the ones of the earlier process (`leftMs`). Throws ERR_KERNEL.
+   */
   openSlots(capacity: number, seed: number): FlowSlots {
-    const next = this.#load(capacity, seed);
     const before = this.#loaded;
+    if (this.#isHeldBack && before.slots.capacity === capacity && before.slots.memory.attempt())
+      return before.slots;
+    const next = this.#load(capacity, seed);
+    this.#pins?.keepMaps(next.maps);
     const counted = this.counters();
     this.#loaded = next;
+    this.#isHeldBack = false;
     this.#configure();
     this.tick(this.#nowMs);
-    for (const link of this.#links) if (link >= 0) replaceProgram(link, next.program);
+    for (const [port, link] of this.#links.entries()) {
+      if (link < 0) continue;
+      try {
+        replaceProgram(link, next.program);
+      } catch {
+        // Its interface is gone; `attach` makes another one.
+        this.detach(port);
+      }
+    }
+    this.#pins?.commitMaps(this.kind);
     this.#before = counted;
     before.close();
     return next.slots;
@@ -143,6 +234,9 @@ export class FastPath {
   tick(nowMs: number): void {
     const { slots, config, config64 } = this.#loaded;
     this.#nowMs = nowMs;
+    if (this.#isHeldBack) return;
+    if (Number.isNaN(this.#releasedAt)) this.#releasedAt = nowMs;
+    else if (nowMs - this.#releasedAt > PROVED_MS) slots.memory.prove();
     slots.setNow(nowMs);
     config64[CONFIG_HEARTBEAT_64] = hrtime.bigint();
     config[CONFIG_UPCALL_LIMIT] = (Atomics.load(config, CONFIG_UPCALLS) + UPCALLS_PER_TICK) | 0;
@@ -172,12 +266,32 @@ export class FastPath {
     return this.#links.filter((link) => link >= 0);
   }
 
+  /** Ends this process's part. What is pinned goes on without it. */
   close(): void {
-    for (const port of [0, 1]) this.detach(port);
+    if (this.#pins === null) {
+      this.remove();
+      return;
+    }
+    this.#closeLinks();
     this.#loaded.close();
   }
 
+  /** Ends it all: no packet is forwarded by the kernel any more, and nothing is kept. */
+  remove(): void {
+    for (const port of [0, 1]) this.detach(port);
+    this.#pins?.clear();
+    this.#loaded.close();
+  }
+
+  #closeLinks(): void {
+    for (const port of [0, 1]) {
+      if (this.#links[port] >= 0) libc.close(this.#links[port]);
+      this.#links[port] = -1;
+    }
+  }
+
   #configure(): void {
+    if (this.#isHeldBack) return;
     const { config, config64 } = this.#loaded;
     for (const port of [0, 1]) {
       config[CONFIG_PORTS + port] = this.#ports[port];
@@ -187,7 +301,8 @@ export class FastPath {
     config64[CONFIG_STALE_64] = BigInt(this.#staleMs) * 1_000_000n;
   }
 
-  #load(capacity: number, seed: number): Loaded {
+  /** `leftMs`: the maps are those that are pinned, as they were left at that time of the earlier clock. */
+  #load(capacity: number, seed: number, leftMs: number | null = null): Loaded {
     const closing: (() => void)[] = [];
     const close = (): void => {
       for (const one of closing.reverse()) one();
@@ -196,17 +311,17 @@ export class FastPath {
       closing.push(() => libc.close(fd));
       return fd;
     };
+    const map = (shape: Parameters<typeof createMap>[0]): number =>
+      own(leftMs === null ? createMap(shape) : this.#pins!.openMap(this.kind, shape.name));
     const shared = (name: string, valueBytes: number, entries: number) => {
-      const fd = own(
-        createMap({
-          name,
-          type: BPF_MAP_TYPE_ARRAY,
-          keyBytes: 4,
-          valueBytes,
-          entries,
-          flags: BPF_F_MMAPABLE,
-        }),
-      );
+      const fd = map({
+        name,
+        type: BPF_MAP_TYPE_ARRAY,
+        keyBytes: 4,
+        valueBytes,
+        entries,
+        flags: BPF_F_MMAPABLE,
+      });
       const memory = mapMemory(fd, valueBytes * entries, name);
       closing.push(() => memory.unmap());
       return { fd, buffer: memory.buffer };
@@ -215,30 +330,38 @@ export class FastPath {
       const config = shared('flow_config', CONFIG_BYTES, 1);
       const index = shared('flow_index', BUCKET_BYTES, bucketsFor(capacity));
       const slots = shared('flow_slots', SLOT_BYTES, capacity);
-      const counters = own(
-        createMap({
-          name: 'flow_counters',
-          type: BPF_MAP_TYPE_PERCPU_ARRAY,
-          keyBytes: 4,
-          valueBytes: COUNTER_BYTES,
-          entries: 1,
-          flags: 0,
-        }),
-      );
+      const flows = capacity >> 1;
+      const records = shared('flow_records', RECORD_BYTES, Math.ceil(flowMemoryBytes(flows) / RECORD_BYTES));
+      const counters = map({
+        name: 'flow_counters',
+        type: BPF_MAP_TYPE_PERCPU_ARRAY,
+        keyBytes: 4,
+        valueBytes: COUNTER_BYTES,
+        entries: 1,
+        flags: 0,
+      });
       const object = readFileSync(new URL(`flow.${this.kind}.o`, import.meta.url));
-      const compiled = readProgram(object, {
+      const maps = {
         flow_config: config.fd,
         flow_index: index.fd,
         flow_slots: slots.fd,
         flow_counters: counters,
-      });
+      };
+      const compiled = readProgram(object, maps);
       const program = own(loadProgram(compiled, ATTACH_TYPES[this.kind], 'weft_flow'));
       return {
         slots: new FlowSlots(
-          { config: config.buffer, index: index.buffer, slots: slots.buffer },
+          {
+            config: config.buffer,
+            index: index.buffer,
+            slots: slots.buffer,
+            records: new FlowMemory(records.buffer, flows),
+          },
           capacity,
           seed,
+          leftMs,
         ),
+        maps: { ...maps, flow_records: records.fd },
         config: new Int32Array(config.buffer),
         config64: new BigUint64Array(config.buffer),
         program,

@@ -9,6 +9,7 @@
  */
 import { delta, fold, sumWord } from '../../packet/checksum.ts';
 import type { Packet } from '../../packet/packet.ts';
+import type { FlowMemory } from '../flow/flow-memory.ts';
 
 export const SLOT_BYTES = 128;
 export const BUCKET_BYTES = 64;
@@ -38,12 +39,15 @@ const CONFIG_SEED = 0;
 const CONFIG_MASK = 1;
 const CONFIG_EPOCH = 2;
 const CONFIG_NOW_MS = 3;
+const CONFIG_CAPACITY = 9;
 
 /** The memory of the three maps. */
 export interface SlotMemory {
   config: ArrayBuffer;
   index: ArrayBuffer;
   slots: ArrayBuffer;
+  /** For the flow table that stands behind the slots. */
+  records: FlowMemory;
 }
 
 /** Buckets for so many slots: half full at the most, a power of two. */
@@ -56,6 +60,12 @@ export function bucketsFor(slots: number): number {
 export class FlowSlots {
   /** Most slots: two per flow. */
   readonly capacity: number;
+  /** Where the flow table keeps its records, beside the slots. */
+  readonly memory: FlowMemory;
+  /** The clock of the process that left slots and records behind, as of its end; null where both are empty. */
+  readonly leftMs: number | null;
+  /** Taken over, and nobody there yet to take what the program does not know: the slots stay as they are. */
+  isHeldBack = false;
   /** Directions that were not installed because both of their buckets were full. */
   crowded = 0;
   private readonly config: Int32Array;
@@ -67,25 +77,51 @@ export class FlowSlots {
   private readonly read: Uint32Array;
   private epoch = 1;
 
-  /** `seed`: any 32-bit number that others cannot guess. */
-  constructor(memory: SlotMemory, capacity: number, seed: number) {
+  /**
+   * `seed`: any 32-bit number that others cannot guess. `leftMs` as the field: seed and epoch are then those that the
+   * memory has.
+   */
+  constructor(memory: SlotMemory, capacity: number, seed: number, leftMs: number | null = null) {
     this.capacity = capacity;
     this.config = new Int32Array(memory.config);
     this.index = new Int32Array(memory.index);
     this.words = new Int32Array(memory.slots);
-    this.seed = seed | 0;
+    this.memory = memory.records;
+    this.leftMs = leftMs;
+    this.isHeldBack = leftMs !== null;
+    this.seed = leftMs === null ? seed | 0 : this.config[CONFIG_SEED];
     this.mask = bucketsFor(capacity) - 1;
-    this.read = new Uint32Array(capacity * 3);
+    this.read = memory.records.read;
+    if (leftMs !== null) this.epoch = this.config[CONFIG_EPOCH];
     this.config[CONFIG_SEED] = this.seed;
     this.config[CONFIG_MASK] = this.mask;
     this.config[CONFIG_EPOCH] = this.epoch;
+    this.config[CONFIG_CAPACITY] = capacity;
   }
 
   /** Makes every slot stale: each flow's next packet goes to TypeScript, which may install it again. */
   invalidate(): void {
+    if (this.isHeldBack) return;
     // 0 is the epoch of slots that were never written.
     this.epoch = (this.epoch + 1) | 0 || 1;
     Atomics.store(this.config, CONFIG_EPOCH, this.epoch);
+  }
+
+  /**
+   * After a process that was killed at any moment: takes out of the index what `isInstalled` does not know, and what
+   * stands in it twice. Returns 1 for each slot that is in the index.
+   */
+  reconcile(isInstalled: (slot: number) => boolean): Uint8Array {
+    const isFiled = new Uint8Array(this.capacity);
+    const { index } = this;
+    for (let entry = 1; entry < index.length; entry += 2) {
+      if (index[entry] === 0) continue;
+      const slot = index[entry] - 1;
+      const isRight = slot < this.capacity && isInstalled(slot) && index[entry - 1] === this.hashOf(slot);
+      if (isRight && isFiled[slot] === 0) isFiled[slot] = 1;
+      else Atomics.store(index, entry, 0);
+    }
+    return isFiled;
   }
 
   /** The clock by which the program notes when it saw a flow last. */
@@ -188,9 +224,7 @@ export class FlowSlots {
     const { words } = this;
     const at = slot * SLOT_WORDS;
     Atomics.store(words, at + SEQUENCE, words[at + SEQUENCE] | 1);
-    const isIpv4 = words[at + ADDRESSES] === 0 && words[at + ADDRESSES + 1] === 0;
-    const hash = this.hashRaw(at, isIpv4 && words[at + ADDRESSES + 2] === swap(0xffff));
-    this.unfile(slot, hash);
+    this.unfile(slot, this.hashOf(slot));
   }
 
   /** Packets of an installed direction since the last call; its bytes since then are in `bytesSince`. */
@@ -227,8 +261,14 @@ export class FlowSlots {
     return finish(mix(h, swap(ports) ^ protocol));
   }
 
-  private hashRaw(at: number, isIpv4: boolean): number {
+  /** The hash of an installed direction. */
+  private hashOf(slot: number): number {
     const { words } = this;
+    const at = slot * SLOT_WORDS;
+    const isIpv4 =
+      words[at + ADDRESSES] === 0 &&
+      words[at + ADDRESSES + 1] === 0 &&
+      words[at + ADDRESSES + 2] === swap(0xffff);
     let h = this.seed;
     if (!isIpv4) {
       for (let i = 0; i < 3; i++) h = mix(h, words[at + ADDRESSES + i]);

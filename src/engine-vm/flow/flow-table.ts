@@ -12,6 +12,7 @@
 import type { Packet } from '../../packet/packet.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { hashFlow } from './flow-hash.ts';
+import type { FlowMemory } from './flow-memory.ts';
 
 /** Words per flow. */
 export const STRIDE = 32;
@@ -93,9 +94,11 @@ export class FlowTable {
   /** Most flows. */
   readonly capacity: number;
   /** The records; `flow * STRIDE + FIELD`. */
-  readonly words: Int32Array;
+  words: Int32Array;
   /** Packets, then bytes, per flow. */
-  readonly traffic: Float64Array;
+  traffic: Float64Array;
+  /** Where the records lie, so that they outlive the process; null where they are this process's alone. */
+  memory: FlowMemory | null = null;
   /** When each flow began, tenths of a second of the monotonic clock. */
   readonly bornAt: Int32Array;
   /** Flows in the table, half-open ones included. */
@@ -115,17 +118,23 @@ export class FlowTable {
   private newestHalfOpen = -1;
   private sweepAt = 0;
 
-  /** `seed`: any 32-bit number that others cannot guess. */
-  constructor(capacity: number, seed: number) {
+  /** `seed`: any 32-bit number that others cannot guess. `memory`: where the records shall lie, empty or as they were left. */
+  constructor(capacity: number, seed: number, memory: FlowMemory | null = null) {
     this.capacity = capacity;
     this.seed = seed | 0;
-    this.words = new Int32Array(capacity * STRIDE);
-    this.traffic = new Float64Array(capacity * 2);
+    this.memory = memory;
+    this.words = memory?.words ?? new Int32Array(capacity * STRIDE);
+    this.traffic = memory?.traffic ?? new Float64Array(capacity * 2);
     this.bornAt = new Int32Array(capacity);
     let slots = 16;
     while (slots < capacity * 4) slots *= 2;
     this.index = new Int32Array(slots * 2);
     this.mask = slots - 1;
+    if (memory !== null) {
+      // Until `clear` or `takeOver` says what is free.
+      this.firstFree = -1;
+      return;
+    }
     for (let flow = 0; flow < capacity; flow++) {
       this.words[flow * STRIDE + NEXT] = flow + 1 < capacity ? flow + 1 : -1;
     }
@@ -247,6 +256,96 @@ export class FlowTable {
     this.file(copy, FORWARD);
     if ((this.words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(copy, REVERSE);
     return true;
+  }
+
+  /** Makes every record of the memory free: what was left in it is forgotten. */
+  clear(): void {
+    for (let flow = 0; flow < this.capacity; flow++) {
+      this.words[flow * STRIDE + STATE] = STATE_FREE;
+      this.words[flow * STRIDE + NEXT] = flow + 1 < this.capacity ? flow + 1 : -1;
+    }
+    this.firstFree = 0;
+  }
+
+  /**
+   * Takes over the records that an earlier process left in the memory, and what the kernel has forwarded of them since;
+   * `leftMs` is that process's clock when it ended, `nowMs` is ours. A record that was just being written is dropped.
+   * No flow is counted as a connection afterwards, and all are to be judged again.
+   */
+  takeOver(leftMs: number, nowMs: number): void {
+    const { words, slots } = this;
+    const shift = (nowMs - leftMs) | 0;
+    for (let flow = this.capacity - 1; flow >= 0; flow--) {
+      const at = flow * STRIDE;
+      if (!this.isWhole(flow)) {
+        words[at + STATE] = STATE_FREE;
+        words[at + FLAGS] = 0;
+        words[at + GENERATION]++;
+        words[at + NEXT] = this.firstFree;
+        this.firstFree = flow;
+        continue;
+      }
+      this.size++;
+      if (flow >= this.highWater) this.highWater = flow + 1;
+      words[at + FLAGS] &= ~(FLAG_COUNTED_LOCAL | FLAG_COUNTED_SENT);
+      words[at + LAST_SEEN] += shift;
+      words[at + JUDGED] = 0;
+      if (words[at + KIND] === KIND_LOCAL) words[at + REPLICATE_AT] = nowMs | 0;
+      if (words[at + STATE] === STATE_HALF_OPEN) this.enlist(flow);
+      this.file(flow, FORWARD);
+      if ((words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(flow, REVERSE);
+    }
+    if (slots === null) return;
+    const isFiled = slots.reconcile(
+      (slot) => (words[(slot >> 1) * STRIDE + FLAGS] & (FLAG_FAST_FORWARD << (slot & 1))) !== 0,
+    );
+    for (let flow = 0; flow < this.highWater; flow++) {
+      const at = flow * STRIDE;
+      for (const direction of [FORWARD, REVERSE]) {
+        const flag = FLAG_FAST_FORWARD << direction;
+        if ((words[at + FLAGS] & flag) === 0) continue;
+        const slot = flow * 2 + direction;
+        const packets = slots.packetsSince(slot);
+        this.traffic[flow * 2] += packets;
+        this.traffic[flow * 2 + 1] += slots.bytesSince;
+        // When in our absence nobody knows: the slot's clock stood still.
+        if (packets > 0) words[at + LAST_SEEN] = nowMs | 0;
+        if (isFiled[slot] === 0) words[at + FLAGS] &= ~flag;
+      }
+    }
+  }
+
+  /** Whether a record that was left says all that is needed, and no other one has its keys. */
+  private isWhole(flow: number): boolean {
+    const { words } = this;
+    const at = flow * STRIDE;
+    const state = words[at + STATE];
+    const kind = words[at + KIND];
+    if (state < STATE_HALF_OPEN || state > STATE_CLOSING || kind < KIND_LOCAL || kind > KIND_DIRECT)
+      return false;
+    const hasReverse = (words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0;
+    if (words[at + MEMBER] < 0 || (kind !== KIND_REMOTE && !hasReverse)) return false;
+    return !this.isTaken(flow, FORWARD) && !(hasReverse && this.isTaken(flow, REVERSE));
+  }
+
+  private isTaken(flow: number, direction: number): boolean {
+    const { words } = this;
+    const record = flow * STRIDE;
+    const at = record + direction * MEMBER_SIDE;
+    const [s0, s1, s2, s3, d0, d1, d2, d3] = words.subarray(at, at + 8);
+    const protocol = words[record + PROTOCOL];
+    return this.findKey(protocol, s0, s1, s2, s3, d0, d1, d2, d3, words[record + PORTS + direction]) >= 0;
+  }
+
+  /** Moves the records to other memory, or into this process's own. */
+  moveTo(memory: FlowMemory | null): void {
+    if (memory === this.memory) return;
+    const { words, traffic } = this;
+    this.memory = memory;
+    this.words = memory?.words ?? new Int32Array(words.length);
+    this.traffic = memory?.traffic ?? new Float64Array(traffic.length);
+    this.words.set(words);
+    this.traffic.set(traffic);
   }
 
   /** Files the reverse key, whose words and ports the caller has set. */

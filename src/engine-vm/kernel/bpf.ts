@@ -5,7 +5,7 @@
  * Sources: linux include/uapi/linux/bpf.h (union bpf_attr), Documentation/bpf/llvm_reloc.rst.
  */
 import ffi from 'node:ffi';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statfsSync } from 'node:fs';
 import { WeftError } from '../../policy/errors.ts';
 import { kernelError, libc } from './libc.ts';
 
@@ -19,6 +19,8 @@ export const BPF_TCX_INGRESS = 46;
 const MAP_CREATE = 0;
 const MAP_LOOKUP_ELEM = 1;
 const PROG_LOAD = 5;
+const OBJ_PIN = 6;
+const OBJ_GET = 7;
 const LINK_CREATE = 28;
 const LINK_UPDATE = 29;
 const PROG_TYPE_SCHED_CLS = 3;
@@ -28,6 +30,9 @@ const ATTRIBUTE_BYTES = 144;
 const LOG_BYTES = 1 << 16;
 const LD_IMM64 = 0x18;
 const PSEUDO_MAP_FD = 1;
+/** statfs(2) of a bpf file system. */
+const BPF_FS_MAGIC = 0xcafe4a11;
+const MS_NOSUID_NODEV_NOEXEC = 2n | 4n | 8n;
 
 const attribute = new Uint8Array(ATTRIBUTE_BYTES);
 const attributeView = new DataView(attribute.buffer);
@@ -207,6 +212,35 @@ export function replaceProgram(link: number, program: number): void {
     view.setUint32(4, program, true);
   });
   if (result < 0) throw kernelError('bpf LINK_UPDATE', `link ${link}`);
+}
+
+/** Gives a map, program or link a name in a bpf file system, by which it outlives this process. Throws ERR_KERNEL. */
+export function pin(fd: number, path: string): void {
+  const name = Buffer.from(`${path}\0`);
+  const result = bpf(OBJ_PIN, (view) => {
+    view.setBigUint64(0, addressOf(name), true);
+    view.setUint32(8, fd, true);
+  });
+  if (result < 0) throw kernelError('bpf OBJ_PIN', path);
+}
+
+/** Opens what `pin` named; its fd is the caller's to close. Throws ERR_KERNEL. */
+export function openPin(path: string): number {
+  const name = Buffer.from(`${path}\0`);
+  const fd = bpf(OBJ_GET, (view) => {
+    view.setBigUint64(0, addressOf(name), true);
+  });
+  if (fd < 0) throw kernelError('bpf OBJ_GET', path);
+  return fd;
+}
+
+/** Makes the directory a bpf file system of its own, where it is not in one already. Throws ERR_KERNEL. */
+export function mountBpf(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (statfsSync(directory).type === BPF_FS_MAGIC) return;
+  if (libc.mount('weft', directory, 'bpf', MS_NOSUID_NODEV_NOEXEC, 'mode=0700') < 0) {
+    throw kernelError('mount bpf', directory);
+  }
 }
 
 /** How many values a per-CPU map holds at each index. */

@@ -230,6 +230,10 @@ function routes(
     '/vms/:vm/power',
     call('power', (request) => datacenter.power(at(request, 'vm'), read(PowerBody, request).action)),
   );
+  server.post('/vms/:vm/upgrade', async (request) => {
+    await datacenter.upgrade(at(request, 'vm'));
+    return {};
+  });
   server.post(
     '/vms/:vm/migrate',
     call('migrate', (request) => datacenter.migrate(at(request, 'vm'), read(MigrateBody, request).host)),

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { MANAGEMENT_PREFIX_LENGTH } from './blueprint.ts';
 import { addressLines, GUEST_IPV6, NO_IPV6 } from './fabric.ts';
 import { ip, settings } from './iproute.ts';
+import { unmountBelow } from './mounts.ts';
 import { labPaths, namespaceOf } from './names.ts';
 import { killNamespace, startDetached } from './process.ts';
 import type { VmRecord } from './record.ts';
@@ -39,9 +40,18 @@ export async function razeGuest(lab: string, vm: VmRecord): Promise<void> {
   const namespace = namespaceOf(lab, vm.name);
   await killNamespace(namespace);
   await ip(null, [`netns del ${namespace}`], true);
+  if (vm.engine) await unmountBelow(pinsOf(lab, vm));
 }
 
-/** Starts what the VM runs: an engine, or the application. Throws ERR_KERNEL when it cannot be started. */
+/** Where an engine keeps its flows in the kernel: a file system of its own, which goes when the VM is switched off. */
+function pinsOf(lab: string, vm: VmRecord): string {
+  return join(vmDirectory(lab, vm), 'pins');
+}
+
+/**
+ * Starts what the VM runs: an engine, or the application. `replaces`: the engine's process whose place the new one
+ * takes. ERR_KERNEL when it cannot be started.
+ */
 export function bootGuest(
   lab: string,
   vm: VmRecord,
@@ -51,11 +61,17 @@ export function bootGuest(
     WEFT_MAIN,
     'engine',
   ],
+  replaces?: number,
 ): ChildProcess & { pid: number } {
   const directory = vmDirectory(lab, vm);
   writeGuestFiles(lab, vm);
   const command = vm.engine
-    ? [...engineProgram, '--config', join(directory, 'engine.json'), '--state', join(directory, 'state')]
+    ? [
+        ...engineProgram,
+        ...['--config', join(directory, 'engine.json'), '--state', join(directory, 'state')],
+        ...['--pins', pinsOf(lab, vm)],
+        ...(replaces === undefined ? [] : ['--replace', String(replaces)]),
+      ]
     : [
         process.execPath,
         '--disable-warning=ExperimentalWarning',

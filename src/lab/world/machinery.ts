@@ -28,6 +28,8 @@ export interface Machinery {
   discardGuest(vm: VmRecord): void;
   /** Starts the guest on its recorded segments and sets `vm.process`. On an error nothing of it is left. */
   powerOn(vm: VmRecord): Promise<void>;
+  /** Puts another process in the place of the engine's that runs, and sets `vm.process`; where it fails, that one stays. */
+  replace(vm: VmRecord): Promise<void>;
   /** Ends everything in the VM. Off already: clears away what may be left. */
   powerOff(vm: VmRecord): Promise<void>;
   /** Moves a VM that is on; its record names the new host afterwards. */

@@ -12,12 +12,14 @@ import { ip } from './iproute.ts';
 import { LoadMeter } from './load-meter.ts';
 import type { Machinery } from './machinery.ts';
 import { labPaths, namespaceFile, namespaceOf } from './names.ts';
-import { isAlive, type ProcessRef, pidsIn, refOf, signalPid } from './process.ts';
+import { isAlive, killProcess, type ProcessRef, pidsIn, refOf, signalPid } from './process.ts';
 import { type LabRecord, type NicRecord, portOf, type VmRecord, writeRecord } from './record.ts';
 import { joinSegment, pullCables, rerouteCables, setLink } from './switch-port.ts';
 
 /** How often VMs that an earlier daemon started are looked after; those started by this one report themselves. */
 const ADOPTED_POLL_MS = 200;
+/** How long an engine's new process may take until it has ended the old one. */
+const REPLACE_MS = 30_000;
 
 export class Machines implements Machinery {
   onEnd: (vm: VmRecord, ref: ProcessRef) => void = () => {};
@@ -93,19 +95,44 @@ export class Machines implements Machinery {
       if (existsSync(namespaceFile(namespaceOf(lab, vm.name)))) await this.#dismantle(vm);
       await buildGuest(lab, vm);
       await this.#plug(vm);
-      const child = bootGuest(lab, vm, this.#engineProgram);
-      const ref = refOf(child.pid);
-      vm.process = ref;
+      vm.process = this.#boot(vm).ref;
       await this.#renewMirrors(vm);
-      this.#ownPids.add(ref.pid);
-      child.once('exit', () => {
-        this.#ownPids.delete(ref.pid);
-        this.onEnd(vm, ref);
-      });
     } catch (error) {
       await this.#dismantle(vm);
       throw error;
     }
+  }
+
+  /**
+   * The new process makes itself ready, ends the old one, and takes its flows over. Throws ERR_KERNEL where it does not
+   * come so far.
+   */
+  async replace(vm: VmRecord): Promise<void> {
+    const before = vm.process!;
+    const { ref } = this.#boot(vm, before.pid);
+    const deadline = performance.now() + REPLACE_MS;
+    while (isAlive(before)) {
+      if (!isAlive(ref) || performance.now() > deadline) {
+        await killProcess(ref);
+        throw new WeftError(
+          'ERR_KERNEL',
+          `the new process of ${vm.name} did not take over; its log says why`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    vm.process = ref;
+  }
+
+  #boot(vm: VmRecord, replaces?: number): { ref: ProcessRef } {
+    const child = bootGuest(this.#record.lab, vm, this.#engineProgram, replaces);
+    const ref = refOf(child.pid);
+    this.#ownPids.add(ref.pid);
+    child.once('exit', () => {
+      this.#ownPids.delete(ref.pid);
+      this.onEnd(vm, ref);
+    });
+    return { ref };
   }
 
   /** Ends everything in the VM and takes it out of its host. Off already: clears away what may be left. */
