@@ -210,9 +210,11 @@ class Agent {
     this.#reporter.stop();
     this.#exchange?.stop();
     this.#election?.stop();
-    await this.#thread.stop();
+    this.#exchange = null;
     await this.#shared?.close();
     await this.#disk;
+    // Last: whoever takes this process's place begins when it has ended.
+    await this.#thread.stop();
   }
 
   #adopt(graph: ServiceGraph): void {

@@ -1,7 +1,7 @@
 /**
  * For the test of restarts. `restart-traffic.ts serve` answers what it gets: UDP 5000, TCP 5001 (until the other side
- * closes). `restart-traffic.ts send ADDRESS UDP TCP`: numbered datagrams in one flow (2000 a second), numbered lines in
- * one connection, and a new connection every 50 ms, until standard input ends; then it prints what was lost, as JSON.
+ * closes). `restart-traffic.ts send ADDRESS UDP TCP [lasting]`: numbered datagrams in one flow (2000 a second), numbered lines in
+ * one connection, and (unless `lasting`) a new connection every 50 ms, until standard input ends; then it prints what was lost, as JSON.
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
@@ -65,6 +65,7 @@ async function send(address: string, udpPort: number, tcpPort: number): Promise<
   let slowestMs = 0;
   const waiting = new Set<Promise<void>>();
   const opening = setInterval(() => {
+    if (process.argv[6] === 'lasting') return;
     const one = attempt().then(() => void waiting.delete(one));
     waiting.add(one);
   }, NEW_MS);
