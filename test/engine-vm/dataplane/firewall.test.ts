@@ -1,4 +1,5 @@
 /** The firewall on the path of packets: what established flows, limits, windows, sets and members make of it. */
+
 import assert from 'node:assert/strict';
 import type { DataplaneOptions } from '../../../src/engine-vm/dataplane/dataplane.ts';
 import {
@@ -8,6 +9,7 @@ import {
   FlowSlots,
   SLOT_BYTES,
 } from '../../../src/engine-vm/fastpath/flow-slots.ts';
+import { FlowMemory, flowMemoryBytes } from '../../../src/engine-vm/flow/flow-memory.ts';
 import { packPrefixes } from '../../../src/packet/packed-prefixes.ts';
 import type { GraphComponent, GraphFirewallRule, ServiceGraph } from '../../../src/policy/graph.ts';
 import { WEEKDAYS } from '../../../src/policy/time-window.ts';
@@ -100,6 +102,7 @@ describe('a firewall on the path', () => {
             config: new ArrayBuffer(CONFIG_BYTES),
             index: new ArrayBuffer(index),
             slots: new ArrayBuffer(slots),
+            records: new FlowMemory(new ArrayBuffer(flowMemoryBytes(capacity >> 1)), capacity >> 1),
           },
           capacity,
           seed,

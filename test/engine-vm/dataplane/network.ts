@@ -2,6 +2,7 @@
  * A network in memory for data-plane tests: one production segment, engines with a protected segment each whose
  * members are isolated from each other, and scripted hosts. Deterministic: the clock and the dice are the test's.
  */
+
 import assert from 'node:assert/strict';
 import {
   Dataplane,
@@ -18,6 +19,7 @@ import {
   FlowSlots,
   SLOT_BYTES,
 } from '../../../src/engine-vm/fastpath/flow-slots.ts';
+import { FlowMemory, flowMemoryBytes } from '../../../src/engine-vm/flow/flow-memory.ts';
 import { formatAddress, formatMac } from '../../../src/packet/address.ts';
 import {
   checksumOffset,
@@ -272,6 +274,7 @@ function slotsInMemory(capacity: number, seed: number): FlowSlots {
     config: new ArrayBuffer(CONFIG_BYTES),
     index: new ArrayBuffer(BUCKET_BYTES * bucketsFor(capacity)),
     slots: new ArrayBuffer(SLOT_BYTES * capacity),
+    records: new FlowMemory(new ArrayBuffer(flowMemoryBytes(capacity >> 1)), capacity >> 1),
   };
   return new FlowSlots(memory, capacity, seed);
 }
