@@ -43,6 +43,8 @@ interface Memory {
   /** When the link went down; the first sight of the engine where it was never up, null while it is up. */
   disconnectedAt: number | null;
   wasConnected: boolean;
+  /** When it reported last, in this life or an earlier one, or connected: a new process has not reported yet. */
+  heardAt: number;
   /** Since when every sign has been good, for coming back. */
   goodSince: number | null;
   notReadySince: number | null;
@@ -137,6 +139,7 @@ export class Liveness {
         heartbeatChangedAt: now,
         disconnectedAt: now,
         wasConnected: false,
+        heardAt: signs.reportedAt,
         goodSince: null,
         notReadySince: null,
         accusedSince: null,
@@ -144,7 +147,9 @@ export class Liveness {
       };
       this.#memories.set(signs.id, memory);
     }
+    memory.heardAt = Math.max(memory.heardAt, signs.reportedAt);
     if (signs.isConnected) {
+      if (memory.disconnectedAt !== null && memory.wasConnected) memory.heardAt = now;
       memory.disconnectedAt = null;
       memory.wasConnected = true;
     } else memory.disconnectedAt ??= now;
@@ -158,7 +163,8 @@ export class Liveness {
   }
 
   #isMute(signs: Signs, now: number): boolean {
-    return now - signs.reportedAt > Math.max(2 * signs.deadAfterMs, MUTE_MS);
+    const heardAt = this.#memories.get(signs.id)?.heardAt ?? signs.reportedAt;
+    return now - heardAt > Math.max(2 * signs.deadAfterMs, MUTE_MS);
   }
 
   #isStill(signs: Signs): boolean {

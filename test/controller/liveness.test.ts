@@ -12,6 +12,8 @@ interface Script {
   isOff?: boolean;
   isNew?: boolean;
   isBeingMade?: boolean;
+  /** Connected in a new life, of which there is no report yet. */
+  isUnheard?: boolean;
   /** Engines it says it cannot see. */
   accuses?: string[];
 }
@@ -50,23 +52,24 @@ describe('liveness', () => {
         isDeployed: !(script.isBeingMade ?? false),
         isInLine: true,
         isConnected,
-        reportedAt: reportedAt.get(script.id) ?? 0,
-        report: isConnected
-          ? {
-              host: '',
-              graphRevision: 1,
-              graphError: null,
-              isReady: script.isReady ?? true,
-              heartbeat: heartbeats.get(script.id) ?? 0,
-              datapath: '',
-              peers,
-              ports: {},
-              drops: {},
-              flows: 0,
-              newFlows: 0,
-              components: {},
-            }
-          : null,
+        reportedAt: script.isUnheard ? Number.NEGATIVE_INFINITY : (reportedAt.get(script.id) ?? 0),
+        report:
+          isConnected && !script.isUnheard
+            ? {
+                host: '',
+                graphRevision: 1,
+                graphError: null,
+                isReady: script.isReady ?? true,
+                heartbeat: heartbeats.get(script.id) ?? 0,
+                datapath: '',
+                peers,
+                ports: {},
+                drops: {},
+                flows: 0,
+                newFlows: 0,
+                components: {},
+              }
+            : null,
       };
     });
     return liveness.judge(signs, now);
@@ -79,6 +82,30 @@ describe('liveness', () => {
     }
     return Object.fromEntries([...result].map(([id, { verdict }]) => [id, verdict]));
   };
+
+  it('gives a new process of an engine the time to report, and no longer', () => {
+    // The peer has not been well for long enough to be asked.
+    for (let i = 0; i < 80; i++) {
+      now += 100;
+      judge([{ id: 'a' }, { id: 'b', isReady: false }]);
+    }
+    now += 100;
+    assert.notEqual(judge([{ id: 'a', isUnheard: true }, { id: 'b' }]).get('a')!.verdict, 'silent');
+    for (let i = 0; i < 100; i++) {
+      now += 100;
+      judge([
+        { id: 'a', isUnheard: true, isStill: true },
+        { id: 'b', accuses: ['a'] },
+      ]);
+    }
+    assert.equal(
+      judge([
+        { id: 'a', isUnheard: true, isStill: true },
+        { id: 'b', accuses: ['a'] },
+      ]).get('a')!.verdict,
+      'silent',
+    );
+  });
 
   it('believes the majority of live peers against an engine that speaks for itself', () => {
     const healthy = [{ id: 'a' }, { id: 'b' }, { id: 'c' }];
