@@ -10,6 +10,8 @@ import { Site } from './site.ts';
 import { Somebody } from './somebody.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
+/** No rule slows a call down for longer. */
+const LONGEST_DELAY_MS = 4000;
 const TASKS = [
   'AddDVPortgroup_Task',
   'ReconfigureDVPortgroup_Task',
@@ -259,6 +261,8 @@ class Schedule {
     site.killAfter(Number.POSITIVE_INFINITY);
     site.record.faults.length = 0;
     await this.#stayUp();
+    // Calls that were slowed down have had their fate drawn: what they begin may hang, too.
+    await this.#pass(LONGEST_DELAY_MS);
     const { vcenter } = site;
     // Tasks that hang end when vCenter gives them up.
     for (const { ref, properties } of vcenter?.tasks.objects() ?? []) {
