@@ -61,9 +61,10 @@ export class Announcer {
   }
 
   /** A new graph is in force; ownership is kept by address. */
-  load(isFirst: boolean): void {
+  load(isFirst: boolean, isBackInTime = false): void {
     const { graph, now } = this.state;
-    if (isFirst) this.startedAt = now;
+    // Back before anybody could take it for dead, it owns what it owned.
+    if (isFirst) this.startedAt = isBackInTime ? Number.NEGATIVE_INFINITY : now;
     const known = new Map(this.addresses.map((address) => [address.text, address]));
     this.addresses = graph.announcedText.map((text, index) => {
       const ranking: number[] = [];

@@ -256,7 +256,8 @@ export class Dataplane {
     this.inside.load();
     this.peerTable.load(this.codec);
     this.replicator.load();
-    this.announcer.load(isFirst);
+    const awayMs = isTakenOver ? (state.flows.slots?.awayMs ?? Infinity) : Infinity;
+    this.announcer.load(isFirst, awayMs < graph.engine.deadAfterMs / 2);
     this.memberAnnouncer.load();
     if (this.isObserving) {
       this.observer.load();

@@ -124,6 +124,7 @@ export class FastPath {
         const words = new Int32Array(memory.buffer);
         const capacity = words[CONFIG_CAPACITY];
         const leftMs = words[CONFIG_NOW_MS];
+        const heartbeat = new BigUint64Array(memory.buffer)[CONFIG_HEARTBEAT_64];
         for (const port of [0, 1]) {
           this.#ports[port] = words[CONFIG_PORTS + port];
           this.#ups[port] = words[CONFIG_UPS + port];
@@ -131,6 +132,7 @@ export class FastPath {
         memory.unmap();
         libc.close(config);
         const left = this.#load(capacity, 0, leftMs);
+        left.slots.awayMs = Number(hrtime.bigint() - heartbeat) / 1e6;
         for (const port of [0, 1]) this.#links[port] = pins.openLink(port);
         return left;
       } catch {

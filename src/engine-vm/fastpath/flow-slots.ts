@@ -64,6 +64,8 @@ export class FlowSlots {
   readonly memory: FlowMemory;
   /** The clock of the process that left slots and records behind, as of its end; null where both are empty. */
   readonly leftMs: number | null;
+  /** How long nobody was there, where they were taken over. */
+  awayMs = 0;
   /** Taken over, and nobody there yet to take what the program does not know: the slots stay as they are. */
   isHeldBack = false;
   /** Directions that were not installed because both of their buckets were full. */
