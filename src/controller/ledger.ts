@@ -125,13 +125,13 @@ export class Ledger {
     this.#clouds.set(name, spec);
   }
 
+  /**
+   * How it is reached is nobody's business any more. That it was adopted is not forgotten: what a step under way has
+   * still left there would look like an earlier controller's, were the cloud named again.
+   */
   async forgetCloud(name: string): Promise<void> {
-    await this.#store.write([
-      { key: `placement/cloud/${name}`, delete: true },
-      { key: `adoption/${name}`, delete: true },
-    ]);
+    await this.#store.write([{ key: `placement/cloud/${name}`, delete: true }]);
     this.#clouds.delete(name);
-    this.#adopted.delete(name);
   }
 
   /** Whether what stands in the cloud at that address is known to be ours, as far as this store goes. */

@@ -148,3 +148,30 @@ function chain(first: OnMutation, second: OnMutation): OnMutation {
     second(...args);
   };
 }
+
+describe('a cloud that policy gave up and names again', () => {
+  it('is not held for what a step of ours left there last', async () => {
+    const harness = new Harness(datacenterOf({ h1: ['app1'] }));
+    await harness.start();
+    const serving = () =>
+      harness.until('web serves', async () => (await harness.service('web')) === 'serving');
+    await applyShop(harness);
+    await serving();
+    for (const [kind, name] of [
+      ['virtual-service', 'web'],
+      ['pool', 'shop'],
+      ['engine-group', 'edge'],
+      ['cloud', 'lab'],
+    ] as const) {
+      await harness.remove(kind, name);
+    }
+    await harness.run(60_000);
+    assert.equal((await harness.status()).clouds.length, 0);
+    // A call that was under way when the cloud was forgotten shows its effect only now.
+    harness.datacenter.host('h1').segments.push({ name: 'prod-weft', role: 'shadow' });
+    await applyShop(harness);
+    await serving();
+    await harness.stop();
+    assert.deepEqual(harness.violations, []);
+  });
+});
