@@ -2,10 +2,12 @@
  * A thousand random schedules of faults over the real controller and the real vCenter platform, in front of the
  * simulated vCenter: docs/design/fault-schedules.md. Two processes share them, for time is turned by hand in each.
  *
- *   npm test -- test/vcenter/schedules.test.ts                                 as many of 1,000 as fit in two minutes
- *   WEFT_TEST_SCHEDULES=1000 npm test -- test/vcenter/schedules.test.ts        all of them, however long it takes
+ *   npm test -- test/vcenter/schedules.test.ts                                 the first that fit in two minutes
+ *   WEFT_TEST_SCHEDULES=1000 npm test -- test/vcenter/schedules.test.ts        as many that nobody has seen before
  *   WEFT_TEST_SEED=17 npm test -- test/vcenter/schedules.test.ts               the schedule of one seed once more
  *   WEFT_TEST_SEED=17 WEFT_TEST_LOG=1 npm test -- ...                          and what happens in it, line by line
+ *
+ * A change is held to what is known to hold; the search for what does not is a call of its own.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -15,6 +17,7 @@ import { createInterface } from 'node:readline';
 const PROGRAM = join(import.meta.dirname, 'schedule/run-schedules.ts');
 const PROCESSES = 2;
 const BUDGET_SECONDS = 120;
+const FIRST_SEED = 10_001;
 /** Lines of the story of a failed schedule that are shown: what led there is at its end. */
 const STORY_LINES = 40;
 
@@ -45,7 +48,8 @@ describe('random fault schedules over vCenter', function () {
   this.timeout(60 * 60_000);
 
   it('come to rest as policy says, leave nothing double or behind, and can be undone', async () => {
-    const first = seed === undefined ? Date.now() % 1_000_000_000 : Number(seed);
+    const isSearch = wanted !== undefined && seed === undefined;
+    const first = isSearch ? Date.now() % 1_000_000_000 : Number(seed ?? FIRST_SEED);
     const count = Number(wanted ?? (seed === undefined ? 1000 : 1));
     const seconds = wanted === undefined && seed === undefined ? BUDGET_SECONDS : 0;
     let done = 0;
