@@ -72,8 +72,10 @@ export function readRequest(pem: string): CertificateRequest {
   if (attributes!.tag !== 0xa0 || attributes!.body.length !== 0) {
     throw new Error('it asks for attributes or extensions; names and uses come from the token');
   }
-  const [oid] = children(algorithm!, 0x30, 2);
+  const [oid, parameters] = children(algorithm!, 0x30, 2);
   if (oid!.raw.toString('hex') !== RSA_SHA256) throw new Error('it is not signed with RSA and SHA-256');
+  // Not covered by the signature: nothing else may stand there.
+  if (parameters!.raw.toString('hex') !== '0500') throw new Error('its signature algorithm has parameters');
   if (signature!.tag !== 0x03 || signature!.body[0] !== 0) throw new Error('its signature cannot be read');
 
   const publicKey = createPublicKey({ key: spki!.raw, format: 'der', type: 'spki' });
