@@ -20,7 +20,8 @@ import { ScaleWatch } from './autoscale/scale-watch.ts';
 import { createBackend, type View } from './backend.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CloudSession } from './cloud-session.ts';
-import { type Desired, desire } from './desired.ts';
+import { Departures } from './departures.ts';
+import type { Desired } from './desired.ts';
 import { EngineReports } from './engine-reports.ts';
 import { GraphBook } from './graph-book.ts';
 import { Journal } from './journal.ts';
@@ -91,6 +92,7 @@ class Reconciler implements Controller {
   readonly #journal: Journal;
   readonly #fleet: Fleet;
   readonly #scaleWatch = new ScaleWatch();
+  readonly #departures = new Departures();
   readonly #graphs = new GraphBook();
   readonly #reports: EngineReports;
   readonly #loads: LoadReader;
@@ -268,9 +270,8 @@ class Reconciler implements Controller {
     const now = this.#clock.now();
     const isDue = this.#retryAt !== null && now >= this.#retryAt;
     const isWatchDue = this.#isScaling && now - this.#roundAt >= WATCH_MS;
-    if (isDue || isWatchDue || this.#steps.length > 0 || this.#observer.judge(this.#policies, now)) {
-      this.#round();
-    }
+    const isPending = this.#steps.length > 0 || this.#departures.isPending;
+    if (isDue || isWatchDue || isPending || this.#observer.judge(this.#policies, now)) this.#round();
   }
 
   #round(): void {
@@ -286,7 +287,7 @@ class Reconciler implements Controller {
       this.#syncSessions();
       const now = this.#clock.now();
       const observed = this.#observer.observe(this.#sessions, this.#policies, now);
-      const desired = desire(this.#policies, observed.world, observed.placements);
+      const desired = this.#departures.desire(this.#policies, observed, now);
       const watched = this.#scaleWatch.observe(desired, observed);
       const actual: Actual = { ...observed, fleet: { ...observed.fleet, ...watched } };
       this.#roundAt = now;

@@ -47,10 +47,12 @@ export interface Desired {
   policies: Policies;
   /** By engine id, sorted. */
   engines: ReadonlyMap<string, WantedEngine>;
-  /** Every member of a pool, powered on, by member id, sorted. */
+  /** Every member of a pool, powered on, and those that leave one, by member id, sorted. */
   members: ReadonlyMap<string, Member>;
   /** Pool name to ids of its members, sorted. */
   pools: ReadonlyMap<string, readonly string[]>;
+  /** Pool name to those that it has let go and that drain (departures.ts); they are not in `pools`. */
+  leaving: Leaving;
   /** Pools that an enabled service uses. */
   usedPools: ReadonlySet<string>;
   /** Member id to the engine its NIC shall pass. VMs that are off stay as they are and are not newly intercepted. */
@@ -62,11 +64,17 @@ export interface Desired {
   shortcomings: readonly Shortcoming[];
 }
 
+/** Pool name to members that are none by their criteria any more, with the time since when. */
+export type Leaving = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+const NOBODY: Leaving = new Map();
+
 /** Derives what ought to be. Placements make it stable: an engine that exists keeps its id, addresses and segment. */
 export function desire(
   policies: Policies,
   world: World,
   placements: ReadonlyMap<string, Placement>,
+  leaving: Leaving = NOBODY,
 ): Desired {
   const shortcomings: Shortcoming[] = policies.unreadable.map((object) => ({ ...object }));
   const serviceAddresses = new Set<string>();
@@ -77,12 +85,15 @@ export function desire(
       if (service.isEnabled) used.add(tier.pool);
     }
   }
-  const candidates = chooseMembers(policies, world, serviceAddresses);
+  const candidates = chooseMembers(policies, world, serviceAddresses, leaving);
   const members = new Map(
     [...candidates.members].filter(([, member]) => member.vm.power === 'on').sort(byKey),
   );
   const pools = new Map(
-    [...candidates.pools].map(([pool, ids]) => [pool, ids.filter((id) => members.has(id)).sort()]),
+    [...candidates.pools].map(([pool, ids]) => [
+      pool,
+      ids.filter((id) => members.has(id) && !leaving.get(pool)?.has(id)).sort(),
+    ]),
   );
 
   const seats = chooseSeats(policies, world, placements, candidates, shortcomings);
@@ -121,6 +132,7 @@ export function desire(
     engines,
     members,
     pools,
+    leaving,
     usedPools: used,
     interceptions,
     nicsOf,
@@ -179,7 +191,12 @@ interface Candidates {
   pools: Map<string, string[]>;
 }
 
-function chooseMembers(policies: Policies, world: World, serviceAddresses: ReadonlySet<string>): Candidates {
+function chooseMembers(
+  policies: Policies,
+  world: World,
+  serviceAddresses: ReadonlySet<string>,
+  leaving: Leaving,
+): Candidates {
   const byVm = new Map<string, SeatedNic[]>();
   for (const nic of world.nics.values()) {
     if (nic.production === null) continue;
@@ -190,6 +207,11 @@ function chooseMembers(policies: Policies, world: World, serviceAddresses: Reado
   }
   const members = new Map<string, Member>();
   const pools = new Map<string, string[]>();
+  const add = (nic: SeatedNic, ids: string[]): void => {
+    ids.push(nic.id);
+    if (members.has(nic.id)) return;
+    members.set(nic.id, { ...nic, ...pickAddresses(nic.nic.addresses, serviceAddresses) });
+  };
   for (const [name, pool] of policies.pools) {
     const criteria = criteriaOf(pool.members);
     const ids: string[] = [];
@@ -197,11 +219,11 @@ function chooseMembers(policies: Policies, world: World, serviceAddresses: Reado
       const vm = nics[0]?.vm;
       if (!vm || nics[0]?.cloud !== pool.cloud) continue;
       const nic = memberNic(criteria, vm, nics);
-      if (!nic) continue;
-      ids.push(nic.id);
-      if (!members.has(nic.id)) {
-        members.set(nic.id, { ...nic, ...pickAddresses(nic.nic.addresses, serviceAddresses) });
-      }
+      if (nic) add(nic, ids);
+    }
+    for (const id of leaving.get(name)?.keys() ?? []) {
+      const nic = world.nics.get(id);
+      if (nic && !ids.includes(id)) add(nic, ids);
     }
     pools.set(name, ids);
   }

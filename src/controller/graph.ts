@@ -95,7 +95,7 @@ function compileGraph(
     return spec && canCompile(spec, desired) ? [{ name, spec }] : [];
   });
   const poolNames = [...new Set(services.flatMap(({ spec }) => spec.tiers.map((tier) => tier.pool)))].sort();
-  const memberIds = [...new Set(poolNames.flatMap((pool) => desired.pools.get(pool) ?? []))].sort();
+  const memberIds = [...new Set(poolNames.flatMap((pool) => servedBy(pool, desired)))].sort();
   const memberIndex = new Map(memberIds.map((member, index) => [member, index]));
   const sets = new SetTable(desired, tags, memberIds);
   const compiled = services.map(({ name, spec }) =>
@@ -198,6 +198,11 @@ function engineBefore(
   return isReachedThrough(other, member, desired, actual) ? other : null;
 }
 
+/** Members of a pool, and those that drain because it has let them go. */
+function servedBy(pool: string, desired: Desired): string[] {
+  return [...(desired.pools.get(pool) ?? []), ...(desired.leaving.get(pool)?.keys() ?? [])];
+}
+
 function compilePool(
   name: string,
   desired: Desired,
@@ -210,12 +215,13 @@ function compilePool(
     weight: entry.weight,
   }));
   const drains = (spec?.drain ?? []).map(patternMatcher);
-  const isLeaving = ({ cloud, vm }: Member): boolean => leaving.has(hostKey(cloud, vm.id));
+  const isLeaving = ({ id, cloud, vm }: Member): boolean =>
+    leaving.has(hostKey(cloud, vm.id)) || desired.leaving.get(name)?.has(id) === true;
   return {
     name,
     port: spec?.port ?? 0,
     healthMonitors: spec?.healthMonitors ?? [],
-    members: (desired.pools.get(name) ?? []).flatMap((id) => {
+    members: servedBy(name, desired).flatMap((id) => {
       const index = memberIndex.get(id);
       const found = desired.members.get(id);
       if (index === undefined || found === undefined) return [];
