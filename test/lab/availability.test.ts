@@ -5,7 +5,7 @@ import { healFault, injectFault } from '../../src/lab/control.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
 import { type BlankOva, buildBlankOva } from '../vcenter/blank-ova.ts';
-import { startPaperVcenter } from '../vcenter/paper-vcenter.ts';
+import { optionsAt, startPaperVcenter } from '../vcenter/paper-vcenter.ts';
 import { eventually, type LabUnderTest, requireRootOrSkip, startLab } from './lab-under-test.ts';
 
 const never = new AbortController().signal;
@@ -20,18 +20,7 @@ describe('a host that loses its power', () => {
     this.timeout(60_000);
     lab = await startLab('h', 'vcenter');
     ova = await buildBlankOva(never);
-    const { url, user, password, thumbprintSha256: thumbprint } = (await lab.status()).vcenter!;
-    platform = openVcenter({
-      address: url,
-      user,
-      password: () => password,
-      thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: ova.options,
-      shadowVlans: { first: 3000, last: 3010 },
-    });
+    platform = openVcenter({ ...optionsAt((await lab.status()).vcenter!), engines: ova.options });
   });
   after(async () => {
     await platform?.close();

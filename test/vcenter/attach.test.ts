@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import type { Platform } from '../../src/hypervisor/platform.ts';
 import { mergeSetting } from '../../src/lab/vcenter/port-setting.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
-import { openVcenter } from '../../src/vcenter/index.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
 const EXTRA = 500;
@@ -19,17 +18,7 @@ describe('attaching NICs in vCenter', function () {
 
   before(async () => {
     paper = await startPaperVcenter(EXTRA);
-    platform = openVcenter({
-      address: paper.url,
-      user: paper.user,
-      password: () => paper.password,
-      thumbprint: paper.thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: { ova: '/none', signedBy: null, size: 'small', folder: null, datastore: null, now: Date.now },
-      shadowVlans: VLANS,
-    });
+    platform = paper.open({ shadowVlans: VLANS });
     const start = paper.vcenter.tasks.start.bind(paper.vcenter.tasks);
     paper.vcenter.tasks.start = (order) => {
       tasks.push(order.method);

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import type { EngineSpec, Platform } from '../../src/hypervisor/platform.ts';
 import type { FaultSpec } from '../../src/lab/world/faults.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
-import { openVcenter } from '../../src/vcenter/index.ts';
 import { eventually } from '../lab/lab-under-test.ts';
 import { type BlankOva, buildBlankOva } from './blank-ova.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
@@ -21,17 +20,7 @@ describe('fault rules of the simulated vCenter', function () {
   before(async () => {
     paper = await startPaperVcenter();
     ova = await buildBlankOva(never);
-    platform = openVcenter({
-      address: paper.url,
-      user: paper.user,
-      password: () => paper.password,
-      thumbprint: paper.thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: ova.options,
-      shadowVlans: { first: 3000, last: 3010 },
-    });
+    platform = paper.open({ engines: ova.options });
     await platform.ensureSegment(
       { host: 'host-11', name: 'prod-weft', role: 'shadow', shadows: 'prod' },
       never,

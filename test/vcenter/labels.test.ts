@@ -1,7 +1,6 @@
 /** Labels in the simulated vCenter: the custom attribute `weft.engine` of VMs and port groups. */
 import assert from 'node:assert/strict';
 import type { Platform } from '../../src/hypervisor/platform.ts';
-import { openVcenter } from '../../src/vcenter/index.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
 describe('labels in a vCenter', function () {
@@ -12,17 +11,7 @@ describe('labels in a vCenter', function () {
 
   beforeEach(async () => {
     paper = await startPaperVcenter();
-    platform = openVcenter({
-      address: paper.url,
-      user: paper.user,
-      password: () => paper.password,
-      thumbprint: paper.thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: { ova: '/none', signedBy: null, size: 'small', folder: null, datastore: null, now: Date.now },
-      shadowVlans: { first: 3000, last: 3010 },
-    });
+    platform = paper.open();
   });
   afterEach(async () => {
     await platform.close();

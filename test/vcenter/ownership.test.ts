@@ -5,7 +5,6 @@ import { systemClock } from '../../src/controller/clock.ts';
 import { Ownership } from '../../src/controller/ownership.ts';
 import type { Platform } from '../../src/hypervisor/platform.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
-import { openVcenter } from '../../src/vcenter/index.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
 describe('ownership of a vCenter', function () {
@@ -26,17 +25,7 @@ describe('ownership of a vCenter', function () {
 
   /** A controller with a store and a session of its own. */
   function claimant(instance: string) {
-    const platform = openVcenter({
-      address: paper.url,
-      user: paper.user,
-      password: () => paper.password,
-      thumbprint: paper.thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: { ova: '/none', signedBy: null, size: 'small', folder: null, datastore: null, now: Date.now },
-      shadowVlans: { first: 3000, last: 3010 },
-    });
+    const platform = paper.open();
     platforms.push(platform);
     const ousted: string[] = [];
     const ownership = new Ownership({

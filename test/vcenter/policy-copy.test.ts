@@ -1,7 +1,6 @@
 /** A text kept in custom attributes of a vCenter: whole or not at all, whatever cuts a write short. */
 import assert from 'node:assert/strict';
 import type { Platform, TextKeeper } from '../../src/hypervisor/platform.ts';
-import { openVcenter } from '../../src/vcenter/index.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
 describe('policy kept in a vCenter', function () {
@@ -13,17 +12,7 @@ describe('policy kept in a vCenter', function () {
 
   beforeEach(async () => {
     paper = await startPaperVcenter();
-    platform = openVcenter({
-      address: paper.url,
-      user: paper.user,
-      password: () => paper.password,
-      thumbprint: paper.thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: { ova: '/none', signedBy: null, size: 'small', folder: null, datastore: null, now: Date.now },
-      shadowVlans: { first: 3000, last: 3010 },
-    });
+    platform = paper.open();
     assert.ok(platform.policyCopy);
     copy = platform.policyCopy;
   });

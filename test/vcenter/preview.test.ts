@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import type { PlannedCall, Platform } from '../../src/hypervisor/platform.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
-import { openVcenter } from '../../src/vcenter/index.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
 describe('the preview of vCenter', function () {
@@ -13,17 +12,7 @@ describe('the preview of vCenter', function () {
 
   beforeEach(async () => {
     paper = await startPaperVcenter();
-    platform = openVcenter({
-      address: paper.url,
-      user: paper.user,
-      password: () => paper.password,
-      thumbprint: paper.thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: { ova: '/none', signedBy: null, size: 'small', folder: null, datastore: null, now: Date.now },
-      shadowVlans: { first: 3001, last: 3010 },
-    });
+    platform = paper.open({ shadowVlans: { first: 3001, last: 3010 } });
   });
   afterEach(async () => {
     await platform?.close();

@@ -5,7 +5,6 @@ import { mergeSetting } from '../../src/lab/vcenter/port-setting.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
 import { requireOrdinary } from '../../src/vcenter/distributed-switch.ts';
 import type { DistributedNetwork } from '../../src/vcenter/host-networks.ts';
-import { openVcenter } from '../../src/vcenter/index.ts';
 import type { Vim } from '../../src/vcenter/vim/schema.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
@@ -18,17 +17,7 @@ describe('reverting an interception in vCenter', function () {
 
   beforeEach(async () => {
     paper = await startPaperVcenter();
-    platform = openVcenter({
-      address: paper.url,
-      user: paper.user,
-      password: () => paper.password,
-      thumbprint: paper.thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: { ova: '/none', signedBy: null, size: 'small', folder: null, datastore: null, now: Date.now },
-      shadowVlans: { first: 3000, last: 3010 },
-    });
+    platform = paper.open();
     await platform.inventory(never);
   });
   afterEach(async () => {

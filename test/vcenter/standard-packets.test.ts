@@ -4,6 +4,7 @@ import type { Platform } from '../../src/hypervisor/platform.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
 import { eventually, type LabUnderTest, requireRootOrSkip, startLab } from '../lab/lab-under-test.ts';
 import { type BlankOva, buildBlankOva } from './blank-ova.ts';
+import { optionsAt } from './paper-vcenter.ts';
 
 describe('a vCenter with standard switches', () => {
   const never = new AbortController().signal;
@@ -16,18 +17,7 @@ describe('a vCenter with standard switches', () => {
     this.timeout(60_000);
     lab = await startLab('s', 'vcenter-standard');
     ova = await buildBlankOva(never);
-    const { url, user, password, thumbprintSha256: thumbprint } = (await lab.status()).vcenter!;
-    platform = openVcenter({
-      address: url,
-      user,
-      password: () => password,
-      thumbprint,
-      managementNetwork: 'mgmt',
-      uplinkAttribute: 'uplinks',
-      rackCategory: 'rack',
-      engines: ova.options,
-      shadowVlans: { first: 3000, last: 3010 },
-    });
+    platform = openVcenter({ ...optionsAt((await lab.status()).vcenter!), engines: ova.options });
   });
   after(async () => {
     await platform?.close();
