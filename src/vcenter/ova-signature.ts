@@ -49,7 +49,7 @@ export function checkSignature(
   const chain = blocks.map(([pem]) => readCertificate(pem, refuse));
   const [signer] = chain as [X509Certificate];
   if (signer.publicKey.asymmetricKeyType !== 'rsa') refuse('its signature is not RSA');
-  if (!verify('sha256', manifest.content, signer.publicKey, Buffer.from(signature!, 'hex'))) {
+  if (!isSignedBy(signer, manifest.content, Buffer.from(signature!, 'hex'))) {
     refuse('its signature does not fit its manifest: it was changed after it was signed');
   }
   if (demands.signedBy !== null) requireTrust(chain, demands.signedBy, demands.now, refuse);
@@ -73,7 +73,7 @@ function requireTrust(
   }
   let certificate = signer;
   for (let depth = 0; depth < MAX_CHAIN; depth++) {
-    if (now < certificate.validFromDate.getTime() || now > certificate.validToDate.getTime()) {
+    if (!isValid(certificate, now)) {
       refuse(`the certificate of ${certificate.subject} is not valid now`);
     }
     const current = certificate;
@@ -82,7 +82,7 @@ function requireTrust(
       one.ca && current.checkIssued(one) && current.verify(one.publicKey);
     const anchor = trusted.find(issued);
     if (anchor) {
-      if (now > anchor.validToDate.getTime()) refuse(`the certificate of ${anchor.subject} is not valid now`);
+      if (!isValid(anchor, now)) refuse(`the certificate of ${anchor.subject} is not valid now`);
       return;
     }
     const next = chain.find((one) => one !== current && issued(one));
@@ -92,9 +92,26 @@ function requireTrust(
   refuse('nobody whom this cloud trusts vouches for its signer');
 }
 
+/** Not by a key that no signature can be checked with, either. */
+function isSignedBy({ publicKey }: X509Certificate, content: Buffer, signature: Buffer): boolean {
+  try {
+    return verify('sha256', content, publicKey, signature);
+  } catch {
+    return false;
+  }
+}
+
+/** Not where a date cannot be read, either. */
+function isValid({ validFromDate, validToDate }: X509Certificate, now: number): boolean {
+  return now >= validFromDate.getTime() && now <= validToDate.getTime();
+}
+
 function readCertificate(pem: string, refuse: Refuse): X509Certificate {
   try {
-    return new X509Certificate(pem);
+    const certificate = new X509Certificate(pem);
+    // A key is decoded only when it is asked for: one that cannot be is refused here as well.
+    certificate.publicKey;
+    return certificate;
   } catch {
     return refuse('a certificate cannot be read');
   }

@@ -239,6 +239,20 @@ describe('OVA of the appliance', function () {
     await ova.close();
   });
 
+  it('takes no certificate that is damaged anywhere', async () => {
+    const whole = readFileSync(await built(ours.signer));
+    const from = whole.indexOf('-----BEGIN CERTIFICATE-----');
+    const to = whole.indexOf('-----END CERTIFICATE-----');
+    assert.ok(from > 0 && to > from);
+    const file = join(directory, 'damaged.ova');
+    for (let offset = from; offset < to; offset++) {
+      const bytes = Buffer.from(whole);
+      bytes[offset] = bytes[offset] === 0x31 ? 0x41 : 0x31;
+      writeFileSync(file, bytes);
+      await refused(file, /certificate|sign/, { signedBy: [ours.ca] });
+    }
+  });
+
   it('survives any damage: taken as it was, or refused with a reason', async () => {
     const whole = readFileSync(await built(ours.signer));
     const headEnd = Math.min(whole.length, 24_000);
