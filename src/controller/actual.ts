@@ -72,6 +72,8 @@ export interface Actual {
   foreign: ReadonlyMap<string, string>;
   /** What the users of clouds may not do there, by cloud. */
   lacks: ReadonlyMap<string, readonly Lack[]>;
+  /** What clouds show as it was because it cannot be read now, a sentence each, by cloud. */
+  warnings: ReadonlyMap<string, readonly string[]>;
   engines: ReadonlyMap<string, EngineActual>;
   placements: ReadonlyMap<string, Placement>;
   /** Base64 key per engine group. */

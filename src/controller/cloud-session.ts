@@ -28,7 +28,9 @@ export interface CloudSessionOptions {
   log: Log;
 }
 
-const LISTING_TIMEOUT_MS = 30_000;
+/** A listing is given up when nothing of it has arrived for so long, or when it does not end at all. */
+const LISTING_SILENCE_MS = 30_000;
+const LISTING_MOST_MS = 10 * 60_000;
 const BRAKE_MS = 250;
 /** How often it is looked at who drives the cloud. */
 const LOOK_MS = { ours: 2000, pending: 500 };
@@ -160,13 +162,19 @@ export class CloudSession {
     const { tick, clock } = this.#options;
     const startedTick = tick();
     const timeout = new AbortController();
-    const cancel = clock.after(LISTING_TIMEOUT_MS, () =>
-      timeout.abort(new WeftError('ERR_TIMEOUT', 'its inventory did not arrive in time')),
-    );
+    const giveUp = (): void =>
+      timeout.abort(new WeftError('ERR_TIMEOUT', 'its inventory did not arrive in time'));
+    const cancelMost = clock.after(LISTING_MOST_MS, giveUp);
+    let isOver = false;
+    let cancelSilence = clock.after(LISTING_SILENCE_MS, giveUp);
+    const alive = (): void => {
+      cancelSilence();
+      if (!isOver) cancelSilence = clock.after(LISTING_SILENCE_MS, giveUp);
+    };
     try {
       this.#platform ??= this.#options.openPlatform(this.#options.spec);
       const signal = AbortSignal.any([this.#closing.signal, timeout.signal]);
-      const inventory = await this.#platform.inventory(signal);
+      const inventory = await this.#platform.inventory(signal, alive);
       if (this.#ownership.reason !== null) await this.#ownership.check(this.#platform);
       await this.#askLacks(this.#platform, signal);
       this.#failures = 0;
@@ -181,7 +189,9 @@ export class CloudSession {
       this.#failures++;
       return Math.min(BACK_OFF_MS.first * 2 ** (this.#failures - 1), BACK_OFF_MS.most);
     } finally {
-      cancel();
+      isOver = true;
+      cancelSilence();
+      cancelMost();
     }
   }
 

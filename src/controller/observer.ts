@@ -87,6 +87,11 @@ export class Observer {
       lacks: new Map(
         [...sessions].flatMap(([name, { lacks }]) => (lacks.length > 0 ? [[name, lacks] as const] : [])),
       ),
+      warnings: new Map(
+        [...inventories].flatMap(([name, { warnings = [] }]) =>
+          warnings.length > 0 ? [[name, warnings] as const] : [],
+        ),
+      ),
       held: this.#held(sessions),
       foreign: new Map(
         [...sessions].flatMap(([name, { foreign }]) => (foreign === null ? [] : [[name, foreign] as const])),

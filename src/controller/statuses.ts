@@ -231,7 +231,10 @@ function cloudStatus(name: string, actual: Actual): CloudStatus {
       failure ??
       actual.foreign.get(name) ??
       actual.held.get(name) ??
-      (lacks.length > 0 ? `its user lacks ${lacks.join(', ')}` : ''),
+      [
+        ...(lacks.length > 0 ? [`its user lacks ${lacks.join(', ')}`] : []),
+        ...(actual.warnings.get(name) ?? []),
+      ].join('; '),
     hosts,
     vms: vms.size,
   };

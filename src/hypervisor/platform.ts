@@ -16,8 +16,11 @@ export interface Platform {
   readonly ownership?: Owner;
   /** Where a copy of the policy is kept with the platform itself; left out where it cannot be. */
   readonly policyCopy?: TextKeeper;
-  /** The whole inventory, as of `Inventory.cursor`. */
-  inventory(signal: AbortSignal): Promise<Inventory>;
+  /**
+   * The whole inventory, as of `Inventory.cursor`. `alive` is called whenever a part of it has arrived: a listing that
+   * takes long is not given up while it gets on.
+   */
+  inventory(signal: AbortSignal, alive?: () => void): Promise<Inventory>;
   /**
    * Resolves when the inventory differs from what it was at `cursor`, with the new cursor. The caller lists again.
    * A cursor that is no longer known resolves at once.
@@ -211,6 +214,8 @@ export interface Inventory {
    * on with them; what nobody makes any more is removed by `removeVm`. Left out by platforms that make a VM at once.
    */
   unfinished?: UnfinishedVm[];
+  /** What is shown as it was because it cannot be read now, a sentence each; left out where there is nothing such. */
+  warnings?: string[];
   /** Which NICs are copied to which engine, by engine id, sorted; left out by platforms that cannot mirror. */
   mirrors?: Mirror[];
 }

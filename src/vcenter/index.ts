@@ -40,9 +40,9 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
   const notes = new VcenterNotes(session);
   const labels = new VcenterLabels(session);
 
-  const list = async (signal: AbortSignal): Promise<Inventory> => {
+  const list = async (signal: AbortSignal, alive?: () => void): Promise<Inventory> => {
     signal.throwIfAborted();
-    return inventory.list(signal);
+    return inventory.list(signal, alive);
   };
   const listed = async (id: string, signal: AbortSignal): Promise<Vm> => {
     const vm = (await list(signal)).vms.find((one) => one.id === id);

@@ -77,7 +77,10 @@ export class VcenterInventory {
   /** When tags and ports are due again, by performance.now(). */
   #sideDue = 0;
   #areTagsKnown = false;
-  #hasTagFailure = false;
+  /** Why tags could not be read when that was last tried, or null. */
+  #tagFailure: string | null = null;
+  /** Who lists now, and wants to hear that it gets on. */
+  readonly #listeners = new Set<() => void>();
   /** Calls on the collector come one after the other: vCenter allows no two waits. */
   #turn: Promise<unknown> = Promise.resolve();
   #isWaiting = false;
@@ -94,10 +97,28 @@ export class VcenterInventory {
   }
 
   /** As of a moment after the call. Throws, and shows nothing, when vCenter did not answer or answered with no hosts. */
-  async list(signal: AbortSignal): Promise<Inventory> {
-    await abortable(this.#sync(), signal);
+  async list(signal: AbortSignal, alive: () => void = () => undefined): Promise<Inventory> {
+    this.#listeners.add(alive);
+    try {
+      await abortable(this.#sync(), signal);
+    } finally {
+      this.#listeners.delete(alive);
+    }
     const { hosts, vms, unfinished } = this.#listing;
-    return { cursor: this.#cursor, hosts, vms, unfinished, mirrors: this.#mirrors };
+    const warnings =
+      this.#tagFailure === null
+        ? []
+        : [
+            `its tags stay as they were, for they cannot be read: ${this.#tagFailure}; see that its tagging service runs and its user may see tags`,
+          ];
+    return {
+      cursor: this.#cursor,
+      hosts,
+      vms,
+      unfinished,
+      mirrors: this.#mirrors,
+      ...(warnings.length > 0 ? { warnings } : {}),
+    };
   }
 
   /** Resolves when the inventory differs from what it was at the cursor; rejects where it cannot be followed. */
@@ -149,6 +170,10 @@ export class VcenterInventory {
     this.#closed.abort(new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the session with vCenter is closed'));
     for (const watcher of this.#watchers) watcher.reject(this.#closed.signal.reason);
     await this.#pump;
+  }
+
+  #alive(): void {
+    for (const alive of this.#listeners) alive();
   }
 
   get #cursor(): string {
@@ -250,6 +275,7 @@ export class VcenterInventory {
       );
     } finally {
       this.#isWaiting = false;
+      this.#alive();
     }
   }
 
@@ -291,7 +317,9 @@ export class VcenterInventory {
       const largeFrom = this.#options.largeFrom ?? LARGE;
       const leaveView = (): void =>
         void this.#session.call(view, 'DestroyView', {}, signal).catch(() => undefined);
-      const mirror = await readLarge(this.#session, view, fields, largeFrom, signal).catch((error) => {
+      const mirror = await readLarge(this.#session, view, fields, largeFrom, signal, () =>
+        this.#alive(),
+      ).catch((error) => {
         leaveView();
         throw error;
       });
@@ -417,7 +445,9 @@ export class VcenterInventory {
     let restMs = 0;
     try {
       this.#tags = (await this.#readTags(signal)) ?? this.#tags;
+      this.#alive();
       this.#ports = await readPorts(this.#session, this.#mirror!, signal);
+      this.#alive();
       const mirrors = await readMirrors(this.#session, this.#mirror!, signal);
       if (!isDeepStrictEqual(mirrors, this.#mirrors)) {
         this.#mirrors = mirrors;
@@ -467,23 +497,30 @@ export class VcenterInventory {
     if (isFirst) await atMost(this.#hintRound, FIRST_HINTS_MS, signal);
   }
 
+  /** Whoever watches hears of it: what is listed bears a warning, or no longer. */
+  #noteTagFailure(failure: string | null): void {
+    if (this.#tagFailure === failure) return;
+    this.#tagFailure = failure;
+    this.#tellWatchers();
+  }
+
   async #readTags(signal: AbortSignal): Promise<TagTable | null> {
     try {
       const tags = await this.#tagReader.read(signal);
-      this.#hasTagFailure = false;
+      this.#noteTagFailure(null);
       this.#areTagsKnown = true;
       return tags;
     } catch (error) {
       // A listing without tags would make members of pools that choose by tag vanish: the first must be whole.
       const isUnsupported = error instanceof WeftError && error.code === 'ERR_HYPERVISOR_UNSUPPORTED';
       if (signal.aborted || (!this.#areTagsKnown && !isUnsupported)) throw error;
-      if (!this.#hasTagFailure) {
+      if (this.#tagFailure === null) {
         this.#options.log?.warn(
           { error: String(error) },
           'the tags could not be read; they stay as they were',
         );
       }
-      this.#hasTagFailure = true;
+      this.#noteTagFailure(error instanceof Error ? error.message : String(error));
       return null;
     }
   }

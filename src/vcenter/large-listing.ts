@@ -13,13 +13,14 @@ const PART_OBJECTS = 100;
 const PARTS_AT_ONCE = 4;
 const ATTEMPTS = 3;
 
-/** Everything in the view and `more`, or null where that is no more than `limit`. Throws as `VcenterSession.call`. */
+/** Everything in the view and `more`, or null where that is no more than `limit`; `alive` after each part. Throws as `VcenterSession.call`. */
 export async function readLarge(
   session: VcenterSession,
   view: MoRef,
   more: readonly MoRef[],
   limit: number,
   signal: AbortSignal,
+  alive: () => void = () => undefined,
 ): Promise<ObjectMirror | null> {
   const inView = async (): Promise<MoRef[]> =>
     listOf<MoRef>((await session.properties([view], ['view'], signal)).get(view.value)?.view);
@@ -33,6 +34,7 @@ export async function readLarge(
       for (let attempt = 1; ; attempt++) {
         try {
           await readPart(session, part, mirror, signal);
+          alive();
           break;
         } catch (error) {
           if (faultName(error) !== 'ManagedObjectNotFound' || attempt >= ATTEMPTS) throw error;

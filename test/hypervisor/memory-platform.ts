@@ -55,6 +55,8 @@ export class MemoryDatacenter {
   onMutation: (method: Mutation, phase: 'before' | 'after', subject: string) => void = () => {};
   /** Shown instead of the true listing. */
   disguise: ((inventory: Inventory) => Inventory) | null = null;
+  /** What a listing waits for before it answers. */
+  listing: ((alive: () => void, signal: AbortSignal) => Promise<void>) | null = null;
   isReachable = true;
   /** What the user may not do. */
   lacks: Lack[] = [];
@@ -248,7 +250,8 @@ export class MemoryPlatform implements Platform {
     };
   }
 
-  async inventory(signal: AbortSignal): Promise<Inventory> {
+  async inventory(signal: AbortSignal, alive: () => void = () => undefined): Promise<Inventory> {
+    await this.#datacenter.listing?.(alive, this.#any(signal));
     const lost = await this.#datacenter.enter('inventory', '', this.#any(signal));
     if (lost) throw new WeftError('ERR_HYPERVISOR_UNREACHABLE', 'the reply to inventory was lost');
     const { state, cursor, disguise } = this.#datacenter;

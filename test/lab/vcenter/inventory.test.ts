@@ -131,8 +131,20 @@ describe('the inventory of the simulated vCenter', () => {
     assert.deepEqual((await other.list(never)).vms, before.vms);
     isBroken = true;
     other.changedBeside();
-    assert.deepEqual((await other.list(never)).vms, before.vms, 'tags stay as they were');
+    const warned = await other.list(never);
+    assert.deepEqual(warned.vms, before.vms, 'tags stay as they were');
     assert.deepEqual(warnings, ['the tags could not be read; they stay as they were']);
+    assert.match(
+      warned.warnings?.join() ?? '',
+      /^its tags stay as they were, .* HTTP status 503; see that its tagging service runs and its user may see tags$/,
+    );
+    isBroken = false;
+    const { cursor } = warned;
+    const signal = AbortSignal.timeout(10_000);
+    let listed = warned;
+    for (let at = cursor; listed.warnings; listed = await other.list(never))
+      at = await other.watch(at, signal);
+    assert.equal(listed.warnings, undefined, 'whoever watches hears that they are read again');
     await other.close();
     await strange.close();
   });
