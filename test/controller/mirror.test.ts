@@ -66,6 +66,25 @@ describe('mirror', () => {
     assert.match(message, /nobody answers at 10\.77\.0\.101: no VM owns it/);
   });
 
+  it('waits for the privilege of mirroring, names it in the plan, and copies when it is granted', async () => {
+    harness = new Harness(datacenterOf({ h1: ['app1'], h2: ['app2'] }));
+    harness.datacenter.lacks = [
+      { privilege: 'DVSwitch.Vspan', purpose: 'mirror ports', calls: ['mirror'], hosts: ['h1'] },
+    ];
+    await harness.start();
+    await applyShop(harness, { mode: 'mirror', addresses: [OWNED] });
+    await harness.until('h2 is observed', () => mirrors()['edge-h2'] !== undefined);
+    await harness.run(3000);
+    const [step, ...more] = (await harness.plan()).filter((one) => one.step === 'mirror-nics');
+    assert.deepEqual(more, []);
+    assert.match(step?.reason ?? '', /the user of cloud lab lacks DVSwitch\.Vspan/);
+    assert.deepEqual(step?.missing, ['DVSwitch.Vspan is missing, without which Weft cannot mirror ports']);
+    assert.ok(!harness.calls().some((call) => call.startsWith('mirror edge-h1')), 'nothing was tried');
+    harness.datacenter.lacks = [];
+    await observing();
+    assert.deepEqual(mirrors(), { 'edge-h1': ['id-app1'], 'edge-h2': ['id-app2'] });
+  });
+
   it('goes from in line to mirror and back, one after the other on each host', async () => {
     await begin('in-line');
     await harness.until('it serves', async () => (await state('web')) === 'serving');

@@ -1,8 +1,15 @@
 /** What an administrator is shown before anything is touched: each reconfiguration, and each privilege that is missing. */
 import assert from 'node:assert/strict';
 import type { PlannedCall, Platform } from '../../src/hypervisor/platform.ts';
+import { REFS } from '../../src/lab/vcenter/state.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
+import { VcenterSession } from '../../src/vcenter/session.ts';
+import { faultName } from '../../src/vcenter/vim/faults.ts';
+import type { MoRef, Vim } from '../../src/vcenter/vim/schema.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
+
+/** The switch, as the simulated vCenter calls it. */
+const DVS: MoRef = { type: 'VmwareDistributedVirtualSwitch', value: REFS.switch.id };
 
 describe('the preview of vCenter', function () {
   this.timeout(30_000);
@@ -94,4 +101,76 @@ describe('the preview of vCenter', function () {
     paper.record.faults.length = 0;
     await platform.attach({ vm: 'vm-1', nic: '4000' }, 'prod-weft', never);
   });
+
+  it('names the privilege of port mirroring where a mirror is planned, and a role without it changes no session', async () => {
+    await platform.inventory(never);
+    paper.record.faults.push({ id: 'fault-1', kind: 'privilege', privilege: 'DVSwitch.Vspan' });
+    assert.deepEqual(await platform.lacks!(never), [
+      {
+        privilege: 'DVSwitch.Vspan',
+        purpose: 'mirror ports to engines that only observe',
+        calls: ['mirror'],
+        hosts: ['host-11', 'host-12', 'host-13'],
+      },
+    ]);
+    const { url: address, user, password, thumbprint } = paper;
+    const session = new VcenterSession({ address, user, password: () => password, thumbprint });
+    try {
+      const { key } = paper.vcenter.state.ports.find((port) => port.connectee?.vm === 'vm-1')!;
+      const twin = { ...mirrorOf(key), name: 'somebody' };
+      const change = (spec: Partial<Vim<'VMwareDVSConfigSpec'>>) =>
+        session.task(
+          DVS,
+          'ReconfigureDvs_Task',
+          {
+            spec: {
+              $type: 'VMwareDVSConfigSpec',
+              configVersion: String(paper.vcenter.state.switchConfigVersion),
+              ...spec,
+            },
+          },
+          never,
+        );
+      const before = JSON.stringify([paper.vcenter.state.vspans, paper.vcenter.state.switchConfigVersion]);
+      for (const vspanConfigSpec of [
+        [{ operation: 'add', vspanSession: twin }],
+        [{ operation: 'remove', vspanSession: { ...twin, key: 'vspan-1' } }],
+      ]) {
+        await assert.rejects(change({ vspanConfigSpec }), (error) => {
+          assert.ok(isWeftError(error, 'ERR_HYPERVISOR_REFUSED'));
+          assert.equal(faultName(error), 'NoPermission');
+          assert.match(error.message, /the user lacks the privilege DVSwitch\.Vspan/);
+          return true;
+        });
+      }
+      assert.equal(
+        JSON.stringify([paper.vcenter.state.vspans, paper.vcenter.state.switchConfigVersion]),
+        before,
+      );
+      // Other settings of the switch are another privilege's.
+      const rename = () => change({ name: 'other' });
+      await assert.rejects(rename(), { code: 'ERR_HYPERVISOR_UNSUPPORTED' });
+      paper.record.faults.push({ id: 'fault-2', kind: 'privilege', privilege: 'DVSwitch.Modify' });
+      await assert.rejects(rename(), /the user lacks the privilege DVSwitch\.Modify/);
+      paper.record.faults.length = 0;
+      // With the privilege the call is looked at, and refused for what it asks: that VM is no engine.
+      await assert.rejects(change({ vspanConfigSpec: [{ operation: 'add', vspanSession: twin }] }), {
+        code: 'ERR_HYPERVISOR_REFUSED',
+      });
+    } finally {
+      await session.close();
+    }
+  });
 });
+
+function mirrorOf(port: string): Vim<'VMwareVspanSession'> {
+  return {
+    enabled: true,
+    name: 'copies',
+    sourcePortReceived: { portKey: [port] },
+    destinationPort: { portKey: [port] },
+    stripOriginalVlan: false,
+    normalTrafficAllowed: false,
+    sessionType: 'dvPortMirror',
+  };
+}

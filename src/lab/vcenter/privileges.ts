@@ -4,7 +4,7 @@
  */
 import type { Fault } from '../world/faults.ts';
 import { VimFault } from './wire/fault.ts';
-import type { MoRef } from './wire/values.ts';
+import type { MoRef, Struct } from './wire/values.ts';
 
 export const PRIVILEGES: readonly string[] = [
   'System.Anonymous',
@@ -107,13 +107,28 @@ export function isWithheld(faults: readonly Fault[], privilege: string): boolean
   return faults.some((fault) => fault.kind === 'privilege' && fault.privilege === privilege);
 }
 
-/** Throws NoPermission where a privilege that the method needs is withheld. */
-export function requirePrivileges(faults: readonly Fault[], method: string, object: MoRef): void {
-  const destroys: Record<string, string> = {
-    VirtualMachine: 'VirtualMachine.Inventory.Delete',
-    DistributedVirtualPortgroup: 'DVPortgroup.Delete',
-  };
-  const needs = method === 'Destroy_Task' ? [destroys[object.$ref] ?? ''] : (NEEDS[method] ?? []);
+const DESTROYS: Record<string, string> = {
+  VirtualMachine: 'VirtualMachine.Inventory.Delete',
+  DistributedVirtualPortgroup: 'DVPortgroup.Delete',
+};
+
+/** What a call needs: of some methods it depends on the object, or on what is to be changed of it. */
+function needsOf(method: string, object: MoRef, args: Struct): readonly string[] {
+  if (method === 'Destroy_Task') return [DESTROYS[object.$ref] ?? ''];
+  if (method !== 'ReconfigureDvs_Task') return NEEDS[method] ?? [];
+  const { $type: _, configVersion: __, vspanConfigSpec: mirrors, ...others } = args.spec as Struct;
+  const changesMore = Object.values(others).some((value) => value !== undefined);
+  return [...(changesMore ? ['DVSwitch.Modify'] : []), ...(mirrors === undefined ? [] : ['DVSwitch.Vspan'])];
+}
+
+/** Throws NoPermission where a privilege that the call needs is withheld. */
+export function requirePrivileges(
+  faults: readonly Fault[],
+  method: string,
+  object: MoRef,
+  args: Struct,
+): void {
+  const needs = needsOf(method, object, args);
   const privilegeId = needs.find((privilege) => isWithheld(faults, privilege));
   if (privilegeId === undefined) return;
   throw new VimFault('NoPermission', `Permission to perform this operation was denied.`, {

@@ -169,7 +169,7 @@ async function perform(
   const session = vcenter.sessions.find(cookieOf(request));
   if (!session && !OPEN_METHODS.has(name) && !isAboutItself(call)) throw sessionGone();
   if (fate.fault) throw fate.fault;
-  requirePrivileges(vcenter.datacenter.record.faults, name, call.self);
+  requirePrivileges(vcenter.datacenter.record.faults, name, call.self, call.args);
   if (name === 'Login' || name === 'CloneSession')
     return openSession(vcenter, request, response, call, session);
   const method = METHODS[name];

@@ -43,7 +43,7 @@ export function fabricObjects(vcenter: Vcenter): ManagedObject[] {
             nicTeamingPolicy: ['loadbalance_srcid', 'failover_explicit'],
             networkFilterSupported: false,
             macLearningSupported: true,
-            vspanSupported: false,
+            vspanSupported: true,
             lldpSupported: true,
             ipfixSupported: false,
           },

@@ -1,4 +1,4 @@
-/** The settings of the distributed switch that can be changed: its private VLANs. */
+/** The settings of the distributed switch that can be changed: its private VLANs, and its sessions of port mirroring. */
 import { REFS } from '../state.ts';
 import type { Vcenter } from '../vcenter.ts';
 import { invalidArgument, VimFault } from '../wire/fault.ts';
