@@ -2,6 +2,7 @@
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { readThumbprint } from '../../src/vcenter/transport.ts';
+import { MENDS } from '../vcsim/mends.ts';
 import { BUILD_TIMEOUT_MS, goProgram } from './go-program.ts';
 
 export interface Vcsim {
@@ -21,7 +22,7 @@ export interface Vcsim {
 
 /** The program; null, after one visible line, where it cannot be built. */
 export function vcsimProgram(): string | null {
-  return goProgram('vcsim');
+  return goProgram('vcsim', MENDS);
 }
 
 /** Definitions that govmomi has of types, by name, fields in wire order. */
