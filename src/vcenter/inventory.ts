@@ -29,7 +29,7 @@ export interface InventoryOptions extends ListingOptions, HintOptions {
 /** How long one long poll waits in vCenter. */
 const WAIT_SECONDS = 20;
 /** Objects in one update set: a page of some megabytes. */
-const PAGE_OBJECTS = 200;
+const PAGE_OBJECTS = 100;
 /** What is polled (tags, ports) is read again after this, or ten times as long as it took. */
 const SIDE_READ_MS = 1000;
 const SIDE_READ_REST = 10;
