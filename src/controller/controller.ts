@@ -207,7 +207,7 @@ class Reconciler implements Controller {
           signal,
         );
       },
-      tell: (step, state, message) => this.#notes.tell(step, state, message),
+      tell: (step, state, message, progress) => this.#notes.tell(step, state, message, progress),
       isListedAfter: (cloud, tick) => this.#sessions.get(cloud)?.isListedAfter(tick) ?? true,
       onSettled: (step) => this.#onSettled(step),
     });

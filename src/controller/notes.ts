@@ -8,6 +8,7 @@ import type { Note, Platform } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
+import { NoteBatches } from './note-batches.ts';
 import type { Step } from './step.ts';
 
 export interface NotesOptions {
@@ -21,10 +22,15 @@ export interface NotesOptions {
 const MAX_WAITING = 200;
 const BURST = 60;
 const PER_SECOND = 5;
+/** How far a step is, is told no more often. */
+const PROGRESS_MS = 1000;
 const TIMEOUT_MS = 5000;
 
 interface Lane {
   waiting: Note[];
+  /** What was told to have begun, and not yet to have ended. */
+  begun: Map<string, { percent: number; at: number }>;
+  batches: NoteBatches;
   isBusy: boolean;
   allowance: number;
   at: number;
@@ -40,25 +46,69 @@ export class Notes {
     this.#options = options;
   }
 
-  /** Notes what becomes of a step, where it is one that people want to see. Returns at once, and never throws. */
-  tell(step: Step, state: Note['state'], message: string): void {
+  /**
+   * Notes what becomes of a step, where it is one that people want to see; with `progress` (0 to 1) how far it is.
+   * Returns at once, and never throws.
+   */
+  tell(step: Step, state: Note['state'], message: string, progress?: number): void {
     const note = noteOf(step, state, message);
     if (!note || step.cloud === null || this.#closing.signal.aborted) return;
+    const lane = this.#laneOf(step.cloud);
+    if (progress !== undefined) this.#progress(lane, { ...note, progress });
+    else {
+      const { own, isCovered } = lane.batches.follow(step, note);
+      // What many ports have in common is told once; each of them by its event alone.
+      if (!(isCovered && state === 'running')) this.#add(lane, note, false);
+      for (const one of own) {
+        if (one.progress === undefined) this.#add(lane, one, true);
+        else this.#progress(lane, one);
+      }
+    }
+    if (!lane.isBusy && lane.waiting.length > 0) void this.#deliver(step.cloud, lane);
+  }
+
+  #laneOf(cloud: string): Lane {
     const now = this.#options.clock.now();
-    let lane = this.#lanes.get(step.cloud);
+    let lane = this.#lanes.get(cloud);
     if (!lane) {
-      lane = { waiting: [], isBusy: false, allowance: BURST, at: now, dropped: 0 };
-      this.#lanes.set(step.cloud, lane);
+      const batches = new NoteBatches();
+      lane = {
+        waiting: [],
+        begun: new Map(),
+        batches,
+        isBusy: false,
+        allowance: BURST,
+        at: now,
+        dropped: 0,
+      };
+      this.#lanes.set(cloud, lane);
     }
     lane.allowance = Math.min(BURST, lane.allowance + ((now - lane.at) * PER_SECOND) / 1000);
     lane.at = now;
-    if (lane.allowance < 1 || lane.waiting.length >= MAX_WAITING) {
+    return lane;
+  }
+
+  /** A beginning may be dropped; the end of what was told to have begun may not: it would seem to go on for ever. */
+  #add(lane: Lane, note: Note, isKept: boolean): void {
+    const isEnd = note.state !== 'running' && lane.begun.delete(note.id);
+    if (!isKept && !isEnd && (lane.allowance < 1 || lane.waiting.length >= MAX_WAITING)) {
       lane.dropped++;
       return;
     }
     lane.allowance--;
+    if (note.state === 'running') lane.begun.set(note.id, { percent: 0, at: lane.at });
     lane.waiting.push(note);
-    if (!lane.isBusy) void this.#deliver(step.cloud, lane);
+  }
+
+  #progress(lane: Lane, note: Note): void {
+    const told = lane.begun.get(note.id);
+    const percent = Math.floor((note.progress ?? 0) * 100);
+    if (!told || percent <= told.percent || lane.at - told.at < PROGRESS_MS) return;
+    lane.begun.set(note.id, { percent, at: lane.at });
+    // One that waits is out of date.
+    const index = lane.waiting.findIndex((one) => one.id === note.id && one.progress !== undefined);
+    if (index >= 0) lane.waiting[index] = note;
+    else if (lane.waiting.length < MAX_WAITING) lane.waiting.push(note);
   }
 
   close(): void {

@@ -14,7 +14,7 @@ export interface SchedulerOptions {
   /** Whether the inventory of a cloud was listed after the given moment, see `tick`. */
   isListedAfter(cloud: string, tick: number): boolean;
   /** What becomes of steps that touch a cloud, for people to see there. Returns at once. */
-  tell?(step: Step, state: 'running' | 'success' | 'error', message: string): void;
+  tell?(step: Step, state: 'running' | 'success' | 'error', message: string, progress?: number): void;
   /** After each step, whatever became of it. */
   onSettled(step: Step): void;
   clock: Clock;
@@ -182,6 +182,7 @@ export class Scheduler {
 
   #progress(step: Step, fraction: number, what: string): void {
     const { journal, clock, log } = this.#options;
+    if (isJournalled(step)) this.#options.tell?.(step, 'running', what, fraction);
     journal.progressed(step, { fraction, what }, clock.now()).catch((error: unknown) => {
       log.warn({ step: step.step, error: String(error) }, 'the journal could not be written');
     });

@@ -113,10 +113,12 @@ export interface Label {
 
 /** Something that is done to an object of the platform. */
 export interface Note {
-  /** Equal for the beginning and the end of the same thing. */
+  /** Equal for the beginning, the progress and the end of the same thing. */
   id: string;
   kind: 'engine-deployed' | 'engine-removed' | 'engine-power' | 'path-bent' | 'path-released' | 'bypassed';
   state: 'running' | 'success' | 'error';
+  /** How far it is, 0 to 1, where it is running and that is known: the same note is told again as it goes on. */
+  progress?: number;
   /** What it is done to: a VM or a host, by id; neither where it is not there any more. */
   vm: string | null;
   host: string | null;

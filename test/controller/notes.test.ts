@@ -1,11 +1,28 @@
 import assert from 'node:assert/strict';
 import { setImmediate as immediate } from 'node:timers/promises';
+import { Journal } from '../../src/controller/journal.ts';
 import { Notes } from '../../src/controller/notes.ts';
+import { Scheduler } from '../../src/controller/scheduler.ts';
 import type { Step } from '../../src/controller/step.ts';
 import type { Note, Platform } from '../../src/hypervisor/platform.ts';
 import { FakeClock } from './fake-clock.ts';
+import { MemoryStore } from './memory-store.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+const base = { reason: 'r', undo: null, blockedBy: null, lanes: [], shares: [], cloud: 'lab' };
+
+function deploy(engine: string): Step {
+  const segments = { mgmt: 'mgmt', out: 'prod', in: 'prod-weft' };
+  const action = { step: 'deploy-engine', engine, host: 'h1', segments, size: null } as const;
+  return { ...base, ...action, object: `engine ${engine}`, id: `deploy-engine:${engine}`, isUrgent: false };
+}
+
+function bend(vm: string): Step {
+  const nic = { nic: `lab/${vm}/eth0`, vm, port: 'eth0', segment: 'prod-weft', before: 'prod' };
+  const id = `intercept-nic:lab/${vm}/eth0`;
+  return { ...base, ...nic, step: 'intercept-nic', object: `nic ${vm}/eth0`, id, isUrgent: false };
+}
 
 function release(vm: string, isUrgent = false): Step {
   const base = { object: `nic ${vm}/eth0`, reason: 'r', undo: null, blockedBy: null, lanes: [], shares: [] };
@@ -80,5 +97,137 @@ describe('notes for a platform', () => {
     notes.tell(release('app3'), 'success', '');
     await settle();
     assert.equal(taken.length, 2);
+  });
+
+  it('tell how far a deployment is, no more often than once a second, and never backwards', async () => {
+    const step = deploy('edge-h1');
+    notes.tell(step, 'running', 'before it began', 0.5);
+    await settle();
+    assert.deepEqual(taken, [], 'what was not told to have begun has no progress');
+    notes.tell(step, 'running', 'it is wanted');
+    for (let percent = 1; percent <= 90; percent++) {
+      clock.advance(100);
+      notes.tell(step, 'running', 'uploading', percent / 100);
+      await settle();
+    }
+    clock.advance(5000);
+    notes.tell(step, 'running', 'uploading again', 0.2);
+    notes.tell(step, 'running', 'uploading again', 0.95);
+    notes.tell(step, 'success', 'it is wanted');
+    await settle();
+    assert.deepEqual(
+      taken.map(({ state, progress }) => `${state} ${progress ?? ''}`.trim()),
+      [
+        'running',
+        ...[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95].map((progress) => `running ${progress}`),
+        'success',
+      ],
+    );
+    assert.deepEqual(
+      [...new Set(taken.map(({ id, kind, host }) => `${id} ${kind} ${host}`))],
+      ['deploy-engine:edge-h1 engine-deployed h1'],
+    );
+  });
+
+  it('keep but the latest progress of what a slow platform has not taken', async () => {
+    let goOn = (): void => {};
+    take = async (note) => {
+      taken.push(note);
+      if (taken.length === 1) await new Promise<void>((resolve) => (goOn = resolve));
+    };
+    notes.tell(deploy('edge-h1'), 'running', 'it is wanted');
+    for (const percent of [10, 20, 30]) {
+      clock.advance(1000);
+      notes.tell(deploy('edge-h1'), 'running', 'uploading', percent / 100);
+    }
+    goOn();
+    await settle();
+    assert.deepEqual(
+      taken.map(({ progress }) => progress),
+      [undefined, 0.3],
+    );
+  });
+
+  it('always tell the end of what was told to have begun', async () => {
+    for (let index = 0; index < 50; index++) notes.tell(deploy(`edge-${index}`), 'running', '');
+    for (let index = 0; index < 500; index++) notes.tell(release(`vm${index}`), 'success', '');
+    for (let index = 0; index < 50; index++) notes.tell(deploy(`edge-${index}`), 'success', '');
+    await settle();
+    assert.equal(
+      taken.filter(({ kind, state }) => kind === 'engine-deployed' && state === 'success').length,
+      50,
+    );
+  });
+
+  it('make one thing with a progress of many ports at once, and an event of each', async () => {
+    const vms = Array.from({ length: 40 }, (_, index) => `app${index}`);
+    for (const vm of vms) notes.tell(bend(vm), 'running', 'it serves members of web');
+    await settle();
+    assert.equal(taken.filter(({ id }) => id.startsWith('intercept-nic')).length, 9, 'before it was a batch');
+    const [begun, ...more] = taken.filter(({ id }) => id.startsWith('batch:'));
+    assert.deepEqual(more, []);
+    assert.deepEqual(
+      [begun?.kind, begun?.state, begun?.vm, begun?.host],
+      ['path-bent', 'running', null, null],
+    );
+    taken.length = 0;
+    for (const vm of vms) {
+      clock.advance(500);
+      notes.tell(
+        bend(vm),
+        vm === 'app7' ? 'error' : 'success',
+        vm === 'app7' ? 'no port is free' : 'it serves',
+      );
+      await settle();
+    }
+    const batch = taken.filter(({ id }) => id === begun!.id);
+    assert.deepEqual(batch.pop(), {
+      ...{ id: begun!.id, kind: 'path-bent', state: 'error', vm: null, host: null, engine: null },
+      message: '1 of 40 ports, the first: no port is free',
+    });
+    const progress = batch.map((one) => one.progress!);
+    assert.ok(progress.length >= 15, `${progress.length}`);
+    assert.deepEqual(
+      progress,
+      [...progress].sort((a, b) => a - b),
+    );
+    assert.equal(taken.filter(({ vm }) => vm !== null).length, 40);
+    // The next ones are another batch, or none.
+    taken.length = 0;
+    notes.tell(bend('app1'), 'running', '');
+    notes.tell(bend('app1'), 'success', '');
+    await settle();
+    assert.deepEqual(
+      taken.map(({ vm, state }) => `${vm} ${state}`),
+      ['app1 running', 'app1 success'],
+    );
+  });
+
+  it('are told by the scheduler, with the progress that a step reports', async () => {
+    const scheduler = new Scheduler({
+      journal: await Journal.load(new MemoryStore(), 0),
+      clock,
+      log: silent,
+      async perform(_step, progress) {
+        await settle();
+        clock.advance(2000);
+        progress(0.4, 'uploading engine edge-h1');
+      },
+      tell: (step, state, message, progress) => notes.tell(step, state, message, progress),
+      isListedAfter: () => true,
+      onSettled() {},
+    });
+    scheduler.start([deploy('edge-h1')]);
+    await settle();
+    await settle();
+    assert.deepEqual(
+      taken.map(({ state, progress, message }) => [state, progress, message]),
+      [
+        ['running', undefined, 'r'],
+        ['running', 0.4, 'uploading engine edge-h1'],
+        ['success', undefined, 'r'],
+      ],
+    );
+    await scheduler.close();
   });
 });

@@ -54,6 +54,7 @@ const NoteBody = z.strictObject({
   id: z.string().max(300),
   kind: z.string().max(100),
   state: z.enum(['running', 'success', 'error']),
+  progress: z.number().min(0).max(1).optional(),
   vm: z.string().max(200).nullable(),
   host: z.string().max(200).nullable(),
   engine: z.string().max(200).nullable(),
