@@ -34,6 +34,7 @@ export class EventLog {
     const ids = filter.eventTypeId as string[] | undefined;
     const types = filter.type as string[] | undefined;
     const isAbout = (event: Struct, id: string) =>
+      event.objectId === id ||
       Object.values(event).some(
         (value) =>
           isStruct(value) &&
@@ -43,12 +44,17 @@ export class EventLog {
       (event) =>
         // The root folder, the datacenter and its cluster contain everything.
         (!entity || /^(group-d1|datacenter-|domain-)/.test(entity.id) || isAbout(event, entity.id)) &&
-        (!ids?.length || ids.some((id) => event.$type === id.replace(/^vim\.event\./, ''))) &&
+        (!ids?.length || ids.some((id) => idOf(event) === id.replace(/^vim\.event\./, ''))) &&
         (!types?.length || types.some((type) => isKindOf(String(event.$type), type))) &&
         (!time?.beginTime || String(event.createdTime) >= String(time.beginTime)) &&
         (!time?.endTime || String(event.createdTime) <= String(time.endTime)),
     );
   }
+}
+
+/** What an event is called: its type, or the id that an extension gave it. */
+function idOf(event: Struct): string {
+  return String(event.$type === 'EventEx' ? event.eventTypeId : event.$type);
 }
 
 const PAGE = 10;

@@ -123,8 +123,13 @@ export class TaskTable {
     this.#vcenter.changed();
   }
 
+  /** Throws InvalidState where the task does not run, or is no extension's. */
   setProgress(id: string, percent: number): void {
-    this.#foreign(id).progress = Math.min(100, Math.max(0, percent));
+    const task = this.#foreign(id);
+    if (task.state !== 'running') {
+      throw new VimFault('InvalidState', 'The operation is not allowed in the current state.');
+    }
+    task.progress = percent;
     this.#vcenter.wake();
   }
 

@@ -1,5 +1,6 @@
 /** The service instance and the managers around the inventory: one of each. */
 
+import { describeEvents, describeTasks } from '../extension-texts.ts';
 import { COUNTERS } from '../load-history.ts';
 import { PRIVILEGES } from '../privileges.ts';
 import { dataTypesOf } from '../schema/notation.ts';
@@ -106,11 +107,19 @@ export function serviceObjects(vcenter: Vcenter): ManagedObject[] {
       historicalInterval: () => [],
     }),
     manager(MANAGERS.eventManager, {
-      description: eventDescription,
+      description: () => eventDescription(vcenter),
       latestEvent: () => vcenter.events.latest(),
       maxCollector: () => 0,
     }),
-    manager(MANAGERS.taskManager, { recentTask: () => vcenter.tasks.recent(), maxCollector: () => 0 }),
+    manager(MANAGERS.taskManager, {
+      recentTask: () => vcenter.tasks.recent(),
+      description: () => ({
+        methodInfo: describeTasks(vcenter),
+        state: ['queued', 'running', 'success', 'error'].map(element),
+        reason: [element('TaskReasonUser')],
+      }),
+      maxCollector: () => 0,
+    }),
     manager(MANAGERS.extensionManager, { extensionList: () => vcenter.state.extensions }),
     manager(MANAGERS.customFieldsManager, { field: () => customFieldDefs(vcenter) }),
     manager(MANAGERS.customizationSpecManager, {
@@ -123,22 +132,30 @@ export function serviceObjects(vcenter: Vcenter): ManagedObject[] {
 }
 
 /** Which events there are, and how grave each is. */
-function eventDescription(): Struct {
-  const describe = (key: string): Struct => ({ label: key, summary: key, key });
+function eventDescription(vcenter: Vcenter): Struct {
+  const own = dataTypesOf('Event').filter((key) => key !== 'EventEx');
   return {
-    category: ['info', 'warning', 'error', 'user'].map(describe),
-    eventInfo: dataTypesOf('Event').map((key) => ({
-      key,
-      description: key.replace(/Event$/, ''),
-      category: /Lost|Failed|Alternate/.test(key) ? 'error' : 'info',
-      formatOnDatacenter: '{fullFormattedMessage}',
-      formatOnComputeResource: '{fullFormattedMessage}',
-      formatOnHost: '{fullFormattedMessage}',
-      formatOnVm: '{fullFormattedMessage}',
-      fullFormat: '{fullFormattedMessage}',
-    })),
+    category: ['info', 'warning', 'error', 'user'].map(element),
+    eventInfo: [
+      ...own.map((key) => ({
+        key,
+        description: key.replace(/Event$/, ''),
+        category: /Lost|Failed|Alternate/.test(key) ? 'error' : 'info',
+        formatOnDatacenter: '{fullFormattedMessage}',
+        formatOnComputeResource: '{fullFormattedMessage}',
+        formatOnHost: '{fullFormattedMessage}',
+        formatOnVm: '{fullFormattedMessage}',
+        fullFormat: '{fullFormattedMessage}',
+      })),
+      ...describeEvents(vcenter),
+    ],
   };
 }
+
+function element(key: string): Struct {
+  return { label: key, summary: key, key };
+}
+
 /** The customisation specifications that are kept: one of the lab, and those that were made. */
 export function customizationsOf(vcenter: Vcenter): Struct[] {
   return [LAB_CUSTOMIZATION, ...(vcenter.state.customizations ?? [])];

@@ -1,25 +1,55 @@
-/** Methods of the event manager: queries, notes of users, and collectors that page through what happened. */
+/** Methods of the event manager: queries, notes of users, events of extensions, and collectors that page through what happened. */
 import { randomUUID } from 'node:crypto';
 import { EventCursor } from '../events.ts';
+import { isRegisteredEvent, messageOf } from '../extension-texts.ts';
 import { requireRoom } from '../sessions.ts';
+import type { Vcenter } from '../vcenter.ts';
 import { invalidArgument, VimFault } from '../wire/fault.ts';
-import { type MoRef, moRef, type Struct } from '../wire/values.ts';
+import { isMoRef, isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
 import type { Call, Methods } from './method.ts';
 
 const MAX_PAGE = 1000;
+const SEVERITIES = ['error', 'warning', 'info', 'user'];
 
 export const eventMethods: Methods = {
   QueryEvents: ({ vcenter, args }) => vcenter.events.query(args.filter as Struct),
   LogUserEvent: ({ vcenter, session, args }) => {
     const object = vcenter.object(args.entity as MoRef);
+    const name = String(object.properties.name?.());
+    const { ref } = object;
     const about: Struct =
-      object.ref.$ref === 'VirtualMachine'
-        ? { vm: { $type: 'VmEventArgument', name: String(object.properties.name?.()), vm: object.ref } }
-        : {};
+      ref.$ref === 'VirtualMachine'
+        ? { vm: { $type: 'VmEventArgument', name, vm: ref } }
+        : ref.$ref === 'HostSystem'
+          ? { host: { $type: 'HostEventArgument', name, host: ref } }
+          : {};
     vcenter.events.note('GeneralUserEvent', session.user, String(args.msg), {
       ...about,
       message: String(args.msg),
     });
+    vcenter.wake();
+    return undefined;
+  },
+
+  PostEvent: ({ vcenter, session, args }) => {
+    const {
+      $type: type,
+      key: _,
+      chainId: __,
+      createdTime: ___,
+      userName: ____,
+      ...about
+    } = args.eventToPost as Struct;
+    if (type !== 'EventEx') throw new VimFault('NotSupported', `the lab posts EventEx, not ${String(type)}`);
+    const id = String(about.eventTypeId);
+    if (!isRegisteredEvent(vcenter, id)) {
+      throw new VimFault('InvalidEvent', `no extension has registered the event ${id}`);
+    }
+    if (about.severity !== undefined && !SEVERITIES.includes(String(about.severity))) {
+      throw invalidArgument('eventToPost.severity', `it is none of ${SEVERITIES.join(', ')}`);
+    }
+    requireKnown(vcenter, about);
+    vcenter.events.note('EventEx', session.user, messageOf(vcenter, about), about);
     vcenter.wake();
     return undefined;
   },
@@ -63,6 +93,16 @@ export const eventMethods: Methods = {
     return undefined;
   },
 };
+
+/** What an event is about is in the inventory, and is what its arguments say it is. */
+function requireKnown(vcenter: Vcenter, { objectId, objectType, ...about }: Struct): void {
+  for (const argument of Object.values(about)) {
+    for (const ref of isStruct(argument) ? Object.values(argument).filter(isMoRef) : []) vcenter.object(ref);
+  }
+  if (objectId === undefined) return;
+  if (objectType === undefined) throw invalidArgument('eventToPost.objectType', 'it is missing');
+  vcenter.object(moRef(String(objectType), String(objectId)));
+}
 
 function cursorOf({ session, self }: Call): EventCursor {
   const found = session.events.get(self.id);

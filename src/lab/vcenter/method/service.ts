@@ -1,5 +1,6 @@
 /** Methods of the service instance, the session manager, and the managers that only answer questions. */
 
+import { isRegisteredTask } from '../extension-texts.ts';
 import { customFieldDefs } from '../inventory/describe.ts';
 import { switchName } from '../inventory/fabric.ts';
 import { hostOf, networkHint } from '../inventory/hosts.ts';
@@ -91,9 +92,8 @@ export const serviceMethods: Methods = {
 
   CreateTask: ({ vcenter, session, args }) => {
     const type = String(args.taskTypeId);
-    const registered = vcenter.state.extensions.flatMap((one) => (one.taskList ?? []) as Struct[]);
-    if (!registered.some((one) => one.taskID === type)) {
-      throw invalidArgument('taskTypeId', `no extension has registered the task ${type}`);
+    if (!isRegisteredTask(vcenter, type)) {
+      throw invalidArgument('taskType', `no extension has registered the task ${type}`);
     }
     const { ref } = vcenter.object(args.obj as MoRef);
     const initiator = args.initiatedBy === undefined ? session.user : String(args.initiatedBy);
@@ -104,7 +104,11 @@ export const serviceMethods: Methods = {
     return undefined;
   },
   UpdateProgress: ({ vcenter, self, args }) => {
-    vcenter.tasks.setProgress(self.id, Number(args.percentDone));
+    const percent = Number(args.percentDone);
+    if (percent < 0 || percent > 100) {
+      throw new VimFault('OutOfBounds', `${percent} is no percentage`, { argumentName: 'percentDone' });
+    }
+    vcenter.tasks.setProgress(self.id, percent);
     return undefined;
   },
   CancelTask: ({ vcenter, self }) => {

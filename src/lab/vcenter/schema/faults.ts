@@ -25,7 +25,9 @@ CustomizationFault < VimFault
 CustomizationPending < CustomizationFault
 DuplicateName < VimFault: name string, object &ManagedObject
 InvalidName < VimFault: name string, entity? &ManagedEntity
+InvalidEvent < VimFault
 InvalidState < VimFault
+OutOfBounds < VimFault: argumentName PropertyPath
 InvalidPowerState < InvalidState: requestedState? VirtualMachinePowerState, existingState
   VirtualMachinePowerState
 TaskInProgress < VimFault: task &Task

@@ -91,6 +91,7 @@ HistoryCollector.ResetCollector() -> void
 HistoryCollector.DestroyCollector() -> void
 EventHistoryCollector.ReadNextEvents(maxCount int) -> Event[]?
 EventHistoryCollector.ReadPreviousEvents(maxCount int) -> Event[]?
+EventManager.PostEvent(eventToPost Event, taskInfo? TaskInfo) -> void
 EventManager.LogUserEvent(entity &ManagedEntity, msg string) -> void
 PerformanceManager.QueryPerf(querySpec PerfQuerySpec[]) -> PerfEntityMetricBase[]?
 PerformanceManager.QueryAvailablePerfMetric(entity &ManagedObject, beginTime? dateTime, endTime? dateTime,
