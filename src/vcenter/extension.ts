@@ -4,12 +4,15 @@
  */
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { OPERATE_PRIVILEGE } from './client-session.ts';
-import { EVENT_TYPES, TASK_TYPES } from './note-types.ts';
+import { EVENT_ARGUMENTS, EVENT_TYPES, TASK_TYPES } from './note-types.ts';
 import type { VcenterSession } from './session.ts';
-import type { MoRef, VimExactly } from './vim/schema.ts';
+import type { MoRef, Vim, VimExactly } from './vim/schema.ts';
 
 /** The key of the extension in vCenter. */
 export const EXTENSION_KEY = 'com.weft';
+
+const LABEL = 'Weft';
+const SUMMARY = 'Virtual services and service engines in line on every host';
 
 /** What is registered. */
 export interface PluginRegistration {
@@ -96,15 +99,9 @@ function takesCertificate(session: VcenterSession): boolean {
 
 function build(wanted: PluginRegistration, before: string | null, hasCertificate: boolean): Extension {
   const description = {
-    label: 'Weft',
-    summary: `Virtual services and service engines in line on every host (build ${wanted.build})`,
+    label: LABEL,
+    summary: `${SUMMARY} (build ${wanted.build})`,
   };
-  const labels = [
-    ...TASK_TYPES.flatMap(({ id, label }) => [
-      { key: `${id}.label`, value: label },
-      { key: `${id}.summary`, value: label },
-    ]),
-  ];
   return {
     description,
     key: EXTENSION_KEY,
@@ -133,36 +130,58 @@ function build(wanted: PluginRegistration, before: string | null, hasCertificate
     taskList: TASK_TYPES.map(({ id }) => ({ taskID: id })),
     eventList: EVENT_TYPES.map(({ id, label }) => ({
       eventID: id,
-      eventTypeSchema: `<EventType><eventTypeID>${id}</eventTypeID><description>${label}</description></EventType>`,
+      eventTypeSchema: schemaOf(id, label),
     })),
     privilegeList: [{ privID: OPERATE_PRIVILEGE, privGroupName: 'Weft' }],
-    resourceList: [
-      { locale: 'en', module: 'task', data: labels },
-      {
-        locale: 'en',
-        module: 'event',
-        data: EVENT_TYPES.flatMap(({ id, label, severity }) => [
-          { key: `${id}.category`, value: severity },
-          { key: `${id}.description`, value: label },
-          { key: `${id}.fullFormat`, value: '{message}' },
-        ]),
-      },
-      {
-        locale: 'en',
-        module: 'auth',
-        data: [
-          { key: 'privilege.Weft.label', value: 'Weft' },
-          { key: 'privilege.Weft.summary', value: 'Weft' },
-          { key: `privilege.${OPERATE_PRIVILEGE}.label`, value: 'Change virtual services' },
-          {
-            key: `privilege.${OPERATE_PRIVILEGE}.summary`,
-            value: 'Enable and disable virtual services of Weft',
-          },
-        ],
-      },
-    ],
+    resourceList: RESOURCES,
     lastHeartbeatTime: new Date().toISOString(),
   };
+}
+
+/**
+ * What the vSphere Client shows in the place of ids, by module: of the extension itself, its tasks, its events (the
+ * description in lists and alarms, the format of the message of one) and its privilege.
+ */
+const RESOURCES = resources({
+  extension: {
+    [`${EXTENSION_KEY}.label`]: LABEL,
+    [`${EXTENSION_KEY}.summary`]: SUMMARY,
+  },
+  task: Object.fromEntries(
+    TASK_TYPES.flatMap(({ id, label }) => [
+      [`${id}.label`, label],
+      [`${id}.summary`, label],
+    ]),
+  ),
+  event: Object.fromEntries(
+    EVENT_TYPES.flatMap(({ id, label, severity }) => [
+      [`${id}.category`, severity],
+      [`${id}.description`, label],
+      // The message names the object, so that it reads the same wherever it is shown.
+      ...['formatOnDatacenter', 'formatOnComputeResource', 'formatOnHost', 'formatOnVm', 'fullFormat'].map(
+        (format) => [`${id}.${format}`, '{message}'],
+      ),
+    ]),
+  ),
+  auth: {
+    'privilege.Weft.label': 'Weft',
+    'privilege.Weft.summary': 'Weft',
+    [`privilege.${OPERATE_PRIVILEGE}.label`]: 'Change virtual services',
+    [`privilege.${OPERATE_PRIVILEGE}.summary`]: 'Enable and disable virtual services of Weft',
+  },
+});
+
+function resources(modules: Record<string, Record<string, string>>): Vim<'ExtensionResourceInfo'>[] {
+  return Object.entries(modules).map(([module, texts]) => ({
+    locale: 'en',
+    module,
+    data: Object.entries(texts).map(([key, value]) => ({ key, value })),
+  }));
+}
+
+function schemaOf(id: string, label: string): string {
+  const one = EVENT_ARGUMENTS.map((name) => `<argument><name>${name}</name><type>string</type></argument>`);
+  return `<EventType><eventTypeID>${id}</eventTypeID><description>${label}</description><arguments>${one.join('')}</arguments></EventType>`;
 }
 
 /** `0.1.0.7` is followed by `0.1.0.8`. */
@@ -171,17 +190,22 @@ function nextVersion(before: string | null): string {
   return `0.1.0.${last === undefined ? 1 : Number(last) + 1}`;
 }
 
-/** Everything that matters, in one text. */
+/** Everything that matters, in one text, in whichever order vCenter lists it. */
 function content(extension: Extension): string {
   const [server] = extension.server ?? [];
   const [client] = extension.client ?? [];
   return JSON.stringify([
-    extension.description.summary,
+    [extension.description.label, extension.description.summary],
     [server?.url, server?.type, server?.serverThumbprint, server?.serverCertificate?.replace(/\s+/g, '')],
     [client?.url, client?.type],
-    (extension.taskList ?? []).map(({ taskID }) => taskID),
-    (extension.eventList ?? []).map(({ eventID }) => eventID),
-    (extension.privilegeList ?? []).map(({ privID }) => privID),
+    (extension.taskList ?? []).map(({ taskID }) => taskID).sort(),
+    (extension.eventList ?? []).map(({ eventID, eventTypeSchema }) => `${eventID} ${eventTypeSchema}`).sort(),
+    (extension.privilegeList ?? []).map(({ privID, privGroupName }) => `${privID} ${privGroupName}`).sort(),
+    (extension.resourceList ?? [])
+      .flatMap(({ locale, module, data }) =>
+        data.map(({ key, value }) => `${locale} ${module} ${key}=${value}`),
+      )
+      .sort(),
   ]);
 }
 

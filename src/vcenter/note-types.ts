@@ -19,17 +19,20 @@ export function taskTypeOf(kind: NoteKind): string {
   return `${PREFIX}.${NOTE_KINDS[kind].task}`;
 }
 
-/** The id of an event, for example `com.weft.engine-deployed`. */
-export function eventTypeOf(kind: NoteKind): string {
-  return `${PREFIX}.${kind}`;
+/** The id of an event, for example `com.weft.engine-deployed`; `com.weft.engine-deployed.failed` where it went wrong. */
+export function eventTypeOf(kind: NoteKind, hasFailed = false): string {
+  return `${PREFIX}.${kind}${hasFailed ? '.failed' : ''}`;
 }
 
 const KINDS = Object.keys(NOTE_KINDS) as NoteKind[];
 
 export const TASK_TYPES = KINDS.map((kind) => ({ id: taskTypeOf(kind), label: NOTE_KINDS[kind].label }));
 
-export const EVENT_TYPES = KINDS.map((kind) => ({
-  id: eventTypeOf(kind),
-  label: NOTE_KINDS[kind].label,
-  severity: NOTE_KINDS[kind].severity,
-}));
+/** One for each kind that went well and one for each that did not, so that alarms can be set on either. */
+export const EVENT_TYPES = KINDS.flatMap((kind) => [
+  { id: eventTypeOf(kind), label: NOTE_KINDS[kind].label, severity: NOTE_KINDS[kind].severity },
+  { id: eventTypeOf(kind, true), label: `${NOTE_KINDS[kind].label} (failed)`, severity: 'error' as const },
+]);
+
+/** The arguments that each event carries, as its format names them. */
+export const EVENT_ARGUMENTS = ['message', 'engine'] as const;
