@@ -66,8 +66,9 @@ async function explainHost(host: string, options: Options, terminal: Terminal): 
 }
 
 function drawExplanation(terminal: Terminal, explanation: Explanation): string {
-  const { service, tier, engine, host, method, candidates, choice, reason } = explanation;
-  const title = `${engine} on ${host}: ${service}, tier ${tier}, ${method}`;
+  const { service, tier, engine, host, method, candidates, choice, reason, returnPath } = explanation;
+  const back = returnPath === 'engine' ? ', answers return through this engine' : '';
+  const title = `${engine} on ${host}: ${service}, tier ${tier}, ${method}${back}`;
   const rows = candidates.map((candidate): Cell[] => {
     const isChosen = candidate.vm === choice;
     const usable: Cell = candidate.isUsable
@@ -82,7 +83,7 @@ function drawExplanation(terminal: Terminal, explanation: Explanation): string {
       String(candidate.load),
       String(candidate.weight),
       usable,
-      candidate.isBehindEngine ? 'in line' : 'translated',
+      candidate.path,
     ];
   });
   const drawn = table(

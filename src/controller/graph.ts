@@ -253,6 +253,7 @@ function compileService(
   return {
     name,
     protocol: spec.protocol,
+    ...(spec.returnPath === 'engine' ? { returnPath: spec.returnPath } : {}),
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
       const announcers = announcersOf(announced, carriers);

@@ -4,6 +4,7 @@
  */
 
 import type { AutoscaleStatus } from './autoscale.ts';
+import type { ReturnPath } from './virtual-service.ts';
 
 /** What a change did to one object, or would do in a dry run. */
 export interface ApplyResult {
@@ -199,6 +200,8 @@ export interface Explanation {
   choice: string | null;
   /** One sentence: the rule that decided. */
   reason: string;
+  /** How answers go back to clients. */
+  returnPath: ReturnPath;
 }
 
 export interface Candidate {
@@ -215,9 +218,15 @@ export interface Candidate {
   isUsable: boolean;
   /** Why it is not usable, or an empty string. */
   reason: string;
-  /** Whether an engine is in line before it; else this engine translates both ways. */
-  isBehindEngine: boolean;
+  /** How packets get to it from this engine. */
+  path: MemberPath;
 }
+
+/**
+ * `in line`: an engine beside the member translates. `translated`: this engine does, both ways, so that answers return
+ * to it: no engine stands beside the member, or the service wants it so (`returnPath`).
+ */
+export type MemberPath = 'in line' | 'translated';
 
 /** Why VMs are members of a pool or are not, as the inventory is now. */
 export interface MembershipExplanation {

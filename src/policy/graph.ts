@@ -8,7 +8,7 @@
 import type { FastPathChoice, FlowTimeouts } from './engine-group.ts';
 import type { FirewallPolicySpec, FirewallRule } from './firewall-policy.ts';
 import type { HealthMonitor } from './pool.ts';
-import type { BalancingMethod } from './virtual-service.ts';
+import type { BalancingMethod, ReturnPath } from './virtual-service.ts';
 
 export interface ServiceGraph {
   /** Grows with every change of the content; the engine acknowledges it. */
@@ -110,6 +110,8 @@ export interface GraphService {
   protocol: 'tcp' | 'udp';
   tiers: GraphTier[];
   components: GraphComponent[];
+  /** `engine`: answers return through the engine that chose the member. `direct` where it is not said. */
+  returnPath?: ReturnPath;
 }
 
 export interface GraphTier {

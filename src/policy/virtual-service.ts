@@ -71,6 +71,10 @@ export const VirtualServiceSpec = z
       .max(16)
       .default([{ type: 'load-balancer', method: 'topological', persistence: { type: 'none' } }])
       .meta({ description: 'The chain each new flow walks, in this order.' }),
+    returnPath: z.enum(['direct', 'engine']).default('direct').meta({
+      description:
+        "How answers go back to the client: `direct` from the member's host, past the engine that chose the member; `engine` through that engine, which translates the client's address into its own, so that members see the engine's.",
+    }),
     hosts: z.array(z.string().min(1)).min(1).optional().meta({
       description:
         'Only engines on these hosts carry the service; every host that runs members where none is named.',
@@ -106,6 +110,8 @@ export const VirtualServiceSpec = z
   });
 
 export type VirtualServiceSpec = z.output<typeof VirtualServiceSpec>;
+
+export type ReturnPath = VirtualServiceSpec['returnPath'];
 
 export interface VirtualServiceStatus {
   state: 'serving' | 'observing' | 'deploying' | 'degraded' | 'disabled';

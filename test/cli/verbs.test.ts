@@ -155,7 +155,7 @@ describe('the verbs', () => {
   after(() => nock.restore());
 
   it('explain draws C, H and L per engine, marks the choice and gives the reason', async () => {
-    const candidate = { weight: 1, isUsable: true, reason: '', isBehindEngine: true };
+    const candidate = { weight: 1, isUsable: true, reason: '', path: 'in line' as const };
     const answer: Explanation[] = [
       {
         service: 'web',
@@ -177,11 +177,12 @@ describe('the verbs', () => {
             load: 0,
             isUsable: false,
             reason: 'down',
-            isBehindEngine: false,
+            path: 'translated',
           },
         ],
         choice: 'app3',
         reason: 'least L of 3 usable members',
+        returnPath: 'engine',
       },
     ];
     nock(URL)
@@ -191,7 +192,7 @@ describe('the verbs', () => {
       .reply(200, answer);
     const { code, out } = await weft(['explain', 'web', '--from', '10.77.0.9']);
     assert.equal(code, 0);
-    assert.match(out, /^edge-h1 on h1: web, tier shop, topological$/m);
+    assert.match(out, /^edge-h1 on h1: web, tier shop, topological, answers return through this engine$/m);
     assert.match(out, /^ +MEMBER +HOST +C +H +L +WEIGHT +USABLE +PATH$/m);
     assert.match(out, /^ {3}app1 +h1 +20 +0 +20 +1 +yes +in line$/m);
     assert.match(out, /^> {2}app3 +h2 +5 +1 +10 +1 +yes +in line$/m);

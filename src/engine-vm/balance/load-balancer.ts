@@ -5,7 +5,7 @@
  */
 
 import type { Packet } from '../../packet/packet.ts';
-import type { Candidate, Explanation } from '../../policy/answers.ts';
+import type { Candidate, Explanation, MemberPath } from '../../policy/answers.ts';
 import type { GraphComponent, GraphMember, GraphTier } from '../../policy/graph.ts';
 import { type Component, type Decision, DROP, PASS, type Verdict } from '../component/component.ts';
 import type { ComponentContext } from '../component/registry.ts';
@@ -141,6 +141,7 @@ export class LoadBalancer implements Component {
       candidates: Array.from(view.members, (_member, index) => view.candidate(index)),
       choice: position < 0 ? null : graph.members[view.members[position]].vm,
       reason,
+      returnPath: service.returnPath ?? 'direct',
     };
   }
 
@@ -245,8 +246,15 @@ class TierView implements Candidates {
       weight: this.weights[position],
       isUsable: this.usable[position] === 1,
       reason: this.whyNot(position),
-      isBehindEngine: member.engine !== null,
+      path: this.pathTo(member),
     };
+  }
+
+  private pathTo(member: GraphMember): MemberPath {
+    const { graph, serviceIndex } = this.context;
+    if (member.engine === null) return 'translated';
+    const isReturning = graph.services[serviceIndex].returnPath === 'engine';
+    return isReturning && member.engine !== graph.engine.id ? 'translated' : 'in line';
   }
 
   private whyNot(position: number): string {

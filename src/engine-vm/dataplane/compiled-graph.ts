@@ -74,6 +74,8 @@ export class CompiledGraph {
   readonly tierPool: Int32Array;
   /** The port on which the members of the tier's pool serve. */
   readonly tierMemberPort: Int32Array;
+  /** 1 where answers return through the engine that chose the member. */
+  readonly tierReturns: Uint8Array;
   /** Service address, port and protocol to the tier. */
   readonly tiers: AddressTable;
 
@@ -214,6 +216,7 @@ export class CompiledGraph {
     this.tierPosition = new Int32Array(tierCount);
     this.tierPool = new Int32Array(tierCount);
     this.tierMemberPort = new Int32Array(tierCount);
+    this.tierReturns = new Uint8Array(tierCount);
     this.tiers = new AddressTable(addressCount);
     this.addresses = new AddressTable(addressCount);
     this.memberPorts = new AddressTable(poolEntries * 2);
@@ -230,6 +233,7 @@ export class CompiledGraph {
         this.tierPosition[index] = position;
         this.tierPool[index] = tier.pool;
         this.tierMemberPort[index] = pools[tier.pool].port;
+        this.tierReturns[index] = service.returnPath === 'engine' ? 1 : 0;
         for (const { address, announcers: engines } of tier.addresses) {
           check(parseAddress(address, words), `${where}: ${address} is no address`);
           check(

@@ -200,8 +200,8 @@ export class Dataplane {
       this.bypasses,
     );
     this.entry = new Entry(this.state, this.path, this.refusals, this.orphans, replicas, this.bypasses);
-    this.memberSide = new MemberSide(this.state, this.path);
     this.direct = new Direct(this.state, this.path);
+    this.memberSide = new MemberSide(this.state, this.path, this.direct);
     this.icmpErrors = new IcmpErrors(this.state, this.bridge, this.path);
     this.lister = new FlowLister(this.state);
     this.tracer = new Tracer(this.state, this.lister);

@@ -1,6 +1,7 @@
 /**
  * Connections straight to a member beside this engine, not through a service: they pass untouched, but C counts them.
- * And what such a member sends in connections that this engine does not know.
+ * So do those of clients whose addresses a peer translates into its own. And what such a member sends in connections
+ * that this engine does not know.
  */
 import { PROTOCOL_TCP, TCP_ACK, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import { dropIndex } from '../drops.ts';
@@ -8,6 +9,7 @@ import { track } from '../flow/flow-life.ts';
 import { FORWARD, JUDGED, REVERSE, STRIDE, TIER } from '../flow/flow-table.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { PathState } from './path-state.ts';
+import { FIRST_PORT } from './source-ports.ts';
 
 /** How long after the start a member's unknown connections are held: clients and peers bring them back by then. */
 const SETTLE_MS = 3000;
@@ -25,10 +27,18 @@ export class Direct {
   /** Takes the packet at hand, to the own address and port of a member beside us; false where it is only to be bridged. */
   takeFromClient(member: number): boolean {
     const { packet, graph, flows, connections, now } = this.state;
-    // Probes of engines, and what engines translate and count themselves.
-    if (graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) >= 0) return false;
-    if (packet.protocol === PROTOCOL_TCP && (packet.tcpFlags & TCP_RST) !== 0) return false;
-    const flow = this.path.openDirect(member, false);
+    const isTcp = packet.protocol === PROTOCOL_TCP;
+    const flags = isTcp ? packet.tcpFlags : TCP_SYN;
+    if ((flags & TCP_RST) !== 0) return false;
+    let viaPeer: string | null = null;
+    const engine = graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0);
+    if (engine >= 0) {
+      // Probes of engines come from ports below: they are no connections of clients.
+      if (engine === 0 || packet.sourcePort < FIRST_PORT) return false;
+      // A connection that was already running here before a restart is not a choice that the peer still waits to see.
+      if ((flags & (TCP_SYN | TCP_ACK)) === TCP_SYN) viaPeer = graph.source.peers[engine - 1].id;
+    }
+    const flow = this.path.openDirect(member, false, viaPeer);
     if (flow < 0) return false;
     track(flows, connections, flow, FORWARD, packet, now);
     this.path.forward(flow);

@@ -5,7 +5,7 @@ import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
 import { FLAG_METERED, FLAGS, FORWARD, JUDGED, MEMBER, STRIDE, TIER } from '../flow/flow-table.ts';
 import type { Bypasses } from './bypasses.ts';
-import { PLACE_BESIDE_PEER, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
 import type { Orphans } from './orphans.ts';
 import type { PathState } from './path-state.ts';
@@ -121,7 +121,11 @@ export class Entry {
     const scope = sessions.scopeOf(graph.tierService[tier], graph.tierPosition[tier]);
     const member = sessions.find(scope, packet.s0, packet.s1, packet.s2, packet.s3, state.now);
     // Where the client's source port was translated, nobody knows it any more: then a session is no help.
-    if (member >= 0 && graph.memberPlace[member] !== PLACE_NO_ENGINE && graph.isInTier(tier, member)) {
+    const isTranslated =
+      member >= 0 &&
+      (graph.memberPlace[member] === PLACE_NO_ENGINE ||
+        (graph.memberPlace[member] === PLACE_BESIDE_PEER && graph.tierReturns[tier] === 1));
+    if (member >= 0 && !isTranslated && graph.isInTier(tier, member)) {
       const flow = this.path.open(tier, member, null);
       if (flow >= 0) {
         this.start(flow);
@@ -137,8 +141,11 @@ export class Entry {
     const member = this.replicas.find(packet, now);
     if (member < 0 || !graph.isInTier(tier, member)) return false;
     let flow = -1;
-    if (graph.memberPlace[member] !== PLACE_NO_ENGINE) flow = this.path.open(tier, member, null);
-    else if (this.bypasses.isWorthWaiting(member, now)) flow = this.path.openWaiting(tier, member);
+    // What peers keep are connections that the member's engine translates alone, whatever the service asks for now.
+    const place = graph.memberPlace[member];
+    if (place === PLACE_HERE) flow = this.path.open(tier, member, null);
+    else if (place === PLACE_BESIDE_PEER || this.bypasses.isWorthWaiting(member, now))
+      flow = this.path.openRemote(tier, member);
     if (flow < 0) return false;
     this.start(flow);
     return true;

@@ -158,7 +158,7 @@ export class FlowPath {
     const addresses = graph.memberAddresses(packet.ipVersion);
     const port = graph.tierMemberPort[tier];
     const place = graph.memberPlace[member];
-    if (place === PLACE_BESIDE_PEER && viaPeer === null) {
+    if (place === PLACE_BESIDE_PEER && viaPeer === null && graph.tierReturns[tier] === 0) {
       const flow = this.add(KIND_REMOTE, member, tier);
       return flow < 0 ? refused(FULL) : flow;
     }
@@ -187,10 +187,11 @@ export class FlowPath {
     }
     words[at + MEMBER_PORTS] = (port << 16) | clientPort;
     flows.fileReverse(flow);
+    // A member beside a peer is counted there.
     if (place === PLACE_HERE) {
       connections.opened(member, viaPeer);
       words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
-    } else {
+    } else if (place === PLACE_NO_ENGINE) {
       connections.openedSent(member);
       words[at + FLAGS] |= FLAG_COUNTED_SENT;
     }
@@ -198,18 +199,19 @@ export class FlowPath {
   }
 
   /**
-   * Takes up the connection that the packet at hand goes on with, to a member that is beside no engine for a while: it
-   * is sent on to the member's MAC. Returns the flow, or -1 where there is no room.
+   * Takes up the connection that the packet at hand goes on with, whose member's engine knows it already, or waits for
+   * it where that engine is bypassed: it is sent on to the member's MAC. Returns the flow, or -1 where there is no room.
    */
-  openWaiting(tier: number, member: number): number {
+  openRemote(tier: number, member: number): number {
     return this.add(KIND_REMOTE, member, tier);
   }
 
   /**
    * Begins to watch a connection straight to a member beside this engine. `isFromMember`: the packet at hand is the
-   * member's. Returns the flow, or -1 where there is no room: the packet passes all the same.
+   * member's. `viaPeer`: the engine that chose the member and translates the client's address, null where none does.
+   * Returns the flow, or -1 where there is no room: the packet passes all the same.
    */
-  openDirect(member: number, isFromMember: boolean): number {
+  openDirect(member: number, isFromMember: boolean, viaPeer: string | null = null): number {
     const state = this.state;
     const { packet, flows } = state;
     const port = isFromMember ? packet.sourcePort : packet.destinationPort;
@@ -237,7 +239,7 @@ export class FlowPath {
     words[at + MEMBER] = member;
     words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
     flows.fileReverse(flow);
-    state.connections.opened(member, null);
+    state.connections.opened(member, viaPeer);
     return flow;
   }
 

@@ -93,7 +93,7 @@ export function resize(
 
 /** After the change, of flows that were taken over: counts their connections. */
 export function recount(state: PathState): void {
-  const { flows, connections, graph } = state;
+  const { flows } = state;
   const { words } = flows;
   for (let flow = 0; flow < flows.highWater; flow++) {
     const at = flow * STRIDE;
@@ -101,14 +101,7 @@ export function recount(state: PathState): void {
     if (words[at + STATE] === STATE_FREE || words[at + STATE] === STATE_CLOSING || kind === KIND_REMOTE)
       continue;
     if ((words[at + FLAGS] & FLAG_COUNTED_LOCAL) !== 0) continue;
-    const member = words[at + MEMBER];
-    if (graph.memberPlace[member] === PLACE_HERE) {
-      connections.opened(member, null);
-      words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
-    } else {
-      connections.openedSent(member);
-      words[at + FLAGS] |= FLAG_COUNTED_SENT;
-    }
+    countAnew(state, flow);
   }
 }
 
@@ -130,6 +123,24 @@ export function adaptFlows(state: PathState, remap: Remap): void {
       flows.unfileReverse(flow);
       words[at + KIND] = KIND_REMOTE;
     } else if (words[at + KIND] === KIND_REMOTE && place === PLACE_HERE) takeOver(state, flow);
+    else if (words[at + KIND] === KIND_FAR) countAnew(state, flow);
+  }
+}
+
+/** Counts a flow that is translated both ways where it is to be counted now: at a peer, if one stands beside the member. */
+function countAnew(state: PathState, flow: number): void {
+  const { flows, connections, graph } = state;
+  const at = flow * STRIDE;
+  discount(flows, connections, flow);
+  if (flows.words[at + STATE] === STATE_CLOSING) return;
+  const member = flows.words[at + MEMBER];
+  const place = graph.memberPlace[member];
+  if (place === PLACE_HERE) {
+    connections.opened(member, null);
+    flows.words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
+  } else if (place === PLACE_NO_ENGINE) {
+    connections.openedSent(member);
+    flows.words[at + FLAGS] |= FLAG_COUNTED_SENT;
   }
 }
 

@@ -18,6 +18,7 @@ import {
   STRIDE,
 } from '../flow/flow-table.ts';
 import { MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
+import type { Direct } from './direct.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
 import { type PathState, PORT_IN } from './path-state.ts';
 
@@ -28,10 +29,12 @@ const NO_MEMBER = dropIndex('no-member');
 export class MemberSide {
   private readonly state: PathState;
   private readonly path: FlowPath;
+  private readonly direct: Direct;
 
-  constructor(state: PathState, path: FlowPath) {
+  constructor(state: PathState, path: FlowPath, direct: Direct) {
     this.state = state;
     this.path = path;
+    this.direct = direct;
   }
 
   /** Takes the packet at hand, from a peer and to a service address; `found` is its flow, or -1. */
@@ -63,8 +66,8 @@ export class MemberSide {
       // The MAC names the member: what we remember is of an earlier connection.
       end(flows, connections, found);
     }
-    if (this.isProbe(member)) {
-      state.send(PORT_IN);
+    if (this.isOfPeerItself(member)) {
+      if (!this.direct.takeFromClient(member)) state.send(PORT_IN);
       return;
     }
     const tier = graph.tiers.find(
@@ -96,7 +99,7 @@ export class MemberSide {
   }
 
   /** A peer's health probe, or its own translated connection, to the member's own address. */
-  private isProbe(member: number): boolean {
+  private isOfPeerItself(member: number): boolean {
     const { packet, graph } = this.state;
     if (graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) < 0) return false;
     const at = graph.memberAddressAt(member, packet.ipVersion);

@@ -185,7 +185,7 @@ export class Tracer {
       return;
     }
     const place = graph.memberPlace[member];
-    if (place === PLACE_BESIDE_PEER) {
+    if (place === PLACE_BESIDE_PEER && graph.tierReturns[tier] === 0) {
       const detail = `MACs only: destination ${target.mac}, source ${graph.source.engine.mac}`;
       steps.push({ component: 'rewrite', verdict: 'done', detail });
       steps.push({
@@ -201,7 +201,11 @@ export class Tracer {
       steps.push({ component: 'rewrite', verdict: 'done', detail: `destination ${to}, ${target.mac}` });
       steps.push({ component: 'send', verdict: 'in', detail: `to ${target.vm} on this host` });
     } else {
-      const detail = `destination ${to}, ${target.mac}; source an own address, for no engine stands beside ${target.vm}`;
+      const reason =
+        place === PLACE_BESIDE_PEER
+          ? `through which the answer returns (returnPath); engine ${target.engine} passes it on and counts it`
+          : `for no engine stands beside ${target.vm}`;
+      const detail = `destination ${to}, ${target.mac}; source an own address, ${reason}`;
       steps.push({ component: 'rewrite', verdict: 'done', detail });
       steps.push({ component: 'send', verdict: 'out', detail: `to ${target.vm} on ${target.host}` });
     }

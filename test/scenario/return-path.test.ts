@@ -1,0 +1,120 @@
+/** Answers that return through the engine which chose the member: real traffic, and what an administrator sees of it. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
+import { parseDocuments } from '../../src/policy/parse.ts';
+import { requireRoot } from '../root.ts';
+import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { sleep } from './traffic.ts';
+
+const POLICY = `
+kind: virtual-service
+name: back
+spec:
+  engineGroup: edge
+  returnPath: engine
+  tiers:
+    - { name: shop, addresses: [10.77.0.151, "fd77::151"], port: 80, pool: shop }
+  components:
+    - { type: load-balancer, method: round-robin }
+`;
+const BACK = { address: '10.77.0.151', port: 80 };
+const OWN = ['10.77.0.9', 'fd77::9'];
+
+/** Requests one after another; prints for each the host that answered, and the client as the member saw it. */
+const HTTP = `
+const http = require('node:http');
+const [host, count] = process.argv.slice(1);
+const one = () => new Promise((resolve, reject) => {
+  http.get({ host, port: 80, agent: false, timeout: 5000 }, (response) => {
+    const { 'x-weft-host': at, 'x-weft-client': client } = response.headers;
+    response.resume().on('end', () => resolve([at, client]));
+  }).on('timeout', () => reject(new Error('no answer'))).on('error', reject);
+});
+(async () => { const all = []; for (let i = 0; i < +count; i++) all.push(await one()); console.log(JSON.stringify(all)); })();
+`;
+
+describe('the return path of a service', function () {
+  this.timeout(60_000);
+  let lab: ScenarioLab;
+  let entryHost: string;
+
+  before(async function () {
+    requireRoot(this, 'scenarios in the lab');
+    lab = await startScenarioLab('r');
+    await lab.controller.apply(parseDocuments(POLICY, 'return-path'));
+    await lab.until('all is in line and serves', ({ services, members }) => {
+      const isServing = services.every((service) => service.state === 'serving');
+      return isServing && members.every(({ health, isIntercepted }) => health === 'up' && isIntercepted);
+    });
+  });
+  after(async () => lab?.close());
+
+  it('shows members on other hosts the address of the engine that chose, in both families', async () => {
+    const { stdout } = await promisify(execFile)('nsenter', [
+      `--net=${namespaceFile(namespaceOf(lab.name, 'client'))}`,
+      ...[process.execPath, '-e', HTTP, BACK.address, '12'],
+    ]);
+    const seen = new Map<string, Set<string>>();
+    for (const [host, client] of JSON.parse(stdout) as [string, string][]) {
+      seen.set(host, (seen.get(host) ?? new Set()).add(client));
+    }
+    assert.deepEqual([...seen.keys()].sort(), ['h1', 'h2', 'h3'], stdout);
+    const direct = [...seen].filter(([, clients]) => OWN.some((own) => clients.has(own)));
+    assert.equal(direct.length, 1, `only the host of the engine that chose saw the client: ${stdout}`);
+    entryHost = direct[0]![0];
+    for (const [host, clients] of seen) {
+      assert.equal(clients.size, 1, stdout);
+      if (host !== entryHost) assert.match([...clients][0]!, /^10\.77\.0\.2[0-3]\d$/);
+    }
+    const ipv6 = await lab.client.get({ address: 'fd77::151', port: 80 });
+    assert.deepEqual([ipv6.error, ipv6.status], [null, 200]);
+    const paths = (await lab.controller.explain('back')).find(({ host }) => host === entryHost);
+    assert.equal(paths?.returnPath, 'engine');
+    for (const { host, path } of paths.candidates) {
+      assert.equal(path, host === entryHost ? 'in line' : 'translated');
+    }
+  });
+
+  it('keeps connections while the engine beside their member is bypassed', async () => {
+    for (let number = 0; number < 6; number++) lab.client.startSteady(`s${number}`, BACK, 20);
+    const flowsOf = async () =>
+      (await lab.controller.flows({ service: 'back', state: 'established' })).flows.filter(
+        ({ kind }) => kind === 'translated both ways',
+      );
+    const until = async (what: string, holds: () => Promise<boolean> | boolean) => {
+      const deadline = performance.now() + 15_000;
+      while (!(await holds())) {
+        assert.ok(performance.now() < deadline, what);
+        await sleep(50);
+      }
+    };
+    await until('four of six connections are translated', async () => (await flowsOf()).length >= 4);
+    const host = entryHost === 'h3' ? 'h2' : 'h3';
+    const { members } = await lab.controller.status();
+    const vms = members.filter((member) => member.host === host).map(({ vm }) => vm);
+    await lab.context.fault('hang', `edge-${host}`);
+    try {
+      await lab.until('the members beside it are bypassed', (status) =>
+        status.members.every(({ vm, isIntercepted }) => !vms.includes(vm) || !isIntercepted),
+      );
+      const count = () =>
+        [...lab.client.steady.values()].filter(({ vm }) => vms.includes(vm)).map(({ requests }) => requests);
+      const before = count();
+      assert.equal(before.length, 2, 'two connections go to that host');
+      await until('both go on', () => count().every((requests, at) => requests > before[at]! + 3));
+      assert.equal(lab.client.steadyBroken.size, 0, JSON.stringify([...lab.client.steadyBroken.values()]));
+    } finally {
+      await lab.context.fault('resume', `edge-${host}`);
+    }
+    await lab.until('they are in line again', (status) =>
+      status.members.every(({ isIntercepted }) => isIntercepted),
+    );
+    const before = new Map([...lab.client.steady].map(([key, { requests }]) => [key, requests]));
+    await until('all go on', () =>
+      [...lab.client.steady].every(([key, { requests }]) => requests > before.get(key)! + 3),
+    );
+    assert.equal(lab.client.steadyBroken.size, 0, JSON.stringify([...lab.client.steadyBroken.values()]));
+  });
+});
