@@ -22,7 +22,7 @@ const Properties = z.object({
 
 type Properties = z.output<typeof Properties>;
 
-/** What the appliance was told at first boot. Throws ERR_BODY_INVALID or ERR_NOT_FOUND, naming the file. */
+/** What the appliance was told at first boot, or since. Throws ERR_BODY_INVALID or ERR_NOT_FOUND, naming the file. */
 export async function readProperties(configPath: string): Promise<Properties> {
   let text: string;
   try {
@@ -57,89 +57,147 @@ export interface MembershipOptions {
 
 /** A refusal is not repeated at once: nothing changes until somebody gives the engine another token. */
 const REFUSED_MS = 10_000;
+/** How often it is looked whether the engine has been told something else. */
+const TOLD_MS = 1000;
+/** An enrolment that has not worked by then is begun again with what the engine is told by now. */
+const ENROL_MS = 20_000;
 const RENEWAL_LOOK_MS = 60_000;
 const RENEWAL_LOOK_MIN_MS = 500;
 
 /**
  * Enrols where that was not done yet, repeating until it succeeds, and returns the link to the shared state, which
  * then connects in the background. From then on the certificate is renewed at two thirds of its life; the link that
- * is up stays up, and the next connection uses the new one. Rejects with the signal's reason only.
+ * is up stays up, and the next connection uses the new one. Where the properties name another controller or authority
+ * (its store was lost, and what runs was adopted), the engine enrols there, and the link goes there; what it forwards is
+ * not touched. Rejects with the signal's reason only.
  */
 export async function joinSystem(options: MembershipOptions): Promise<SharedState> {
   const { epoch, log, signal } = options;
-  const { identity, properties } = await enrolForever(options);
-  let current = identity;
-  log.info({ expiresAt: new Date(current.expiresAt).toISOString() }, 'enrolled');
+  let membership = await enrolForever(options);
+  log.info({ expiresAt: new Date(membership.identity.expiresAt).toISOString() }, 'enrolled');
   const shared = connectShared({
-    url: properties.controller,
-    identity: () => current,
-    writer: properties.engine,
+    url: () => membership.properties.controller,
+    identity: () => membership.identity,
+    writer: membership.properties.engine,
     epoch,
     log,
   });
-  void keepRenewed(options, properties.controller, current, (renewed) => {
-    current = renewed;
+  void keepMembership(options, membership, (next) => {
+    membership = next;
   }).catch((error: Error) => {
     if (!signal.aborted) log.error({ err: error }, 'the certificate is no longer renewed');
   });
   return shared;
 }
 
-async function enrolForever(
-  options: MembershipOptions,
-): Promise<{ identity: EngineIdentity; properties: Properties }> {
+interface Membership {
+  identity: EngineIdentity;
+  properties: Properties;
+}
+
+async function enrolForever(options: MembershipOptions): Promise<Membership> {
   const { configPath, stateDir, log, signal } = options;
   for (;;) {
+    const limit = AbortSignal.timeout(ENROL_MS);
     try {
       // Read each time: the way out of a refusal is another token in the file.
       const properties = await readProperties(configPath);
       const identity = await enrol({
         ...properties,
         stateDir,
-        signal,
+        signal: AbortSignal.any([signal, limit]),
         onRetry: (error) => log.warn({ reason: error.message }, 'the controller cannot be reached to enrol'),
       });
       return { identity, properties };
     } catch (error) {
       signal.throwIfAborted();
+      if (limit.aborted) continue;
       log.error({ err: error }, 'enrolment failed; the data plane goes on without');
       await pause(REFUSED_MS, signal);
     }
   }
 }
 
-async function keepRenewed(
-  { configPath, stateDir, log, signal }: MembershipOptions,
-  controller: string,
-  first: EngineIdentity,
-  use: (identity: EngineIdentity) => void,
+async function keepMembership(
+  options: MembershipOptions,
+  first: Membership,
+  use: (membership: Membership) => void,
 ): Promise<void> {
-  let identity = first;
-  for (;;) {
+  const { log, signal } = options;
+  let { identity, properties } = first;
+  let renewalLookAt = 0;
+  const lookLater = (): void => {
     const left = identity.expiresAt - Date.now();
-    await pause(Math.max(RENEWAL_LOOK_MIN_MS, Math.min(RENEWAL_LOOK_MS, left / 20)), signal);
-    if (!renewalDue(identity, Date.now())) continue;
-    try {
-      identity = await renew({
-        controller,
-        identity,
-        stateDir,
-        signal,
-        onRetry: (error) => log.warn({ reason: error.message }, 'the controller cannot be reached to renew'),
-      });
-    } catch (error) {
-      signal.throwIfAborted();
-      // Expired or revoked. What helps is what helped at first: a token, if somebody has put a new one there.
-      log.error({ err: error }, 'the certificate was not renewed');
-      await pause(REFUSED_MS, signal);
-      identity = (await enrolForever({ configPath, stateDir, log, signal, epoch: 0 })).identity;
+    const ms = Math.max(RENEWAL_LOOK_MIN_MS, Math.min(RENEWAL_LOOK_MS, left / 20));
+    renewalLookAt = performance.now() + ms * jitter();
+  };
+  lookLater();
+  for (;;) {
+    const untilLookMs = Math.max(renewalLookAt - performance.now(), 0);
+    await delay(Math.min(untilLookMs, TOLD_MS * jitter()), undefined, { signal });
+    if (await isToldOtherwise(options.configPath, properties)) {
+      log.info('told of another controller: enrolling there');
+      ({ identity, properties } = await enrolForever(options));
+      use({ identity, properties });
+      log.info({ controller: properties.controller }, 'enrolled anew');
+      lookLater();
+      continue;
     }
-    use(identity);
+    if (performance.now() < renewalLookAt) continue;
+    lookLater();
+    if (!renewalDue(identity, Date.now())) continue;
+    const renewed = await renewOrEnrol(options, { identity, properties });
+    if (!renewed) continue;
+    ({ identity, properties } = renewed);
+    use(renewed);
     log.info({ expiresAt: new Date(identity.expiresAt).toISOString() }, 'certificate renewed');
   }
 }
 
+/** Null where the engine has been told of another controller meanwhile. */
+async function renewOrEnrol(
+  options: MembershipOptions,
+  { identity, properties }: Membership,
+): Promise<Membership | null> {
+  const { configPath, stateDir, log, signal } = options;
+  const { controller } = properties;
+  const told = new AbortController();
+  const looking = setInterval(async () => {
+    if (await isToldOtherwise(configPath, properties)) told.abort();
+  }, TOLD_MS);
+  try {
+    const renewed = await renew({
+      controller,
+      identity,
+      stateDir,
+      signal: AbortSignal.any([signal, told.signal]),
+      onRetry: (error) => log.warn({ reason: error.message }, 'the controller cannot be reached to renew'),
+    });
+    return { identity: renewed, properties };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (told.signal.aborted) return null;
+    // Expired or revoked. What helps is what helped at first: a token, if somebody has put a new one there.
+    log.error({ err: error }, 'the certificate was not renewed');
+    await pause(REFUSED_MS, signal);
+    return enrolForever(options);
+  } finally {
+    clearInterval(looking);
+  }
+}
+
+/** Another token alone is nothing new: it is for an engine that has yet to enrol. */
+async function isToldOtherwise(configPath: string, { controller, ca }: Properties): Promise<boolean> {
+  // Half written, or gone: what the engine has goes on.
+  const told = await readProperties(configPath).catch(() => null);
+  return told !== null && (told.controller !== controller || told.ca !== ca);
+}
+
 /** Waits with a quarter of jitter, so that a thousand engines do not move in step. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return delay(ms * (0.75 + Math.random() / 2), undefined, { signal });
+  return delay(ms * jitter(), undefined, { signal });
+}
+
+function jitter(): number {
+  return 0.75 + Math.random() / 2;
 }

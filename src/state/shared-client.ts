@@ -27,9 +27,15 @@ import {
 } from './wire.ts';
 
 export interface SharedClientOptions {
-  /** `https://host:port` of the controller's hub. */
-  url: string;
-  /** Called again at each connection, so that a renewed certificate is taken up. */
+  /**
+   * `https://host:port` of the controller's hub. A function is asked again and again: where its answer changes, the link
+   * is made anew.
+   */
+  url: string | (() => string);
+  /**
+   * Called again at each connection, so that a renewed certificate is taken up. Where its authority changes, the link is
+   * made anew.
+   */
   identity: Identity | (() => Identity);
   /** The engine's id, as its certificate has it. */
   writer: string;
@@ -77,6 +83,8 @@ class SharedClient implements SharedState {
   readonly #requests = new Set<number>();
   #epoch: number;
   #socket: WebSocket | undefined;
+  /** Address and authority of the link. */
+  #peer = '';
   #isConnected = false;
   #wasConnected = false;
   #isClosed = false;
@@ -226,13 +234,23 @@ class SharedClient implements SharedState {
     });
   }
 
+  get #url(): string {
+    const { url } = this.#options;
+    return typeof url === 'function' ? url() : url;
+  }
+
+  get #identity(): Identity {
+    const { identity } = this.#options;
+    return typeof identity === 'function' ? identity() : identity;
+  }
+
   #connect(): void {
     this.#retryTimer = undefined;
     let socket: WebSocket;
     try {
-      const { identity } = this.#options;
-      const { certificate, key, ca } = typeof identity === 'function' ? identity() : identity;
-      const url = new URL('/shared', this.#options.url);
+      const { certificate, key, ca } = this.#identity;
+      const url = new URL('/shared', this.#url);
+      this.#peer = `${this.#url} ${ca}`;
       url.protocol = 'wss:';
       url.searchParams.set('epoch', String(this.#epoch));
       url.searchParams.set('boot', this.#boot);
@@ -308,7 +326,7 @@ class SharedClient implements SharedState {
     if (failure !== this.#lastFailure) {
       this.#lastFailure = failure;
       this.#log.warn(
-        { url: this.#options.url, reason: failure },
+        { url: this.#url, reason: failure },
         'the controller is out of reach: trying again',
       );
     }
@@ -323,7 +341,7 @@ class SharedClient implements SharedState {
     this.#connectedAt = now();
     this.#lastFailure = '';
     this.#requests.clear();
-    this.#log.info({ url: this.#options.url, epoch: this.#epoch }, 'connected to the controller');
+    this.#log.info({ url: this.#url, epoch: this.#epoch }, 'connected to the controller');
     this.#entries.connected(hub, now());
     // Leases first: what is put under them is refused without.
     for (const lease of this.#leases.values()) lease.ask();
@@ -442,7 +460,11 @@ class SharedClient implements SharedState {
     this.#tickedAt = at;
     // After a stop of this process, what the hub sent meanwhile waits to be read.
     if (gap > PAUSE_MS) this.#lastSeenAt = at;
-    if (this.#isConnected && at - this.#lastSeenAt > SILENCE_MS) {
+    if (this.#socket !== undefined && this.#peer !== `${this.#url} ${this.#identity.ca}`) {
+      // Another controller has this engine now.
+      this.#waitMs = BACK_OFF_MS.first;
+      this.#socket.terminate();
+    } else if (this.#isConnected && at - this.#lastSeenAt > SILENCE_MS) {
       this.#socket?.terminate();
     } else if (!this.#isConnected && at - this.#lastSeenAt > CONNECT_TIMEOUT_MS) {
       // Connected, but never welcomed.

@@ -36,6 +36,15 @@ const TALK = `
   process.stdin.once('data', () => { console.log('ended ' + Date.now()); socket.end(); });
   socket.on('close', () => process.exit());
 `;
+/** Talks for ever; says how many answers it has when it is asked, and that it was cut. */
+const HOLD = `
+  const socket = require('node:net').connect(80, process.argv[1]);
+  let answers = 0;
+  socket.on('data', () => { answers++; setTimeout(() => socket.writable && socket.write('x'), 5); });
+  socket.on('connect', () => { console.log('open'); socket.write('x'); });
+  process.stdin.on('data', () => console.log('answers ' + answers));
+  socket.on('error', (error) => console.log('cut ' + error.code)).on('close', () => console.log('cut'));
+`;
 
 interface Entry {
   key: string;
@@ -404,6 +413,38 @@ describe('engine', () => {
       beats = heartbeat;
     }
     assert.notEqual(certificate(), first);
+  });
+
+  it('goes over to another controller that it is told of, and cuts no connection for it', async function () {
+    this.timeout(30_000);
+    await startHub();
+    startEngine();
+    tell({ put: `graph/${ENGINE}`, value: graph(3) });
+    await report(({ graphRevision, isReady }) => graphRevision === 3 && isReady);
+    await line(spaces.start(server, '-e', [ECHO]));
+    const held = spaces.start(client, '-e', [HOLD, '10.99.0.2']);
+    await line(held);
+    const answers = async (): Promise<number> => {
+      held.stdin!.write('?');
+      const said = await line(held);
+      assert.match(said, /^answers /);
+      return Number(said.slice('answers '.length));
+    };
+    const authority = (): string =>
+      (JSON.parse(readFileSync(join(directory, 'state', 'identity.json'), 'utf8')) as { ca: string }).ca;
+    const first = authority();
+    await stop(hub, 'SIGKILL');
+    rmSync(join(directory, 'controller'), { recursive: true });
+    // It has lost what the engine trusts, and tells it what to trust now.
+    await startHub();
+    const taken = await report(({ isReady }) => isReady);
+    assert.equal(taken.graphRevision, 3, 'what it did it goes on doing');
+    assert.notEqual(authority(), first);
+    tell({ put: `graph/${ENGINE}`, value: graph(4) });
+    await report(({ graphRevision }) => graphRevision === 4);
+    const before = await answers();
+    // Ends with the test's own limit where nothing is answered any more.
+    while ((await answers()) === before) await delay(50);
   });
 
   it('stops cleanly when it is told to, and ignores a hang-up', async () => {
