@@ -51,7 +51,8 @@ there. In this order:
   1. weft restore BACKUP     where there is a backup of the lost store: engines go on as they are, nothing to adopt
   2. weft apply -f FILES     else the cloud object, and the policy where you have it; each cloud keeps a copy of it,
                              which the next step offers
-  3. weft adopt CLOUD        then what is there; engines that cannot be spoken to are replaced one by one
+  3. weft adopt CLOUD        then what is there; engines are told of this controller while they forward, and one
+                             that does not come within half a minute is replaced
 A cloud that another controller still drives is shown as \`foreign\`; adopting it takes it over from there as well.
 Without --yes, and where there is no terminal to ask on, nothing is applied or adopted.`,
     )

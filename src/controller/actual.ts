@@ -31,6 +31,12 @@ export interface Placement {
   rest?: { endedAt: number | null } | null;
 }
 
+export interface Told {
+  vm: string;
+  since: number;
+  isDone: boolean;
+}
+
 /** `interception/<cloud>/<vm>/<nic>` in the store: what undoes an interception. */
 export interface PreImage {
   segment: string;
@@ -76,6 +82,8 @@ export interface Actual {
   warnings: ReadonlyMap<string, readonly string[]>;
   engines: ReadonlyMap<string, EngineActual>;
   placements: ReadonlyMap<string, Placement>;
+  /** Engines of a lost store that were told of this controller: when first, and whether the platform took it. */
+  told: ReadonlyMap<string, Told>;
   /** Base64 key per engine group. */
   groupKeys: ReadonlyMap<string, string>;
   /** By member id. */
@@ -101,6 +109,8 @@ export interface Actual {
 export interface Timing {
   /** After start: link loss alone says nothing for so long. */
   graceMs: number;
+  /** How long an engine of a lost store has to speak to the controller that it was told of. */
+  enrolMs: number;
   /** From power-on until an engine must have been ready. */
   bootTimeoutMs: number;
   /** All engines gone from the hub at once, and nothing else says why: held for so long, then one is tried. */
@@ -119,6 +129,7 @@ export interface Timing {
 
 export const TIMING: Timing = {
   graceMs: 5000,
+  enrolMs: 30_000,
   bootTimeoutMs: 20_000,
   brakeMs: 30_000,
   acknowledgeMs: 2000,

@@ -200,6 +200,7 @@ class Reconciler implements Controller {
             hubAdvertise: options.hubAdvertise,
             reportedRevision: () => this.#reports.highestRevision(),
             onDeployed: (engine, vm) => this.#observer.onDeployed(engine, vm),
+            onTold: (engine, vm, isDone) => this.#observer.onTold(engine, vm, isDone, clock.now()),
             progress,
             clock,
             log,

@@ -1,6 +1,6 @@
 /** Puts `Actual` together from the sessions, the ledger, the hub and the judgements of liveness. */
 import type { HealthReport } from '../state/shared.ts';
-import type { Actual, EngineActual, Placement, Timing } from './actual.ts';
+import type { Actual, EngineActual, Placement, Timing, Told } from './actual.ts';
 import type { Fleet } from './autoscale/fleet.ts';
 import { NOTHING_WATCHED } from './autoscale/scale-watch.ts';
 import type { CloudSession } from './cloud-session.ts';
@@ -35,6 +35,7 @@ export class Observer {
   readonly #liveness: Liveness;
   /** Engine to the VM that was made in this life of the controller. */
   readonly #deployed = new Map<string, string>();
+  readonly #told = new Map<string, Told>();
   /** Since when an engine has been alive with at least one NIC behind it. */
   readonly #inLineSince = new Map<string, number>();
   /** Segments of hosts on whose shadow NICs stand. */
@@ -49,6 +50,13 @@ export class Observer {
 
   onDeployed(engine: string, vm: string): void {
     this.#deployed.set(engine, vm);
+  }
+
+  /** An engine of a lost store is told of this controller, or has been. */
+  onTold(engine: string, vm: string, isDone: boolean, now: number): void {
+    const before = this.#told.get(engine);
+    const since = before?.vm === vm ? before.since : now;
+    this.#told.set(engine, { vm, since, isDone });
   }
 
   /** Judges engines anew with the world as last observed. True where a verdict changed. */
@@ -98,6 +106,7 @@ export class Observer {
       ),
       engines,
       placements: ledger.placements,
+      told: this.#told,
       groupKeys: ledger.groupKeys,
       preImages: ledger.preImages,
       pushed: graphs.hashes(),

@@ -1,5 +1,5 @@
 /** perform(step): the only code of the controller that changes the world. Idempotent: repeating it is safe. */
-import type { Platform, Progress } from '../hypervisor/platform.ts';
+import type { Platform, Progress, Vm } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { AddressSetEntry } from '../policy/graph.ts';
 import type { SharedHub } from '../state/shared.ts';
@@ -33,6 +33,8 @@ export interface PerformContext {
   reportedRevision(): number;
   /** Tells that a VM was made, so that it is given time to boot. */
   onDeployed(engine: string, vm: string): void;
+  /** Tells that a running engine is told of this controller: before the platform is asked, and when it has done it. */
+  onTold(engine: string, vm: string, isDone: boolean): void;
   /** How far the step is, for the journal and `weft status`. */
   progress: Progress;
   clock: Clock;
@@ -73,6 +75,11 @@ export async function perform(step: Step, context: PerformContext, signal: Abort
     }
     case 'deploy-engine':
       return deployEngine(step, context, signal);
+    case 'enrol-engine':
+      context.onTold(step.engine, step.vm, false);
+      await askForEngine(step, context, signal);
+      context.onTold(step.engine, step.vm, true);
+      return;
     case 'push-graph':
       return pushGraph(step, context);
     case 'record-interception':
@@ -146,22 +153,33 @@ async function deployEngine(
   context: PerformContext,
   signal: AbortSignal,
 ): Promise<void> {
-  const { ledger, enrolment } = context;
+  const { ledger } = context;
+  const vm = await askForEngine(step, context, signal);
+  context.onDeployed(step.engine, vm.id);
+  const placement = ledger.placements.get(step.engine);
+  if (placement) await ledger.place({ ...placement, vm: vm.id });
+}
+
+/** Makes the VM, or finds it there; either way its engine hears how to reach this controller. */
+async function askForEngine(
+  step: Extract<Step, { step: 'deploy-engine' | 'enrol-engine' }>,
+  context: PerformContext,
+  signal: AbortSignal,
+): Promise<Vm> {
+  const { enrolment } = context;
   const token = await enrolment.createToken(step.engine, TOKEN_LIFE_MS);
-  const vm = await context.platform(cloudOf(step)).deployEngine(
+  const size = step.step === 'deploy-engine' ? step.size : null;
+  return context.platform(cloudOf(step)).deployEngine(
     {
       engine: step.engine,
       host: step.host,
       segments: step.segments,
-      ...(step.size === null ? {} : { size: step.size }),
+      ...(size === null ? {} : { size }),
       properties: { engine: step.engine, controller: context.hubAdvertise, ca: enrolment.ca, token },
     },
     context.progress,
     signal,
   );
-  context.onDeployed(step.engine, vm.id);
-  const placement = ledger.placements.get(step.engine);
-  if (placement) await ledger.place({ ...placement, vm: vm.id });
 }
 
 async function pushGraph(

@@ -2,7 +2,7 @@
 import { type Actual, type GraphContent, hostBlock, isForwarding, isResting } from './actual.ts';
 import type { Desired } from './desired.ts';
 import { canaryOf, engineFor } from './interception.ts';
-import { isLeftOver, replacementBlock } from './replacement.ts';
+import { handoverOf, isLeftOver, replacementBlock } from './replacement.ts';
 import { engineLane, nicLane, type Step, segmentLane, stepId } from './step.ts';
 import { hostKey, type SeatedNic } from './world.ts';
 
@@ -63,6 +63,8 @@ function planOnShadow(nic: SeatedNic, { desired, actual, standing }: Context): S
   // After a lost store an engine may stand there that nobody can speak to: as far as can be told it forwards.
   const left = wanted === undefined ? undefined : desired.engines.get(wanted);
   const isAwaited = standingEngine === undefined && left !== undefined && isLeftOver(left, actual);
+  // It is expected to speak, and goes on with what stands behind it.
+  if (isAwaited && handoverOf(left, actual) !== 'replace') return null;
   const isUrgent = !isForwarding(state) && !isAwaited;
   return {
     ...base('release-nic', nic.id, object),

@@ -13,6 +13,14 @@ import { compileGraphs, graphHash } from './graph.ts';
 import { mirrorBlock, planMirrors } from './mirror.ts';
 import { planNics } from './plan-nics.ts';
 import { requirePrivileges } from './privileges.ts';
+import {
+  adoptionBlock,
+  type EngineVm,
+  graphBlock,
+  handoverOf,
+  handoverWait,
+  isRightful,
+} from './replacement.ts';
 import { engineLane, type GraphSets, type Step, segmentLane, stepId } from './step.ts';
 import { hostKey, SHADOW_SUFFIX } from './world.ts';
 
@@ -60,11 +68,12 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
       placement.production === engine.production &&
       placement.addresses.join() === engine.addresses.join() &&
       actual.groupKeys.has(engine.group);
-    // A VM that bears the mark but is unknown here is one of a store that was lost. If it speaks to the hub it is
-    // taken on as it is; else its certificate authority is gone with the store, and it is replaced.
+    // A VM that bears the mark but is unknown here is one of a store that was lost. Once it speaks to the hub it is
+    // taken on as it is; where it does not, though it was told how, it is replaced.
     const isOrphaned = placement === undefined && vms.length > 0;
-    const isAdopted =
-      isOrphaned && rightful !== undefined && actual.engines.get(engine.id)?.isConnected === true;
+    const handover = handoverOf(engine, actual);
+    const isAdopted = handover === 'adopt';
+    const isAwaited = handover === 'enrol' || handover === 'wait';
     if (!isPlaced) {
       steps.push({
         ...bookkeeping('place-engine', engine.id),
@@ -76,9 +85,13 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
         undo: 'forget-engine',
         blockedBy:
           occupant(engine, actual) ??
-          (isOrphaned && !isAdopted
-            ? `the engine VM that an earlier controller left on host ${engine.hostName} is removed first`
-            : null),
+          (isAdopted
+            ? adoptionBlock(engine, desired, actual)
+            : isAwaited
+              ? handoverWait(engine.id, actual)
+              : isOrphaned
+                ? `the engine VM that an earlier controller left on host ${engine.hostName} is removed first`
+                : null),
         step: 'place-engine',
         engine: engine.id,
         group: engine.group,
@@ -107,7 +120,8 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
       });
     }
     for (const { cloud, vm } of vms) {
-      if (vm.id === rightful?.vm.id && cloud === engine.cloud && (placement || isAdopted)) continue;
+      if (vm.id === rightful?.vm.id && cloud === engine.cloud && (placement || isAdopted || isAwaited))
+        continue;
       const isRightfulVm = vm.id === rightful?.vm.id && cloud === engine.cloud;
       // Two engines between the same segments are a loop: the second one goes at once.
       const isTwin =
@@ -128,7 +142,9 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
         ),
       );
     }
-    if (!rightful || (placement && placement.vm !== rightful.vm.id) || isOrphaned) {
+    if (isAwaited && rightful) {
+      if (handover === 'enrol') steps.push(enrolEngine(engine, rightful.vm, blocked));
+    } else if (!rightful || (placement && placement.vm !== rightful.vm.id) || isOrphaned) {
       steps.push({
         id: stepId('deploy-engine', engine.id),
         object,
@@ -160,6 +176,27 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
   return steps;
 }
 
+/** The engine forwards meanwhile, and goes on with the graph that it has until it gets another. */
+function enrolEngine(engine: WantedEngine, vm: EngineVm, blockedBy: string | null): Step {
+  return {
+    id: stepId('enrol-engine', engine.id),
+    object: `engine ${engine.id}`,
+    reason:
+      'it trusts the authority of a controller whose store was lost, and is told of this one while it runs',
+    undo: null,
+    blockedBy,
+    isUrgent: false,
+    cloud: engine.cloud,
+    lanes: [engineLane(engine.id)],
+    shares: [],
+    step: 'enrol-engine',
+    engine: engine.id,
+    vm: vm.id,
+    host: engine.host,
+    segments: { mgmt: engine.mgmt, out: engine.production, in: engine.shadow },
+  };
+}
+
 /** What keeps an engine from its seat: another one still stands between the same two segments. */
 function occupant(engine: WantedEngine, actual: Actual): string | null {
   for (const [id, other] of actual.placements) {
@@ -174,13 +211,6 @@ function occupant(engine: WantedEngine, actual: Actual): string | null {
   return null;
 }
 
-interface EngineVm {
-  id: string;
-  host: string;
-  power: 'on' | 'off';
-  nics: readonly { id: string; segment: string }[];
-}
-
 /** Whether the engine of that host, this one or another, has a VM of its own between the same segments. */
 function standsBesideAnother(vm: EngineVm, cloud: string, desired: Desired, actual: Actual): boolean {
   const inside = vm.nics.find(({ id }) => id === 'in')?.segment;
@@ -192,17 +222,6 @@ function standsBesideAnother(vm: EngineVm, cloud: string, desired: Desired, actu
       (actual.world.engineVms.get(other.id) ?? []).some(
         (one) => one.vm.id !== vm.id && isRightful(one.vm, one.cloud, other),
       ),
-  );
-}
-
-/** Whether a VM that bears an engine's mark stands where that engine shall stand. */
-function isRightful(vm: EngineVm, cloud: string, engine: WantedEngine): boolean {
-  const segment = (id: string): string | undefined => vm.nics.find((nic) => nic.id === id)?.segment;
-  return (
-    cloud === engine.cloud &&
-    vm.host === engine.host &&
-    segment('out') === engine.production &&
-    segment('in') === engine.shadow
   );
 }
 
@@ -343,9 +362,11 @@ function planGraphs(desired: Desired, actual: Actual): Step[] {
     const hash = graphHash(content);
     if (actual.pushed.get(id) === hash) continue;
     const names = content.services.map((service) => service.name).join(', ') || 'no service';
+    const group = actual.placements.get(id)?.group ?? '';
     steps.push({
       ...bookkeeping('push-graph', id),
       isUrgent: true,
+      blockedBy: actual.pushed.has(id) ? null : graphBlock(group, desired, actual),
       reason: `its graph changed: ${names}, ${content.members.length} members`,
       step: 'push-graph',
       engine: id,

@@ -15,6 +15,14 @@ export function callOf(step: Step): PlannedCall | null {
       return { call: 'removeSegment', host: step.host, segment: step.segment };
     case 'deploy-engine':
       return { call: 'deployEngine', host: step.host, engine: step.engine, segments: step.segments };
+    case 'enrol-engine':
+      return {
+        call: 'deployEngine',
+        host: step.host,
+        engine: step.engine,
+        segments: step.segments,
+        running: step.vm,
+      };
     case 'clone-vm':
       return { call: 'cloneVm', host: step.host, name: step.clone };
     case 'remove-clone':

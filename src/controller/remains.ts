@@ -16,6 +16,7 @@ import type { View } from './backend.ts';
 import { type Desired, desire } from './desired.ts';
 import { plan } from './plan.ts';
 import type { PolicyCopy } from './policy-copy.ts';
+import { handoverOf } from './replacement.ts';
 import { summarize } from './step.ts';
 import { hostKey, SHADOW_SUFFIX, type World } from './world.ts';
 
@@ -140,20 +141,25 @@ function foundEngines(cloud: string, desired: Desired, actual: Actual): Adoption
         .filter((nic) => nic.cloud === cloud && nic.isOnShadow)
         .filter((nic) => nic.host.id === vm.host && nic.nic.segment === inside)
         .map((nic) => nic.vm.name);
-      const isWanted = desired.engines.get(engine)?.host === vm.host;
+      const wanted = desired.engines.get(engine);
+      const isWanted = wanted?.host === vm.host;
       const isConnected = actual.engines.get(engine)?.isConnected === true;
       const isKept = isWanted && (isConnected || actual.placements.get(engine)?.vm === vm.id);
+      const handover = isWanted && wanted ? handoverOf(wanted, actual) : null;
+      const isTold = !isKept && (handover === 'enrol' || handover === 'wait');
       found.push({
         engine,
         vm: vm.name,
         host: seated?.host.name ?? vm.host,
         behind,
-        fate: isKept ? 'kept' : isWanted ? 'replaced' : 'removed',
+        fate: isKept ? 'kept' : isTold ? 'enrolled anew' : isWanted ? 'replaced' : 'removed',
         reason: isKept
           ? 'it speaks to this controller'
-          : isWanted
-            ? 'policy asks for it, but it does not speak to this controller: it trusts the authority of the lost store'
-            : 'no policy asks for it',
+          : isTold
+            ? 'it trusts the authority of the lost store; it is told of this controller, and forwards on'
+            : isWanted
+              ? 'policy asks for it, but it does not speak to this controller: it trusts the authority of the lost store'
+              : 'no policy asks for it',
       });
     }
   }
@@ -170,7 +176,7 @@ function foundNics(
     .filter((nic) => nic.cloud === cloud && nic.isOnShadow)
     .map((nic) => {
       const wanted = desired.interceptions.get(nic.id);
-      const isKept = engines.some((one) => one.engine === wanted && one.fate === 'kept');
+      const isKept = engines.some((one) => one.engine === wanted && one.fate !== 'replaced');
       return {
         vm: nic.vm.name,
         nic: nic.nic.id,
@@ -210,6 +216,12 @@ function warningsFor({ engines, nics }: Pick<Adoption, 'engines' | 'nics'>, desi
     const wanted = desired.engines.size === 0 ? 'No policy asks for any engine' : 'No policy asks for them';
     warnings.push(
       `${count(removed.length, 'engine')} would be removed and ${count(released.length, 'NIC')} released. ${wanted}: apply the policy that they served first (\`weft apply -f\`), or restore a backup (\`weft restore\`), unless they are to go.`,
+    );
+  }
+  const told = engines.filter(({ fate }) => fate === 'enrolled anew').length;
+  if (told > 0) {
+    warnings.push(
+      `${count(told, 'engine')} would be told of this controller while they forward: no flow ends for it. One that does not speak to it within half a minute is replaced, and flows through that one end.`,
     );
   }
   const replaced = engines.filter(({ fate }) => fate === 'replaced').length;

@@ -44,6 +44,14 @@ export type Action =
       /** Null where the group leaves it to the cloud. */
       size: 'small' | 'medium' | 'large' | null;
     }
+  | {
+      /** Gives an engine of a lost store, while it runs, what it needs to speak to this controller. */
+      step: 'enrol-engine';
+      engine: string;
+      vm: string;
+      host: string;
+      segments: { mgmt: string; out: string; in: string };
+    }
   | { step: 'push-graph'; engine: string; content: GraphContent | null; hash: string; sets?: GraphSets }
   | { step: 'record-interception'; nic: string; segment: string }
   | { step: 'intercept-nic'; nic: string; vm: string; port: string; segment: string; before: string }

@@ -34,7 +34,9 @@ export interface Platform {
 
   /**
    * Creates an engine VM and powers it on, or adopts the one that bears the same `engine` id. The VM carries the id
-   * as an ownership mark (`Vm.engine`), so that a lost controller store can be rebuilt from the inventory.
+   * as an ownership mark (`Vm.engine`), so that a lost controller store can be rebuilt from the inventory. One that is
+   * adopted hears the properties while it runs, and is not reset: an engine whose controller is gone finds the next one
+   * by them, and forwards meanwhile.
    */
   deployEngine(engine: EngineSpec, progress: Progress, signal: AbortSignal): Promise<Vm>;
   /**
@@ -173,7 +175,14 @@ export interface TextKeeper {
 export type PlannedCall =
   | { call: 'ensureSegment'; host: string; segment: string; shadows: string }
   | { call: 'removeSegment'; host: string; segment: string }
-  | { call: 'deployEngine'; host: string; engine: string; segments: EngineSpec['segments'] }
+  | {
+      call: 'deployEngine';
+      host: string;
+      engine: string;
+      segments: EngineSpec['segments'];
+      /** The VM that is there already, and is told its properties while it runs; left out where it is to be made. */
+      running?: string;
+    }
   | { call: 'removeVm'; vm: string }
   /** `host` null: wherever there is room. */
   | { call: 'cloneVm'; host: string | null; name: string }

@@ -138,7 +138,7 @@ export interface Adoption {
     host: string;
     /** VMs whose path is bent through it. */
     behind: string[];
-    fate: 'kept' | 'replaced' | 'removed';
+    fate: 'kept' | 'enrolled anew' | 'replaced' | 'removed';
     reason: string;
   }[];
   /** NICs that stand on a shadow segment. */

@@ -325,10 +325,7 @@ class SharedClient implements SharedState {
     this.#connectedAt = 0;
     if (failure !== this.#lastFailure) {
       this.#lastFailure = failure;
-      this.#log.warn(
-        { url: this.#url, reason: failure },
-        'the controller is out of reach: trying again',
-      );
+      this.#log.warn({ url: this.#url, reason: failure }, 'the controller is out of reach: trying again');
     }
     const waitMs = this.#waitMs * (0.5 + Math.random() / 2);
     this.#waitMs = Math.min(this.#waitMs * 2, BACK_OFF_MS.most);

@@ -60,6 +60,7 @@ export async function deployEngine(
   const placement = await placementOn(session, host, options, signal);
   const adopted = await adopt(session, engine, instanceUuid, placement.folder, signal);
   if (adopted) {
+    await tell(session, vmRef(adopted), engine, signal);
     await pin(session, options, engine, vmRef(adopted), signal);
     await powerVm(session, adopted, 'on', signal);
     progress(1, `engine ${engine.engine} is on`);
@@ -99,6 +100,31 @@ export async function deployEngine(
     return vm.value;
   } finally {
     await ova.close();
+  }
+}
+
+/**
+ * Where a running engine looks for what has changed since it was deployed: `vmtoolsd --cmd 'info-get <key>'`. The OVF
+ * environment is written at power-on only.
+ */
+export const TOLD_KEY = 'guestinfo.weft.properties';
+
+/** JSON as one line of base64: it goes through the guest's shell. */
+async function tell(
+  session: VcenterSession,
+  vm: MoRef,
+  engine: EngineSpec,
+  signal: AbortSignal,
+): Promise<void> {
+  const text = Buffer.from(JSON.stringify(engine.properties)).toString('base64');
+  const option: Vim<'OptionValue'> = { key: TOLD_KEY, value: text };
+  try {
+    await untilFree(
+      () => session.task(vm, 'ReconfigVM_Task', { spec: { extraConfig: [option] } }, signal),
+      signal,
+    );
+  } catch (error) {
+    throw withoutSecrets(error, engine);
   }
 }
 

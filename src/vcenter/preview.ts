@@ -6,6 +6,7 @@ import type { PlannedCall } from '../hypervisor/platform.ts';
 import { WeftError } from '../policy/errors.ts';
 import { type Change, type Move, planMoves } from './attach.ts';
 import { planDistributedSegment, switchOf, vlanOfGroup } from './distributed-switch.ts';
+import { TOLD_KEY } from './engine.ts';
 import { findSegment, type HostNetworks, readHostNetworks } from './host-networks.ts';
 import type { VlanRange } from './network.ts';
 import { readThere } from './objects.ts';
@@ -75,6 +76,11 @@ class Preview {
           `port group of segment ${call.segment} on host ${(await this.#host(call.host)).name}: destroy`,
         ];
       case 'deployEngine': {
+        if (call.running !== undefined) {
+          return [
+            `VM ${await this.#nameOf(call.running)}: set ${TOLD_KEY} (controller, authority, one-time token); it runs on`,
+          ];
+        }
         const { name } = await this.#host(call.host);
         const { mgmt, out, in: inside } = call.segments;
         return [`VM ${call.engine}: import to host ${name}, NICs on ${mgmt}, ${out} and ${inside}; power on`];

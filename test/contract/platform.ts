@@ -3,7 +3,7 @@
  * also with lost replies, refusals and slow calls.
  */
 import assert from 'node:assert/strict';
-import type { CloneSpec, EngineSpec, Platform, Vm } from '../../src/hypervisor/platform.ts';
+import type { CloneSpec, EngineProperties, EngineSpec, Platform, Vm } from '../../src/hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../../src/policy/errors.ts';
 
 /** A platform to be tested, and what the suite must be able to do to it behind its back. */
@@ -21,6 +21,8 @@ export interface PlatformUnderTest {
   /** Calls of the method wait so long until `heal`. */
   slow(method: keyof Platform, delayMs: number): Promise<void>;
   heal(): Promise<void>;
+  /** What the guest of an engine can read of its properties while it runs. */
+  told(vm: string): Promise<EngineProperties>;
   /** A VM's guest ends by itself. */
   crash(vm: string): Promise<void>;
   /** Another client of the same platform, at an address where nobody answers. */
@@ -181,6 +183,20 @@ export function describePlatform(
         platform.deployEngine({ ...engineSpec('edge-1'), host: under.hosts[1] }, quiet, never),
         'ERR_HYPERVISOR_REFUSED',
       );
+    });
+
+    it('tells an engine that runs what it is given now, and leaves it running', async () => {
+      const vm = (await vms()).find((one) => one.engine === 'edge-1')!;
+      const spec = engineSpec('edge-1');
+      spec.properties = {
+        ...spec.properties,
+        controller: 'https://192.0.2.2:7443',
+        ca: 'OTHER',
+        token: 'two',
+      };
+      assert.deepEqual(await platform.deployEngine(spec, quiet, never), vm);
+      assert.deepEqual(await under.told(vm.id), spec.properties);
+      assert.equal((await vmNamed(vm.id)).power, 'on');
     });
 
     it('refuses an engine on a segment that is not there, and leaves nothing behind', async () => {

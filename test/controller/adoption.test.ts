@@ -92,16 +92,61 @@ describe('a controller with an empty store', () => {
     assert.equal((await harness.status()).clouds[0]?.state, 'held');
   });
 
-  it('replaces engines that cannot be spoken to one host after the other, the others in line meanwhile', async () => {
+  it('tells engines that cannot be spoken to of itself, and takes them on together, nothing moved', async () => {
     await applyShop(harness);
     await harness.run(6000);
-    assert.deepEqual([...new Set((await adoption()).engines.map(({ fate }) => fate))], ['replaced']);
-    let most = 0;
-    // What is deployed anew can be spoken to.
+    const found = await adoption();
+    assert.deepEqual([...new Set(found.engines.map(({ fate }) => fate))], ['enrolled anew']);
+    assert.deepEqual([...new Set(found.nics.map(({ fate }) => fate))], ['kept']);
+    assert.deepEqual([...new Set(found.steps.map(({ step }) => step))].sort(), [
+      'enrol-engine',
+      'place-engine',
+    ]);
+    const before = engineVms().map(({ id }) => id);
+    const groupKey = () => harness.engines.engines.get('edge-h1')?.graph?.engine.groupKey;
+    const keyBefore = groupKey();
+    // One is told and comes, the other takes its time.
     harness.datacenter.onMutation = chain(harness.datacenter.onMutation, (method, phase, subject) => {
-      if (method === 'deployEngine' && phase === 'before') harness.engines.cutOff.delete(subject);
+      if (method === 'deployEngine' && phase === 'after' && subject === 'edge-h1')
+        harness.engines.cutOff.delete(subject);
+    });
+    const calls = await harness.during(async () => {
+      await adopt();
+      await harness.run(10_000);
+      assert.equal(await harness.stored('placement/edge-h1'), undefined, 'it waits for the other');
+      assert.equal(groupKey(), keyBefore, 'and both change their graphs in one moment');
+      harness.engines.cutOff.clear();
+      await serving();
+      await harness.run(6000);
+    });
+    assert.notEqual(groupKey(), keyBefore);
+    assert.deepEqual(calls.sort(), ['deployEngine edge-h1', 'deployEngine edge-h2']);
+    assert.deepEqual(
+      engineVms().map(({ id }) => id),
+      before,
+      'the same VMs',
+    );
+    assert.equal(harness.segmentOf('app1'), 'prod-weft');
+    assert.deepEqual(await harness.stored('interception/lab/id-app1/eth0'), { segment: 'prod' });
+  });
+
+  it('replaces engines that do not come one host after the other, the others in line meanwhile', async () => {
+    await applyShop(harness);
+    await harness.run(6000);
+    let most = 0;
+    // What is deployed anew can be spoken to; what is there already does not listen.
+    harness.datacenter.onMutation = chain(harness.datacenter.onMutation, (method, phase, subject) => {
+      if (method !== 'deployEngine' || phase !== 'before') return;
+      if (!engineVms().some((vm) => vm.engine === subject)) harness.engines.cutOff.delete(subject);
     });
     await adopt();
+    await harness.run(20_000);
+    assert.deepEqual(
+      ['app1', 'app2'].map((name) => harness.segmentOf(name)),
+      ['prod-weft', 'prod-weft'],
+      'they have their time',
+    );
+    assert.deepEqual([...new Set((await adoption()).engines.map(({ fate }) => fate))], ['enrolled anew']);
     await harness.until('both are new and serve', async () => {
       const placed = await Promise.all(
         ['edge-h1', 'edge-h2'].map((id) => harness.stored<Placement>(`placement/${id}`)),

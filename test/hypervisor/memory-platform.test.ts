@@ -19,6 +19,9 @@ describePlatform('memory', async () => {
     async heal() {
       datacenter.heal();
     },
+    async told(vm) {
+      return datacenter.state.properties[vm]!;
+    },
     async crash(vm) {
       datacenter.change(() => {
         datacenter.vm(vm).power = 'off';

@@ -322,6 +322,7 @@ export class MemoryPlatform implements Platform {
       }
       if (found) {
         found.power = 'on';
+        state.properties[found.id] = engine.properties;
         progress(1, 'adopted');
         return found;
       }

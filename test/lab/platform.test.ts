@@ -1,4 +1,6 @@
 /** The lab fulfils the platform contract. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { healFault, injectFault, killVm } from '../../src/lab/control.ts';
 import { openLab } from '../../src/lab/index.ts';
 import type { PlatformMethod } from '../../src/lab/world/faults.ts';
@@ -31,6 +33,9 @@ describePlatform('lab', async (context) => {
     },
     async heal() {
       await healFault(lab.session, null, never);
+    },
+    async told(vm) {
+      return JSON.parse(readFileSync(join(labPaths(lab.lab).vms, vm, 'engine.json'), 'utf8'));
     },
     crash: (vm) => killVm(lab.session, vm, never),
     unreachable: () => openLab({ socket: `${socket}.nobody` }),

@@ -1,7 +1,10 @@
 /** The vCenter platform fulfils the contract over the wire, on the lab's simulated vCenter and with its real packets. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Platform } from '../../src/hypervisor/platform.ts';
 import { healFault, injectFault, killVm } from '../../src/lab/control.ts';
 import type { FaultSpec } from '../../src/lab/world/faults.ts';
+import { labPaths } from '../../src/lab/world/names.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
 import { RestClient } from '../../src/vcenter/rest.ts';
 import { type VcenterOptions, VcenterSession } from '../../src/vcenter/session.ts';
@@ -112,6 +115,9 @@ async function start(
     async heal() {
       await healFault(lab.session, null, never);
       for (const rule of storm) await inject(rule);
+    },
+    async told(vm) {
+      return JSON.parse(readFileSync(join(labPaths(lab.lab).vms, vm, 'engine.json'), 'utf8'));
     },
     crash: (vm) => killVm(lab.session, vm, never),
     unreachable: () => open('https://127.0.0.1:1'),

@@ -1,8 +1,9 @@
 /** The vCenter platform fulfils the contract on govmomi's simulator, which nobody of this project wrote. */
 import type { Platform } from '../../src/hypervisor/platform.ts';
+import { TOLD_KEY } from '../../src/vcenter/engine.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
 import { VcenterSession } from '../../src/vcenter/session.ts';
-import type { MoRef } from '../../src/vcenter/vim/schema.ts';
+import type { MoRef, Vim } from '../../src/vcenter/vim/schema.ts';
 import { describePlatform } from '../contract/platform.ts';
 import { buildBlankOva } from './blank-ova.ts';
 import { startVcsim } from './vcsim.ts';
@@ -76,6 +77,13 @@ describePlatform('the vCenter platform on vcsim', async (context) => {
     },
     slow: (_method, delayMs) => vcsim.disturb('RetrievePropertiesEx', { count: 0, delayMs }),
     heal: () => vcsim.clear(),
+    async told(vm) {
+      const ref: MoRef = { type: 'VirtualMachine', value: vm };
+      const read = (await somebody.properties([ref], ['config.extraConfig'], never)).get(vm)!;
+      const options = read['config.extraConfig'] as Vim<'OptionValue'>[];
+      const text = options.find(({ key }) => key === TOLD_KEY)?.value;
+      return JSON.parse(Buffer.from(String(text), 'base64').toString('utf8'));
+    },
     crash: async (vm) => {
       await somebody.task({ type: 'VirtualMachine', value: vm }, 'PowerOffVM_Task', {}, never);
     },

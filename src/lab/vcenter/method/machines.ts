@@ -24,7 +24,7 @@ import { isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
 import { destroyPortgroup } from './fabric.ts';
 import { type Call, type Methods, startTask, vmOf } from './method.ts';
 import { setCustomization } from './provisioning.ts';
-import { applyProperties } from './vapp.ts';
+import { applyProperties, TOLD_KEY, tellEngine } from './vapp.ts';
 
 export const machineMethods: Methods = {
   PowerOnVM_Task: (call) =>
@@ -224,6 +224,9 @@ async function reconfigure(vcenter: Vcenter, vm: VmRecord, spec: Struct): Promis
   if (spec.instanceUuid !== undefined) overlay.instanceUuid = String(spec.instanceUuid);
   if (spec.annotation !== undefined) overlay.annotation = String(spec.annotation).slice(0, 65_536);
   applyExtraConfig(overlay, (spec.extraConfig ?? []) as Struct[]);
+  if (((spec.extraConfig ?? []) as Struct[]).some(({ key }) => key === TOLD_KEY)) {
+    await tellEngine(vcenter, vm, overlay.extraConfig[TOLD_KEY] ?? '');
+  }
   if (isStruct(spec.managedBy))
     overlay.managedBy = spec.managedBy.extensionKey === '' ? null : spec.managedBy;
   if (isStruct(spec.vAppConfig)) await applyProperties(vcenter, vm, spec.vAppConfig);

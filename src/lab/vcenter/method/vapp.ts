@@ -1,4 +1,5 @@
 /** OVF properties of a VM: what its guest is told at boot. For an engine they are the properties of the engine. */
+import { z } from 'zod';
 import type { EngineProperties } from '../../../hypervisor/platform.ts';
 import type { VmRecord } from '../../world/record.ts';
 import type { Vcenter } from '../vcenter.ts';
@@ -40,6 +41,30 @@ function readCa(text: string): string {
   return text.includes('-----BEGIN') ? text : Buffer.from(text, 'base64').toString('utf8');
 }
 
+/** The guest variable in which a running engine looks for properties that have changed since it was deployed. */
+export const TOLD_KEY = 'guestinfo.weft.properties';
+
+/** Hands a guest variable to an engine. What is no set of properties the engine would pass over, and so is it here. */
+export async function tellEngine(vcenter: Vcenter, vm: VmRecord, text: string): Promise<void> {
+  if (!vm.engine) return;
+  let told: unknown;
+  try {
+    told = JSON.parse(Buffer.from(text, 'base64').toString('utf8'));
+  } catch {
+    return;
+  }
+  const parsed = Told.safeParse(told);
+  if (parsed.success && parsed.data.engine === vm.engine.id)
+    await giveProperties(vcenter, vm, vm.engine.id, parsed.data);
+}
+
+const Told = z.strictObject({
+  engine: z.string(),
+  controller: z.string(),
+  ca: z.string(),
+  token: z.string(),
+});
+
 /** Changes the OVF properties of a VM; an engine reads them when it boots next. */
 export async function applyProperties(vcenter: Vcenter, vm: VmRecord, spec: Struct): Promise<void> {
   const overlay = vcenter.state.vms[vm.id]!;
@@ -52,14 +77,18 @@ export async function applyProperties(vcenter: Vcenter, vm: VmRecord, spec: Stru
         `the lab cannot make engine ${vm.engine.id} be ${next.engine}: import it anew`,
       );
     }
-    if (next) {
-      const segmentOf = (id: string) => vm.nics.find((nic) => nic.id === id)!.segment;
-      const segments = { mgmt: segmentOf('mgmt'), out: segmentOf('out'), in: segmentOf('in') };
-      await vcenter.datacenter.deployEngine(
-        { engine: vm.engine.id, host: vm.host, segments, properties: next },
-        false,
-      );
-    }
+    if (next) await giveProperties(vcenter, vm, vm.engine.id, next);
   }
   overlay.properties = properties;
+}
+
+async function giveProperties(
+  vcenter: Vcenter,
+  vm: VmRecord,
+  engine: string,
+  properties: EngineProperties,
+): Promise<void> {
+  const segmentOf = (id: string) => vm.nics.find((nic) => nic.id === id)!.segment;
+  const segments = { mgmt: segmentOf('mgmt'), out: segmentOf('out'), in: segmentOf('in') };
+  await vcenter.datacenter.deployEngine({ engine, host: vm.host, segments, properties }, false);
 }
