@@ -4,8 +4,8 @@
  * 10000 and 500 where nothing is said. The last line is JSON.
  *
  * The floors are measured too, for much of it is vcsim's own: the same requests without reading the answers, and a
- * change as the barest watch sees it. vcsim copies every watched property of every object again for each update that
- * a task makes, so the time until a change is seen grows with the number of VMs and is hardly ours.
+ * change as the barest watch sees it. vcsim as it comes copies every watched property of every object again for each
+ * update; test/vcsim/README.md says what is mended.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';

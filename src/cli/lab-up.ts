@@ -277,7 +277,7 @@ function readClientFile(path: string): ControllerAddress | null {
 
 /** The command line of one of our own verbs. */
 function weft(...args: string[]): string[] {
-  return [process.execPath, '--disable-warning=ExperimentalWarning', MAIN, ...args];
+  return [process.execPath, ...process.execArgv, MAIN, ...args];
 }
 
 /** What a program said last; its log is named where it said nothing. */

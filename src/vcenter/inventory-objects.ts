@@ -1,6 +1,7 @@
 /**
  * What is watched of each vCenter object, and the little that is kept of it: a mirror that update sets are applied to.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { readPortGroupMark, readVmMark } from './marks.ts';
 import { type EthernetCard, nicsOf, type Plug, plugOf } from './nic.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
@@ -72,6 +73,17 @@ export interface GuestNic {
 
 export class ObjectMirror {
   readonly #objects = new Map<string, MirroredObject>();
+  #before: ObjectMirror | null;
+
+  /** One that takes the place of another shares with it what has not changed. */
+  constructor(before: ObjectMirror | null = null) {
+    this.#before = before;
+  }
+
+  /** To be called when everything was read: nothing holds the one before any more. */
+  settle(): void {
+    this.#before = null;
+  }
 
   get(id: string): MirroredObject | undefined {
     return this.#objects.get(id);
@@ -106,7 +118,8 @@ export class ObjectMirror {
             if (val !== undefined) object.properties[name] = kept(name, val);
           } else delete object.properties[name];
         }
-        this.#objects.set(object.ref.value, object);
+        const before = known ? undefined : this.#before?.get(object.ref.value);
+        this.#objects.set(object.ref.value, before && isDeepStrictEqual(before, object) ? before : object);
       }
     }
     return touched;

@@ -355,7 +355,7 @@ export class VcenterInventory {
       };
       // Whole values rather than parts of them: what is kept of a value is a reduction.
       await this.#session.call(collector, 'CreateFilter', { spec, partialUpdates: false }, signal);
-      const mirror = new ObjectMirror();
+      const mirror = new ObjectMirror(this.#mirror);
       for (let isWhole = false; !isWhole; ) {
         const update = await this.#update(feed, 0);
         if (update) {
@@ -365,6 +365,7 @@ export class VcenterInventory {
         isWhole = !update?.truncated;
       }
       this.#refuseEmpty(mirror);
+      mirror.settle();
       this.#mirror = mirror;
       this.#feed = feed;
       this.#followMirror(null);
