@@ -4,15 +4,13 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import type { OpenCloudUser } from '../console/caller.ts';
 import type { Rest } from '../console/data.ts';
 import { type RunningConsole, serveConsole } from '../console/server.ts';
 import { openPageCertificate, readPageCertificate } from '../pki/page-certificate.ts';
 import type { ConsoleAddress } from '../policy/answers.ts';
-import { CloudSpec, type VcenterCloudSpec } from '../policy/cloud.ts';
 import { ERROR_CODES, type ErrorCode, WeftError } from '../policy/errors.ts';
 import type { Store } from '../state/store.ts';
-import { OPERATE_PRIVILEGE, openClientSession, readGuid } from '../vcenter/client-session.ts';
+import { cloudUsers } from './cloud-users.ts';
 
 export interface ConsoleServerOptions {
   state: string;
@@ -75,69 +73,5 @@ function restOf(api: FastifyInstance, token: string): Rest {
       code !== undefined && Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'ERR_INTERNAL',
       message ?? `the API answered with status ${reply.statusCode}`,
     );
-  };
-}
-
-/** Users of the vSphere Client of those vCenters that are clouds here, found by GUID. */
-function cloudUsers(store: Store, log: Logger): OpenCloudUser {
-  /** By address and thumbprint; a vCenter keeps its GUID. */
-  const guids = new Map<string, string>();
-  const vcenters = async (): Promise<{ name: string; spec: VcenterCloudSpec }[]> => {
-    const entries = await store.list('policy/cloud/');
-    return entries.flatMap(({ key, value }) => {
-      const { data } = CloudSpec.safeParse(value);
-      return data?.platform === 'vcenter' ? [{ name: key.slice('policy/cloud/'.length), spec: data }] : [];
-    });
-  };
-  const guidOf = async (spec: VcenterCloudSpec, signal: AbortSignal): Promise<string> => {
-    const key = `${spec.address} ${spec.thumbprint}`;
-    const known = guids.get(key);
-    if (known !== undefined) return known;
-    const guid = await readGuid(spec, signal);
-    guids.set(key, guid);
-    return guid;
-  };
-
-  return async (guid, token, signal) => {
-    const all = await vcenters();
-    let found: (typeof all)[number] | undefined;
-    if (guid === 'only') {
-      if (all.length !== 1) {
-        throw new WeftError(
-          'ERR_NOT_FOUND',
-          `the page does not say which vCenter it stands in, and the controller has ${all.length}: open the page of a VM or a host`,
-        );
-      }
-      found = all[0];
-    } else {
-      for (const one of all) {
-        // One vCenter that does not answer must not keep the users of another out.
-        const own = await guidOf(one.spec, signal).catch((error: unknown) => {
-          log.debug({ cloud: one.name, error: String(error) }, 'the GUID of a vCenter is not known');
-          return '';
-        });
-        if (own === guid) found = one;
-      }
-    }
-    if (!found) {
-      throw new WeftError('ERR_NOT_FOUND', 'the vCenter of this page is no cloud of this controller of Weft');
-    }
-    const { name, spec } = found;
-    const { address, thumbprint } = spec;
-    const session = await openClientSession(
-      { address, thumbprint, guid: await guidOf(spec, signal), token, log },
-      signal,
-    );
-    log.info({ cloud: name, user: session.user }, 'a user of the vSphere Client looks at pages');
-    return {
-      name: session.user,
-      cloud: name,
-      async may(what, object, ended) {
-        const privilege = what === 'read' ? 'System.Read' : OPERATE_PRIVILEGE;
-        const ref = object === null ? null : { type: object.type, value: object.id };
-        return (await session.granted([privilege], ref, ended)).has(privilege);
-      },
-      close: () => session.close(),
-    };
   };
 }

@@ -1,9 +1,10 @@
-/** `weft plugin register|update|unregister|show`: the plug-in for the vSphere Client, as a vCenter's extension. */
+/** `weft plugin register|update|unregister|status`: the plug-in for the vSphere Client, as a vCenter's extension. */
 import { type Command, Option } from 'commander';
 import type { ConsoleAddress } from '../policy/answers.ts';
 import { CloudSpec as CloudSchema, type CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { VcenterSession } from '../vcenter/session.ts';
+import { httpsOrigin } from './certificate-at.ts';
 import { plain, type Terminal } from './terminal.ts';
 import { connect, connectionOptions, outputOption, print, type VerbOptions } from './verb.ts';
 
@@ -55,11 +56,13 @@ export function registerPlugin(program: Command, terminal: Terminal): void {
       .addOption(where)
       .action(async (cloud: string | undefined, options: Options) => {
         const shown = await (await connect(options, terminal)).console();
-        const console_ = addressOf(shown, options.pluginUrl);
+        const base = addressOf(shown, options.pluginUrl);
         await withVcenter(cloud, options, terminal, async (session, signal) => {
-          requireReachable(console_.url, session.address);
+          requireReachable(base, session.address);
           const { registerPlugin: register } = await import('../vcenter/extension.ts');
-          const done = await register(session, console_, name === 'update', signal);
+          const { about } = await session.connect(signal);
+          const url = manifestUrl(base, about.instanceUuid?.toLowerCase());
+          const done = await register(session, { ...shown, url }, name === 'update', signal);
           await print(terminal, options, done, ({ result, plugin: { key, version, url } }) =>
             [
               plain(`${key} ${version} ${result}${result === 'unchanged' ? '' : `: ${url}`}`),
@@ -84,10 +87,14 @@ export function registerPlugin(program: Command, terminal: Terminal): void {
     });
   });
 
-  add('show', 'show the registration', ['weft plugin show vc1', 'weft plugin show vc1 -o json']).action(
-    async (cloud: string | undefined, options: Options) => {
+  add('status', 'show the registration, and whether it is what the controller serves now', [
+    'weft plugin status vc1',
+    'weft plugin status vc1 -o json',
+  ])
+    .alias('show')
+    .action(async (cloud: string | undefined, options: Options) => {
       await withVcenter(cloud, options, terminal, async (session, signal) => {
-        const { EXTENSION_KEY, readPlugin } = await import('../vcenter/extension.ts');
+        const { EXTENSION_KEY, isUpToDate, readPlugin } = await import('../vcenter/extension.ts');
         const found = await readPlugin(session, signal);
         if (!found) {
           throw new WeftError(
@@ -95,7 +102,12 @@ export function registerPlugin(program: Command, terminal: Terminal): void {
             `${EXTENSION_KEY} is not registered at ${session.address}: weft plugin register`,
           );
         }
-        await print(terminal, options, found, (one) =>
+        // The registration of a vCenter is there to see also where no controller answers.
+        const serves = await connect(options, terminal)
+          .then((client) => client.console())
+          .catch(() => null);
+        const isCurrent = serves === null ? null : await isUpToDate(session, serves, signal);
+        await print(terminal, options, { ...found, isCurrent }, (one) =>
           [
             ['key', one.key],
             ['version', one.version],
@@ -105,26 +117,32 @@ export function registerPlugin(program: Command, terminal: Terminal): void {
             ['tasks', String(one.tasks)],
             ['events', String(one.events)],
             ['privileges', one.privileges.join(', ')],
+            ['state', stateOf(one.isCurrent)],
           ]
             .map(([name, value]) => plain(`${name!.padEnd(12)}${value}`))
             .join('\n'),
         );
       });
-    },
-  );
+    });
 }
 
-/** What is registered: the controller's own word, at the address that vCenter reaches it by. */
-function addressOf(
-  shown: ConsoleAddress,
-  given: string | undefined,
-): { url: string; thumbprint: string; certificate: string; build: string } {
-  const { thumbprint, certificate, build } = shown;
+function stateOf(isCurrent: boolean | null): string {
+  if (isCurrent === null) return 'unknown: the controller does not say what it serves';
+  return isCurrent ? 'up to date' : 'out of date: weft plugin update';
+}
+
+/** Where the console is: the controller's own word, or the address that vCenter reaches it by. */
+function addressOf(shown: ConsoleAddress, given: string | undefined): string {
   const base = given ?? shown.url;
   if (!URL.canParse(base) || new URL(base).protocol !== 'https:') {
     throw new WeftError('ERR_USAGE', `--plugin-url must be like https://weft.example.org:7471, not ${base}`);
   }
-  return { url: new URL('plugin.zip', `${base.replace(/\/+$/, '')}/`).href, thumbprint, certificate, build };
+  return `${base.replace(/\/+$/, '')}/`;
+}
+
+/** Each vCenter has the manifest, and with it the pages, below a path with its GUID: the pages say by it where they stand. */
+function manifestUrl(base: string, guid: string | undefined): string {
+  return new URL(guid === undefined ? 'plugin.zip' : `vc/${guid}/plugin.zip`, base).href;
 }
 
 /** vCenter fetches the manifest and forwards to the pages: a loopback address would be its own. */
@@ -174,7 +192,7 @@ async function targetOf(
     if (thumbprint === undefined || credentials === undefined) {
       throw new WeftError('ERR_USAGE', '--vcenter needs --thumbprint and --credentials FILE');
     }
-    return { address: vcenter.includes('://') ? vcenter : `https://${vcenter}`, thumbprint, credentials };
+    return { address: httpsOrigin(vcenter), thumbprint, credentials };
   }
   const { spec } = await (await connect(options, terminal)).get('cloud', cloud ?? '');
   const parsed: CloudSpec = CloudSchema.parse(spec);

@@ -25,9 +25,9 @@ export interface CloudUser {
 }
 
 /**
- * Clones the session. The GUID `only` stands for the vCenter of a page that names none, where there is but one.
- * Throws ERR_NOT_FOUND for a GUID that is no cloud's, ERR_UNAUTHENTICATED for a token
- * that is no session's.
+ * Clones the session. The GUID `only` stands for the vCenter of a page that names none, where there is but one: else
+ * ERR_BODY_INVALID. Throws ERR_NOT_FOUND for a GUID that is no cloud's, ERR_UNAUTHENTICATED for a token that is no
+ * session's. No message tells who is not known yet what the clouds are.
  */
 export type OpenCloudUser = (guid: string, token: string, signal: AbortSignal) => Promise<CloudUser>;
 

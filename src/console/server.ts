@@ -75,7 +75,7 @@ export async function serveConsole(options: ConsoleOptions): Promise<RunningCons
 
   async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'https://console');
-    const path = url.pathname.slice(1);
+    const { path, guid } = scoped(url.pathname.slice(1));
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
     if (path === '') {
       response.writeHead(302, { location: 'pages/overview.html' }).end();
@@ -86,7 +86,12 @@ export async function serveConsole(options: ConsoleOptions): Promise<RunningCons
       const gone = new AbortController();
       response.once('close', () => gone.abort(new WeftError('ERR_TIMEOUT', 'the page has gone')));
       const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(ANSWER_MS)]);
-      const caller = await callers.identify(request.headers, signal);
+      const { 'weft-vcenter-guid': named } = request.headers;
+      const headers =
+        guid !== null && named === 'only'
+          ? { ...request.headers, 'weft-vcenter-guid': guid }
+          : request.headers;
+      const caller = await callers.identify(headers, signal);
       const body = await readBody(request);
       const question = { method: request.method ?? '', path: path.slice(5), query: url.searchParams, body };
       const result = await answer(question, caller, options.rest, signal);
@@ -139,6 +144,15 @@ export async function serveConsole(options: ConsoleOptions): Promise<RunningCons
       await callers.close();
     },
   };
+}
+
+/**
+ * The plug-in is registered under `vc/<GUID>/`, which its pages have in their own addresses: so one that stands beside
+ * no object still says which vCenter it stands in.
+ */
+function scoped(path: string): { path: string; guid: string | null } {
+  const [, guid = null, rest = path] = /^vc\/([0-9a-f-]{36})\/(.*)$/s.exec(path) ?? [];
+  return { path: rest, guid };
 }
 
 /** The body as JSON; undefined where there is none. Throws ERR_BODY_INVALID, ERR_BODY_TOO_LARGE. */

@@ -4,6 +4,7 @@
  */
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { type Log, VcenterSession } from './session.ts';
+import { faultName } from './vim/faults.ts';
 import type { MoRef } from './vim/schema.ts';
 
 export interface ClientSessionOptions {
@@ -29,7 +30,7 @@ export interface ClientSession {
 /** The privilege that the extension registers: without it pages of the vSphere Client only show. */
 export const OPERATE_PRIVILEGE = 'Weft.Operate';
 
-/** Clones the session. Throws ERR_UNAUTHENTICATED where vCenter does not know the token any more. */
+/** Clones the session. Throws ERR_UNAUTHENTICATED where vCenter does not know the token or its ticket any more. */
 export async function openClientSession(
   options: ClientSessionOptions,
   signal: AbortSignal,
@@ -47,12 +48,15 @@ export async function openClientSession(
     await session.connect(signal);
     return {
       user: session.current.userName,
-      granted: (privileges, object, ended) => granted(session, privileges, object, ended),
+      granted: (privileges, object, ended) =>
+        granted(session, privileges, object, ended).catch((error: unknown) => {
+          throw unknownTicket(error);
+        }),
       close: () => session.close(),
     };
   } catch (error) {
     await session.close();
-    throw error;
+    throw unknownTicket(error);
   }
 }
 
@@ -67,6 +71,16 @@ export async function readGuid(
   } finally {
     await session.close();
   }
+}
+
+/** A login by a ticket that vCenter refuses is no matter of user and password. */
+function unknownTicket(error: unknown): unknown {
+  if (faultName(error) !== 'InvalidLogin') return error;
+  return new WeftError(
+    'ERR_UNAUTHENTICATED',
+    'vCenter does not take the ticket for the session of the vSphere Client (any more): try again, or log in there again',
+    { cause: error },
+  );
 }
 
 type Exchange = (request: {

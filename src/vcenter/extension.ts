@@ -16,7 +16,7 @@ const SUMMARY = 'Virtual services and service engines in line on every host';
 
 /** What is registered. */
 export interface PluginRegistration {
-  /** Of the manifest, as vCenter reaches it: `https://controller:7471/plugin.zip`. */
+  /** Of the manifest, as vCenter reaches it: `https://controller:7471/vc/GUID/plugin.zip`. */
   url: string;
   /** SHA-256 of the server's certificate, upper-case pairs with colons, and the certificate as PEM. */
   thumbprint: string;
@@ -45,6 +45,18 @@ export async function readPlugin(
 ): Promise<RegisteredPlugin | null> {
   const found = await find(session, signal);
   return found ? describe(found) : null;
+}
+
+/** Whether what is registered is what would be registered now, at the address that it is registered with. */
+export async function isUpToDate(
+  session: VcenterSession,
+  serves: Omit<PluginRegistration, 'url'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const found = await find(session, signal);
+  if (!found) return false;
+  const wanted = { ...serves, url: describe(found).url };
+  return content(found) === content(build(wanted, found.version, takesCertificate(session)));
 }
 
 /**

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import pino from 'pino';
 import { createApi } from '../../src/api/api.ts';
+import type { ConsoleAddress } from '../../src/policy/answers.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
 import { openEmbeddedStore } from '../../src/state/embedded-store.ts';
 import type { Store } from '../../src/state/store.ts';
@@ -53,14 +54,17 @@ export interface ApiFixture {
 
 type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
-export async function openApi(options: { historyLimit?: number } = {}): Promise<ApiFixture> {
+export async function openApi(
+  options: { historyLimit?: number; console?: () => ConsoleAddress | null } = {},
+): Promise<ApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'weft-api-'));
-  const store = await openEmbeddedStore(join(directory, 'store.json'), options);
+  const { console: consoleAddress = () => null, ...storeOptions } = options;
+  const store = await openEmbeddedStore(join(directory, 'store.json'), storeOptions);
   const backend = new InMemoryBackend();
   const lines: string[] = [];
   const clock = { ms: 1000 };
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const api = createApi({ store, backend, token: TOKEN, log, now: () => clock.ms });
+  const api = createApi({ store, backend, token: TOKEN, log, now: () => clock.ms, console: consoleAddress });
   await api.ready();
   const call: ApiFixture['call'] = (method, url, body, headers = {}) =>
     api.inject({

@@ -87,7 +87,10 @@ describe('the plug-in of the vSphere Client', function () {
   it('is registered, is up to date when registered again, and is shown', () => {
     const first = weft('plugin', 'register', 'lab');
     assert.equal(first.status, 0, first.text);
-    assert.match(first.text, /com\.weft 0\.1\.0\.1 registered: https:\/\/127\.0\.0\.1:\d+\/plugin\.zip/);
+    assert.match(
+      first.text,
+      /com\.weft 0\.1\.0\.1 registered: https:\/\/127\.0\.0\.1:\d+\/vc\/[0-9a-f-]{36}\/plugin\.zip/,
+    );
     assert.match(weft('plugin', 'register', 'lab').text, /com\.weft 0\.1\.0\.1 unchanged/);
     assert.match(weft('plugin', 'update', 'lab').text, /com\.weft 0\.1\.0\.1 unchanged/);
     const shown = JSON.parse(weft('plugin', 'show', 'lab', '-o', 'json').text) as Record<string, unknown>;
