@@ -43,11 +43,16 @@ export function callOf(step: Step): PlannedCall | null {
 /** The step with what its cloud's user lacks for it, and waiting for that. */
 export function requirePrivileges(step: Step, actual: Actual): Step {
   const lacks = actual.lacks.get(step.cloud ?? '');
-  const call = lacks && callOf(step);
-  if (!lacks || !call) return step;
+  const asked = lacks && callOf(step);
+  if (!lacks || !asked) return step;
+  const call = asked.call === 'cloneVm' ? ofRecord(asked, step, actual) : asked;
   const host = hostOf(call, step.cloud ?? '', actual);
   const found = lacks.filter(
-    ({ calls, hosts }) => calls.includes(call.call) && (host === undefined || hosts.includes(host)),
+    ({ calls, hosts, models }) =>
+      calls.includes(call.call) &&
+      (host === undefined || hosts.includes(host)) &&
+      (models === undefined ||
+        (call.call === 'cloneVm' && (call.isTagged === true || models.includes(call.model ?? '')))),
   );
   if (found.length === 0) return step;
   const missing = found.map(
@@ -59,6 +64,17 @@ export function requirePrivileges(step: Step, actual: Actual): Step {
     step.blockedBy ??
     `the user of cloud ${step.cloud} lacks ${names}: let its role have that, and the step goes on`;
   return { ...step, missing, blockedBy };
+}
+
+/** With what its record says of the clone. */
+function ofRecord(
+  call: Extract<PlannedCall, { call: 'cloneVm' }>,
+  step: Step,
+  { fleet }: Actual,
+): PlannedCall {
+  const record = step.step === 'clone-vm' ? fleet.clones.get(step.clone) : undefined;
+  if (!record) return call;
+  return { ...call, model: record.model, isTagged: (record.clone.tags ?? []).length > 0 };
 }
 
 function hostOf(call: PlannedCall, cloud: string, actual: Actual): string | undefined {

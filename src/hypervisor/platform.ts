@@ -185,7 +185,7 @@ export type PlannedCall =
     }
   | { call: 'removeVm'; vm: string }
   /** `host` null: wherever there is room. */
-  | { call: 'cloneVm'; host: string | null; name: string }
+  | { call: 'cloneVm'; host: string | null; name: string; model?: string | null; isTagged?: boolean }
   | { call: 'power'; vm: string; action: 'on' | 'off' | 'reset' }
   | { call: 'attach'; nic: NicRef; segment: string }
   | { call: 'mirror'; host: string; engine: string; nics: readonly NicRef[] };
@@ -199,6 +199,8 @@ export interface Lack {
   calls: readonly PlannedCall['call'][];
   /** Ids of the hosts on which those calls are refused. */
   hosts: readonly string[];
+  /** Where only some clones need it: those of these VMs, and those that are to bear tags. Left out where all calls do. */
+  models?: readonly string[];
 }
 
 export interface Capabilities {

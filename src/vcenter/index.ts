@@ -9,12 +9,13 @@ import { deployEngine, type EngineOptions } from './engine.ts';
 import { VcenterInventory } from './inventory.ts';
 import type { ListingOptions } from './inventory-listing.ts';
 import { VcenterLabels } from './labels.ts';
+import { isApplianceKept } from './library.ts';
 import { ensureSegment, removeSegment, restoreOut, type VlanRange } from './network.ts';
 import { VcenterNotes } from './notes.ts';
 import { VcenterOwner } from './ownership.ts';
 import { VcenterPolicyCopy } from './policy-copy.ts';
 import { previewCalls } from './preview.ts';
-import { readLacks } from './privileges.ts';
+import { type LackOptions, readLacks } from './privileges.ts';
 import { RestClient } from './rest.ts';
 import { type VcenterOptions, VcenterSession } from './session.ts';
 import { VcenterStats } from './stats.ts';
@@ -73,6 +74,14 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     },
   };
 
+  const { contentLibrary } = options;
+  const appliance: LackOptions =
+    contentLibrary === undefined
+      ? {}
+      : {
+          isApplianceKept: (signal) => isApplianceKept(rest, contentLibrary, options.engines.ova, signal),
+        };
+
   return {
     ownership: new VcenterOwner(session),
     policyCopy: new VcenterPolicyCopy(session),
@@ -117,7 +126,7 @@ export function openVcenter(options: VcenterPlatformOptions): Platform {
     },
     mirror: (engine, nics, signal) => inventory.mirrorTo(engine, nics, signal),
     preview: (calls, signal) => previewCalls(session, options.shadowVlans, calls, signal),
-    lacks: async (signal) => readLacks(session, inventory, signal),
+    lacks: async (signal) => readLacks(session, inventory, appliance, signal),
     label: (label, signal) => labels.label(label, signal),
     note: (note, signal) => notes.note(note, signal),
     close: async () => {

@@ -151,6 +151,13 @@ export class VcenterInventory {
     return [...(this.#mirror?.all() ?? [])].filter((object) => object.ref.type === type);
   }
 
+  /** Ids of the VMs that bear a tag, as of the last listing. */
+  taggedVms(): string[] {
+    return this.objects('VirtualMachine').flatMap(({ ref }) =>
+      this.#tags.has(ref.value) ? [ref.value] : [],
+    );
+  }
+
   /** To be called when tags or a port's setting were changed: the next listing reads them again, due or not. */
   changedBeside(): void {
     this.#sideDue = 0;

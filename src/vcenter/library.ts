@@ -5,7 +5,7 @@
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { refusal } from './host-networks.ts';
 import { listOf } from './inventory-objects.ts';
-import type { Ova, OvaFile } from './ova.ts';
+import { type Ova, type OvaFile, readContentHash } from './ova.ts';
 import type { RestClient } from './rest.ts';
 import { abortable, type VcenterSession } from './session.ts';
 import { sendFile } from './upload.ts';
@@ -48,7 +48,7 @@ export async function ensureAppliance(
   const { id: libraryId, type } = await findLibrary(rest, library, signal);
   // One of ours at a time: engines that are deployed together share the upload.
   return inTurn(session, libraryId, signal, async () => {
-    const name = `weft-engine-${ova.contentHash.slice(0, 16)}`;
+    const name = applianceName(ova.contentHash);
     let [id] = await itemsNamed(rest, libraryId, name, signal);
     let update = id === undefined ? null : await activeUpdate(rest, id, signal);
     if (id !== undefined && update === null && (await isWhole(rest, id, ova, signal))) {
@@ -77,6 +77,27 @@ export async function ensureAppliance(
     await dropUpdate(rest, update);
     return { id, name, type: 'ovf' };
   });
+}
+
+/** Whether the appliance of that file is in the library; false also where that cannot be found out. */
+export async function isApplianceKept(
+  rest: RestClient,
+  library: string,
+  ova: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    const name = applianceName(await readContentHash(ova, signal));
+    const { id } = await findLibrary(rest, library, signal);
+    return (await itemsNamed(rest, id, name, signal)).length > 0;
+  } catch {
+    signal.throwIfAborted();
+    return false;
+  }
+}
+
+function applianceName(contentHash: string): string {
+  return `weft-engine-${contentHash.slice(0, 16)}`;
 }
 
 const LIBRARY = '/content/library';

@@ -65,6 +65,25 @@ export async function openOva(file: string, demands: OvaDemands, signal: AbortSi
   }
 }
 
+/** `Ova.contentHash` of a file that may be large, by its manifest alone: nothing else of it is read or checked. */
+export async function readContentHash(file: string, signal: AbortSignal): Promise<string> {
+  const handle = await open(file, 'r');
+  try {
+    const refuse = (why: string): never => {
+      throw new WeftError('ERR_IMAGE_INVALID', `the appliance ${file} is refused: ${why}`);
+    };
+    const { size } = await handle.stat();
+    const [, manifest] = await readTarIndex(handle, size, refuse, signal);
+    if (!manifest?.name.endsWith('.mf') || manifest.sizeBytes > MAX_MANIFEST_BYTES)
+      return refuse('its second file is not the manifest');
+    const hash = createHash('sha256');
+    for await (const part of readEntry(handle, manifest, signal)) hash.update(part);
+    return hash.digest('hex');
+  } finally {
+    await handle.close();
+  }
+}
+
 const DEFAULT_MAX_BYTES = 16 * 2 ** 30;
 const MAX_DESCRIPTOR_BYTES = 4 << 20;
 const MAX_MANIFEST_BYTES = 1 << 20;

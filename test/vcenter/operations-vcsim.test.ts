@@ -466,7 +466,7 @@ describe('vCenter operations on vcsim', function () {
       rackCategory: 'rack',
     });
     await inventory.list(never);
-    assert.deepEqual(await readLacks(session, inventory, never), []);
+    assert.deepEqual(await readLacks(session, inventory, {}, never), []);
     await inventory.close();
   });
 });

@@ -3,9 +3,13 @@ import assert from 'node:assert/strict';
 import type { PlannedCall, Platform } from '../../src/hypervisor/platform.ts';
 import { REFS } from '../../src/lab/vcenter/state.ts';
 import { isWeftError } from '../../src/policy/errors.ts';
+import { VcenterInventory } from '../../src/vcenter/inventory.ts';
+import { PRIVILEGES, readLacks } from '../../src/vcenter/privileges.ts';
+import { RestClient } from '../../src/vcenter/rest.ts';
 import { VcenterSession } from '../../src/vcenter/session.ts';
 import { faultName } from '../../src/vcenter/vim/faults.ts';
 import type { MoRef, Vim } from '../../src/vcenter/vim/schema.ts';
+import { buildBlankOva } from './blank-ova.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
 /** The switch, as the simulated vCenter calls it. */
@@ -100,6 +104,143 @@ describe('the preview of vCenter', function () {
     );
     paper.record.faults.length = 0;
     await platform.attach({ vm: 'vm-1', nic: '4000' }, 'prod-weft', never);
+  });
+
+  it('names the privileges of a content library where engines come from one, until the appliance is in it', async () => {
+    const ova = await buildBlankOva(never);
+    const withhold = (...privileges: string[]) => {
+      const faults = privileges.map((privilege) => ({
+        id: `fault-${privilege}`,
+        kind: 'privilege' as const,
+        privilege,
+      }));
+      paper.record.faults.splice(0, paper.record.faults.length, ...faults);
+    };
+    const shadow = { name: 'prod-weft', role: 'shadow' as const, shadows: 'prod' };
+    const deploy = (from: Platform, host: string) => {
+      const engine = `edge-${host}`;
+      const properties = { engine, controller: 'https://192.0.2.1:7443', ca: 'PEM', token: 'once' };
+      const segments = { mgmt: 'mgmt', out: 'prod', in: 'prod-weft' };
+      return from.deployEngine({ engine, host, segments, properties }, () => {}, never);
+    };
+    const from = paper.open({ contentLibrary: 'engines', engines: ova.options });
+    const { url: address, user, password, thumbprint } = paper;
+    const session = new VcenterSession({ address, user, password: () => password, thumbprint });
+    try {
+      const make = {
+        method: 'POST',
+        service: '/content/local-library',
+        body: {
+          name: 'engines',
+          type: 'LOCAL',
+          storage_backings: [{ type: 'DATASTORE', datastore_id: REFS.datastore.id }],
+        },
+        argument: 'create_spec',
+      } as const;
+      withhold('ContentLibrary.CreateLocalLibrary');
+      await assert.rejects(new RestClient(session).call(make, never), /CreateLocalLibrary/);
+      withhold();
+      await new RestClient(session).call(make, never);
+      for (const host of ['host-11', 'host-12']) await from.ensureSegment({ host, ...shadow }, never);
+
+      withhold('ContentLibrary.AddLibraryItem', 'ContentLibrary.UpdateSession');
+      const lack = {
+        purpose: 'keep the appliance in a content library',
+        calls: ['deployEngine'],
+        hosts: ['host-11', 'host-12', 'host-13'],
+      };
+      await platform.inventory(never);
+      assert.deepEqual(await platform.lacks!(never), [], 'no engine of that cloud comes from a library');
+      await from.inventory(never);
+      assert.deepEqual(await from.lacks!(never), [
+        { privilege: 'ContentLibrary.AddLibraryItem', ...lack },
+        { privilege: 'ContentLibrary.UpdateSession', ...lack },
+      ]);
+      const refused = async (privilege: RegExp) =>
+        assert.rejects(deploy(from, 'host-11'), (error) => {
+          assert.ok(isWeftError(error, 'ERR_HYPERVISOR_REFUSED'), String(error));
+          assert.match(error.message, privilege);
+          return true;
+        });
+      await refused(/lacks the privilege ContentLibrary\.AddLibraryItem/);
+      withhold('ContentLibrary.UpdateSession');
+      await refused(/lacks the privilege ContentLibrary\.UpdateSession/);
+      withhold();
+      assert.equal((await deploy(from, 'host-11')).engine, 'edge-host-11');
+
+      withhold('ContentLibrary.AddLibraryItem', 'ContentLibrary.UpdateSession');
+      assert.deepEqual(await from.lacks!(never), [], 'whoever finds it there needs no right to put it there');
+      assert.equal((await deploy(from, 'host-12')).engine, 'edge-host-12');
+    } finally {
+      await session.close();
+      await from.close();
+      ova.remove();
+    }
+  });
+
+  it('names the privileges of tagging for clones of VMs that bear tags, and a role without them leaves no clone', async () => {
+    const { vms } = await platform.inventory(never);
+    const tagged = vms.filter(({ tags }) => tags.length > 0).map(({ id }) => id);
+    const [model] = tagged;
+    assert.ok(model);
+    for (const privilege of ['AttachTag', 'ObjectAttachable'].map(
+      (one) => `InventoryService.Tagging.${one}`,
+    )) {
+      paper.record.faults.splice(0, 1, { id: 'fault-1', kind: 'privilege', privilege });
+      const hosts = ['host-11', 'host-12', 'host-13'];
+      assert.deepEqual(await platform.lacks!(never), [
+        { privilege, purpose: 'give clones their tags', calls: ['cloneVm'], hosts, models: tagged },
+      ]);
+      await assert.rejects(
+        platform.cloneVm(model, { name: 'twin', host: 'host-11' }, () => {}, never),
+        (error) => {
+          assert.ok(isWeftError(error, 'ERR_HYPERVISOR_REFUSED'), String(error));
+          assert.ok(error.message.includes(`lacks the privilege ${privilege}`), error.message);
+          return true;
+        },
+      );
+      const after = await platform.inventory(never);
+      assert.deepEqual(
+        [...after.vms, ...(after.unfinished ?? [])].filter(({ name }) => name === 'twin'),
+        [],
+      );
+    }
+  });
+
+  it('asks for no privilege that this vCenter does not know', async () => {
+    await platform.inventory(never);
+    paper.record.faults.push({ id: 'fault-1', kind: 'privilege', privilege: 'DVSwitch.Vspan' });
+    assert.equal((await platform.lacks!(never)).length, 1);
+    const { url: address, user, password, thumbprint } = paper;
+    const session = new VcenterSession({ address, user, password: () => password, thumbprint });
+    try {
+      const { authorizationManager } = await session.connect(never);
+      const read = (await session.properties([authorizationManager!], ['privilegeList'], never)).get(
+        authorizationManager!.value,
+      )!;
+      const ids = (read.privilegeList as Vim<'AuthorizationPrivilege'>[]).map(({ privId }) => privId);
+      for (const privilege of Object.values(PRIVILEGES).flat()) assert.ok(ids.includes(privilege), privilege);
+      const properties = session.properties.bind(session);
+      session.properties = async (objects, paths, signal) => {
+        const all = await properties(objects, paths, signal);
+        const own = all.get(authorizationManager!.value);
+        if (own)
+          own.privilegeList = (own.privilegeList as Vim<'AuthorizationPrivilege'>[]).filter(
+            ({ privId }) => privId !== 'DVSwitch.Vspan',
+          );
+        return all;
+      };
+      const inventory = new VcenterInventory(session, {
+        managementNetwork: 'mgmt',
+        uplinkAttribute: 'uplinks',
+        rackCategory: 'rack',
+      });
+      await inventory.list(never);
+      assert.deepEqual(await readLacks(session, inventory, {}, never), []);
+      await inventory.close();
+    } finally {
+      await session.close();
+    }
   });
 
   it('names the privilege of port mirroring where a mirror is planned, and a role without it changes no session', async () => {

@@ -10,6 +10,11 @@ export const PRIVILEGES: readonly string[] = [
   'System.Anonymous',
   'System.Read',
   'System.View',
+  'ContentLibrary.AddLibraryItem',
+  'ContentLibrary.CreateLocalLibrary',
+  'ContentLibrary.DeleteLibraryItem',
+  'ContentLibrary.DeleteLocalLibrary',
+  'ContentLibrary.UpdateSession',
   'Datastore.AllocateSpace',
   'Datastore.Browse',
   'DVPortgroup.Create',
@@ -128,6 +133,11 @@ function needsOf(method: string, object: MoRef, args: Struct): readonly string[]
   return [...(changesMore ? ['DVSwitch.Modify'] : []), ...(mirrors === undefined ? [] : ['DVSwitch.Vspan'])];
 }
 
+/** The first of these privileges that is withheld, or undefined. */
+export function missingOf(faults: readonly Fault[], needs: readonly string[]): string | undefined {
+  return needs.find((privilege) => isWithheld(faults, privilege));
+}
+
 /** Throws NoPermission where a privilege that the call needs is withheld. */
 export function requirePrivileges(
   faults: readonly Fault[],
@@ -136,7 +146,7 @@ export function requirePrivileges(
   args: Struct,
 ): void {
   const needs = needsOf(method, object, args);
-  const privilegeId = needs.find((privilege) => isWithheld(faults, privilege));
+  const privilegeId = missingOf(faults, needs);
   if (privilegeId === undefined) return;
   throw new VimFault('NoPermission', `Permission to perform this operation was denied.`, {
     object,

@@ -64,6 +64,21 @@ describe('a pool that scales', function () {
     assert.deepEqual(pool.clones(), ['shop-1', 'shop-2'], 'and then stays');
   });
 
+  it('waits for a privilege that only clones of certain VMs need where its own model is one of them', async () => {
+    const lack = { privilege: 'InventoryService.Tagging.AttachTag', purpose: 'tag', hosts: ['h1', 'h2'] };
+    const lacks = (models: string[]) => [{ ...lack, calls: ['cloneVm' as const], models }];
+    pool.harness.datacenter.lacks = lacks(['id-app1', 'id-app2']);
+    // Looked at again after half a minute.
+    await pool.run(31_000);
+    pool.connections = 38;
+    await pool.run(5000);
+    assert.deepEqual(pool.clones(), []);
+    const waiting = (await pool.harness.plan()).filter(({ step }) => step === 'clone-vm');
+    assert.match(waiting[0]?.reason ?? '', /lacks InventoryService\.Tagging\.AttachTag/);
+    pool.harness.datacenter.lacks = lacks(['id-other']);
+    await pool.until('two clones serve', () => clonesReady(2));
+  });
+
   it('grows by CPU as well, and never beyond max', async () => {
     await pool.apply({ ...QUICK, max: 3, targets: { cpuPercent: 50 } });
     pool.harness.datacenter.cpu.set('app1', 1).set('app2', 1);

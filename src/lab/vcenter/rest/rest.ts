@@ -13,6 +13,7 @@ import type { Vcenter } from '../vcenter.ts';
 import { isFault } from '../wire/fault.ts';
 import { answerLibrary } from './library.ts';
 import { alreadyExists, notFound, RestError } from './rest-error.ts';
+import { requireRestPrivileges } from './rest-privileges.ts';
 import { newTagId } from './tag-store.ts';
 
 const MAX_TAGS = 10_000;
@@ -47,15 +48,21 @@ export async function answerRest(
     const fate = isDeployment ? vcenter.fate('DeployLibraryItem', library) : null;
     if (fate?.delayMs) await sleep(fate.delayMs);
     if (fate?.fault) throw new RestError(400, 'ERROR', fate.fault.message);
-    const result = library
+    const libraryPath = library
+      ?.replace(/\/$/, '')
+      .split('/')
+      .map((part) => decodeURIComponent(part).replace(/^id:/, ''));
+    const method = request.method ?? 'GET';
+    const action = url.searchParams.get('~action') ?? url.searchParams.get('action');
+    if (vcenter.sessions.find(cookieOf(request))) {
+      requireRestPrivileges(vcenter, method, libraryPath ?? path.split('/').slice(1), action);
+    }
+    const result = libraryPath
       ? await answerLibrary({
           vcenter: authorised(vcenter, request),
-          method: request.method ?? 'GET',
-          path: library
-            .replace(/\/$/, '')
-            .split('/')
-            .map((part) => decodeURIComponent(part).replace(/^id:/, '')),
-          action: url.searchParams.get('~action') ?? url.searchParams.get('action'),
+          method,
+          path: libraryPath,
+          action,
           query: url.searchParams,
           input,
           isOld,
