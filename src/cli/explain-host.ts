@@ -20,7 +20,7 @@ export function drawHost(terminal: Terminal, host: HostExplanation): string {
     plain(
       `${host.cluster === '' ? 'in no cluster' : `cluster ${host.cluster}`}; ${state.join(', ')}; ${about}`,
     ),
-    plain(`segments: ${host.segments.map(({ name, role }) => `${name} (${role})`).join(', ') || 'none'}`),
+    plain(`segments: ${host.segments.map(segmentText).join(', ') || 'none'}`),
     '',
     table(
       terminal,
@@ -39,4 +39,8 @@ export function drawHost(terminal: Terminal, host: HostExplanation): string {
       host.hops.map(({ host: other, hops }) => [other, String(hops)]),
     ),
   ].join('\n');
+}
+
+function segmentText({ name, role, isUnfinished }: HostExplanation['segments'][number]): string {
+  return `${name} (${role}${isUnfinished ? ', half made' : ''})`;
 }

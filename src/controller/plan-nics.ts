@@ -4,7 +4,7 @@ import type { Desired } from './desired.ts';
 import { canaryOf, engineFor } from './interception.ts';
 import { handoverOf, isLeftOver, replacementBlock } from './replacement.ts';
 import { engineLane, nicLane, type Step, segmentLane, stepId } from './step.ts';
-import { hostKey, type SeatedNic } from './world.ts';
+import { hasSegment, hostKey, type SeatedNic } from './world.ts';
 
 /** Steps for every NIC that is intercepted, shall be, or was. */
 export function planNics(desired: Desired, actual: Actual): Step[] {
@@ -148,7 +148,7 @@ function interceptionBlock(
     hostKey(desired.engines.get(engine)?.cloud ?? '', desired.engines.get(engine)?.host ?? ''),
   )?.host;
   const shadow = desired.engines.get(engine)?.shadow;
-  if (!host?.segments.some((segment) => segment.name === shadow)) return `segment ${shadow} is made first`;
+  if (!hasSegment(host, shadow)) return `segment ${shadow} is made first`;
   if (!state || state.verdict === 'absent' || !actual.placements.has(engine))
     return `engine ${engine} is deployed first`;
   if (state.verdict !== 'alive' || !state.isReady) return `engine ${engine} is not ready: ${state.reason}`;

@@ -12,6 +12,7 @@ import { packSet } from './firewall-sets.ts';
 import { compileGraphs, graphHash } from './graph.ts';
 import { mirrorBlock, planMirrors } from './mirror.ts';
 import { planNics } from './plan-nics.ts';
+import { planSegmentRemovals } from './plan-segments.ts';
 import { requirePrivileges } from './privileges.ts';
 import {
   adoptionBlock,
@@ -22,7 +23,7 @@ import {
   isRightful,
 } from './replacement.ts';
 import { engineLane, type GraphSets, type Step, segmentLane, stepId } from './step.ts';
-import { hostKey, SHADOW_SUFFIX } from './world.ts';
+import { hasSegment, hostKey, SHADOW_SUFFIX } from './world.ts';
 
 /** All steps, those for lost traffic first. */
 export function plan(desired: Desired, actual: Actual): Step[] {
@@ -101,8 +102,8 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
         vm: isAdopted ? (rightful?.vm.id ?? null) : (placement?.vm ?? null),
       });
     }
-    const hasSegment = host?.segments.some((segment) => segment.name === engine.shadow) ?? false;
-    if (!hasSegment) {
+    const isShadowed = hasSegment(host, engine.shadow);
+    if (!isShadowed) {
       steps.push({
         id: stepId('ensure-segment', `${engine.cloud}/${engine.host}/${engine.shadow}`),
         object: `segment ${engine.shadow} on host ${engine.hostName}`,
@@ -155,7 +156,7 @@ function planEngines(desired: Desired, actual: Actual): Step[] {
           (!placement || placement.production !== engine.production
             ? 'its placement is recorded first'
             : null) ??
-          (hasSegment ? null : `segment ${engine.shadow} is made first`) ??
+          (isShadowed ? null : `segment ${engine.shadow} is made first`) ??
           (vms.length > (rightful ? 1 : 0) ? 'VMs that bear its mark elsewhere are removed first' : null) ??
           (rightful || !engine.isResting ? null : `host ${engine.hostName} is in maintenance`) ??
           (rightful ? null : mirrorBlock(engine.cloud, engine.id, actual)),
@@ -483,46 +484,6 @@ function removeEngine(removal: Removal, actual: Actual): Step {
     vm: vm.id,
     isRecovery: removal.isRecovery,
   };
-}
-
-function planSegmentRemovals(desired: Desired, actual: Actual): Step[] {
-  const wanted = new Set([...desired.engines.values()].map((e) => `${hostKey(e.cloud, e.host)}/${e.shadow}`));
-  const used = new Map<string, number>();
-  const use = (key: string): void => void used.set(key, (used.get(key) ?? 0) + 1);
-  for (const nic of actual.world.nics.values()) {
-    if (nic.isOnShadow) use(`${hostKey(nic.cloud, nic.host.id)}/${nic.nic.segment}`);
-  }
-  for (const list of actual.world.engineVms.values()) {
-    for (const { cloud, vm } of list)
-      for (const nic of vm.nics) use(`${hostKey(cloud, vm.host)}/${nic.segment}`);
-  }
-  const steps: Step[] = [];
-  for (const { cloud, host } of actual.world.hosts.values()) {
-    for (const segment of host.segments) {
-      const key = `${hostKey(cloud, host.id)}/${segment.name}`;
-      if (segment.role !== 'shadow' || !segment.name.endsWith(SHADOW_SUFFIX) || wanted.has(key)) continue;
-      const ports = used.get(key) ?? 0;
-      const half = actual.world.unfinished.find((one) => one.cloud === cloud && one.vm.host === host.id);
-      steps.push({
-        id: stepId('remove-segment', key),
-        object: `segment ${segment.name} on host ${host.name}`,
-        reason: 'no engine needs it any more',
-        undo: 'ensure-segment',
-        blockedBy:
-          hostBlock(cloud, host.id, actual) ??
-          (ports > 0 ? `${ports} ports on it are moved first` : null) ??
-          (half ? `the half-made VM ${half.vm.name} is removed first` : null),
-        isUrgent: false,
-        cloud,
-        lanes: [segmentLane(cloud, host.id, segment.name)],
-        shares: [],
-        step: 'remove-segment',
-        host: host.id,
-        segment: segment.name,
-      });
-    }
-  }
-  return steps;
 }
 
 function bookkeeping(

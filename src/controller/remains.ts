@@ -41,10 +41,12 @@ export function describeAdoption(cloud: string, view: View): Omit<Adoption, 'kep
   const steps = plan(desired, freed).filter((step) => step.cloud === cloud);
   const engines = foundEngines(cloud, desired, actual);
   const nics = foundNics(cloud, desired, actual, engines);
-  const segments = shadowSegments(cloud, actual.world).map(({ host, hostId, segment }) => ({
+  const segments = shadowSegments(cloud, actual.world).map(({ host, hostId, segment, isUnfinished }) => ({
     host,
     segment,
-    fate: isWantedSegment(cloud, hostId, segment, desired) ? ('kept' as const) : ('removed' as const),
+    fate: isWantedSegment(cloud, isUnfinished ? null : hostId, segment, desired)
+      ? ('kept' as const)
+      : ('removed' as const),
   }));
   const found = { cloud, engines, nics, segments };
   return {
@@ -189,21 +191,30 @@ function foundNics(
     .sort((a, b) => (a.vm < b.vm ? -1 : 1));
 }
 
-function shadowSegments(cloud: string, world: World): { host: string; hostId: string; segment: string }[] {
-  const found: { host: string; hostId: string; segment: string }[] = [];
+interface FoundSegment {
+  host: string;
+  hostId: string;
+  segment: string;
+  isUnfinished: boolean;
+}
+
+function shadowSegments(cloud: string, world: World): FoundSegment[] {
+  const found: FoundSegment[] = [];
   for (const { cloud: at, host } of world.hosts.values()) {
     if (at !== cloud) continue;
-    for (const { name, role } of host.segments) {
+    for (const { name, role, isUnfinished = false } of host.segments) {
       if (role === 'shadow' && name.endsWith(SHADOW_SUFFIX))
-        found.push({ host: host.name, hostId: host.id, segment: name });
+        found.push({ host: host.name, hostId: host.id, segment: name, isUnfinished });
     }
   }
   return found;
 }
 
-function isWantedSegment(cloud: string, host: string, segment: string, desired: Desired): boolean {
+/** `host` null: on any of them, for whoever makes one goes on with what is half made. */
+function isWantedSegment(cloud: string, host: string | null, segment: string, desired: Desired): boolean {
   for (const engine of desired.engines.values()) {
-    if (engine.cloud === cloud && engine.host === host && engine.shadow === segment) return true;
+    const isThere = host === null || engine.host === host;
+    if (engine.cloud === cloud && isThere && engine.shadow === segment) return true;
   }
   return false;
 }

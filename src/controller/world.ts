@@ -119,6 +119,11 @@ export function nicKey(cloud: string, vm: string, nic: string): string {
   return `${cloud}/${vm}/${nic}`;
 }
 
+/** Whether the host has the segment, whole. */
+export function hasSegment(host: Host | undefined, name: string | undefined): boolean {
+  return host?.segments.some((segment) => segment.name === name && segment.isUnfinished !== true) ?? false;
+}
+
 /** The shadow segment of a production segment. */
 export function shadowOf(production: string): string {
   return `${production}${SHADOW_SUFFIX}`;

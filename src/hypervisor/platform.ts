@@ -27,9 +27,12 @@ export interface Platform {
    */
   watch(cursor: string, signal: AbortSignal): Promise<string>;
 
-  /** Makes sure that the host has the segment. */
+  /** Makes sure that the host has the segment, whole. */
   ensureSegment(segment: SegmentSpec, signal: AbortSignal): Promise<void>;
-  /** Removes a segment that Weft made. Gone already: succeeds. Ports still attached: ERR_HYPERVISOR_REFUSED. */
+  /**
+   * Removes a segment that Weft made, whole or not. Gone already: succeeds. Ports still attached:
+   * ERR_HYPERVISOR_REFUSED.
+   */
   removeSegment(host: string, segment: string, signal: AbortSignal): Promise<void>;
 
   /**
@@ -289,6 +292,12 @@ export interface Segment {
   role: 'production' | 'shadow' | 'management';
   /** Of a shadow: what the policy of its production segment allows only for its sake, in the vendor's words. */
   allowances?: readonly string[];
+  /**
+   * True for a shadow whose making was cut short: nothing can be put on it. Where hosts share the beginning of it, one
+   * of them lists it, whichever it was made for. `ensureSegment`, for any host, goes on with it; what nobody makes any
+   * more is removed by `removeSegment`. Left out of whole ones, and by platforms that make a segment at once.
+   */
+  isUnfinished?: boolean;
 }
 
 export interface SegmentSpec {

@@ -276,7 +276,7 @@ export interface HostExplanation {
   isConnected: boolean;
   isInMaintenance: boolean;
   hardware: { model: string; cpuCores: number; cpuMhz: number; memoryBytes: number } | null;
-  segments: { name: string; role: string }[];
+  segments: { name: string; role: string; isUnfinished?: boolean }[];
   vms: number;
   engine: string | null;
   /** The switches above it, the outermost first. */

@@ -4,17 +4,19 @@
  *
  * Per production port group: one `out` port group, made first, whose description keeps what the production port
  * group's policy allowed before and which shadow VLAN it was given; then the policy; then one `in` port group per host.
- * They go in the opposite order, so a crash between any two steps is mended by repeating.
+ * The policy goes first, then `out`, then the last `in`: a crash between any two steps is mended by repeating. An `out`
+ * without any `in` is listed as a half-made segment, and removed as such where nobody wants it any more.
  */
 import { WeftError } from '../policy/errors.ts';
 import {
   type DistributedNetwork,
   type HostNetworks,
   isShadowOf,
+  type MarkedNetwork,
   nameSegments,
   refusal,
 } from './host-networks.ts';
-import { type PortGroupMark, portGroupDescription, readPortGroupMark } from './marks.ts';
+import { type PortGroupMark, portGroupDescription, readPortGroupMark, shadowNow } from './marks.ts';
 import type { VlanRange } from './network.ts';
 import { readThere } from './objects.ts';
 import type { VcenterSession } from './session.ts';
@@ -122,19 +124,23 @@ export function switchOf(network: DistributedNetwork): MoRef {
   return ref;
 }
 
-/** Removes the shadow segment of one host; with the last one, what all hosts shared. */
+/**
+ * Removes the shadow segment of one host; with the last one, what all hosts shared. `part` is its `in` port group; or,
+ * where the host has none, the `out` one: then what hosts share goes, unless one of them has a shadow.
+ */
 export async function removeDistributedSegment(
   session: VcenterSession,
   on: HostNetworks,
-  shadow: DistributedNetwork & { mark: PortGroupMark },
+  part: MarkedNetwork,
   signal: AbortSignal,
 ): Promise<void> {
-  const dvs = switchOf(shadow);
-  const { mark } = shadow;
+  const dvs = switchOf(part);
+  const { mark } = part;
   const groups = await readPortGroups(session, dvs, signal);
   const ours = groups.filter((one) => one.mark?.production === mark.production);
-  const isLast = !ours.some((one) => one.mark?.role === 'in' && one.ref.value !== shadow.ref.value);
-  await requireNoPorts(session, dvs, on, shadow, isLast, signal);
+  const isLast = !ours.some((one) => one.mark?.role === 'in' && one.ref.value !== part.ref.value);
+  if (mark.role === 'out' && !isLast) return;
+  await requireNoPorts(session, dvs, on, part, isLast, signal);
   if (isLast) {
     const out = ours.find((one) => one.mark?.role === 'out');
     if (groups.some((one) => one.ref.value === mark.production)) {
@@ -143,7 +149,7 @@ export async function removeDistributedSegment(
     }
     if (out) await destroy(session, out.ref, signal);
   }
-  await destroy(session, shadow.ref, signal);
+  if (mark.role === 'in') await destroy(session, part.ref, signal);
 }
 
 /** A port to be put on the shadow VLAN, or, with null, back on what its port group says. */
@@ -462,11 +468,11 @@ async function requireNoPorts(
   session: VcenterSession,
   dvs: MoRef,
   on: HostNetworks,
-  shadow: DistributedNetwork & { mark: PortGroupMark },
+  part: MarkedNetwork,
   isLast: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const portgroupKey = [shadow.ref.value, shadow.mark.production];
+  const portgroupKey = [part.ref.value, part.mark.production];
   const ports =
     (await session.call(
       dvs,
@@ -477,13 +483,13 @@ async function requireNoPorts(
   const users = ports.filter(
     (port) =>
       port.connectee !== undefined &&
-      (port.portgroupKey === shadow.ref.value ||
-        (overrideOf(port) === shadow.mark.vlan && (isLast || port.proxyHost?.value === on.host.value))),
+      (port.portgroupKey === part.ref.value ||
+        (overrideOf(port) === part.mark.vlan && (isLast || port.proxyHost?.value === on.host.value))),
   );
   if (users.length === 0) return;
   const vms = [...new Set(users.map((port) => port.connectee?.connectedEntity?.value ?? port.key))];
   throw refusal(
-    `segment ${shadow.mark.segment} of host ${on.name} has ports: ${vms.slice(0, 5).join(', ')}${vms.length > 5 ? ` and ${vms.length - 5} more` : ''}`,
+    `segment ${shadowNow(part.mark, undefined)} of host ${on.name} has ports: ${vms.slice(0, 5).join(', ')}${vms.length > 5 ? ` and ${vms.length - 5} more` : ''}`,
   );
 }
 

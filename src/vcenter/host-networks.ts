@@ -1,6 +1,6 @@
 /** The networks of a host as segments: which port group is behind each name, and which of them Weft made. */
 import { WeftError } from '../policy/errors.ts';
-import { type PortGroupMark, readPortGroupMark, readStandardName, segmentNow } from './marks.ts';
+import { type PortGroupMark, readPortGroupMark, readStandardName, segmentNow, shadowNow } from './marks.ts';
 import { readThere } from './objects.ts';
 import type { VcenterSession } from './session.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
@@ -13,6 +13,9 @@ export interface DistributedNetwork {
   /** Null where somebody else made it. */
   mark: PortGroupMark | null;
 }
+
+/** One that Weft made. */
+export type MarkedNetwork = DistributedNetwork & { mark: PortGroupMark };
 
 export interface StandardNetwork {
   kind: 'standard';
@@ -99,6 +102,20 @@ export function findSegment(on: HostNetworks, segment: string): HostNetwork | un
   );
 }
 
+/**
+ * The `out` port group of a segment that the host has no shadow of: the whole of it where its making was cut short, and
+ * nothing of it where other hosts have theirs.
+ */
+export function findBeginning(on: HostNetworks, segment: string): MarkedNetwork | undefined {
+  return on.networks.find(
+    (one): one is MarkedNetwork =>
+      one.kind === 'distributed' &&
+      one.mark?.role === 'out' &&
+      // `nameSegments` has called it after its production port group.
+      shadowNow(one.mark, undefined) === segment,
+  );
+}
+
 /** The port group for an engine's `out` NIC on a production segment, or that segment itself where there is none. */
 export function findOut(on: HostNetworks, production: HostNetwork): HostNetwork {
   const out =
@@ -114,10 +131,7 @@ export function findOut(on: HostNetworks, production: HostNetwork): HostNetwork 
 }
 
 /** Whether it is the shadow segment that Weft made on a distributed switch for the host. */
-export function isShadowOf(
-  network: HostNetwork,
-  host: string,
-): network is DistributedNetwork & { mark: PortGroupMark } {
+export function isShadowOf(network: HostNetwork, host: string): network is MarkedNetwork {
   return network.kind === 'distributed' && network.mark?.role === 'in' && network.mark.host === host;
 }
 

@@ -1,6 +1,6 @@
 /** The platform's inventory, made from the mirror of vCenter's objects: names, paths, segments and roles. */
 import { isDeepStrictEqual } from 'node:util';
-import type { Host, HostHardware, Nic, Segment, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
+import type { Host, HostHardware, Nic, UnfinishedVm, Vm } from '../hypervisor/platform.ts';
 import {
   type Card,
   type GuestNic,
@@ -8,9 +8,10 @@ import {
   type MirroredObject,
   type ObjectMirror,
 } from './inventory-objects.ts';
-import { allowancesOf, type PortGroupMark, readStandardName, segmentNow, type VmMark } from './marks.ts';
+import type { PortGroupMark, VmMark } from './marks.ts';
 import type { HintTable } from './network-hints.ts';
 import { ENGINE_NICS } from './nic.ts';
+import { isConnected, SegmentListing } from './segment-listing.ts';
 import { type UplinkSource, uplinkEvidence } from './uplinks.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
@@ -50,16 +51,17 @@ export class InventoryListing {
   /** Hosts on their way into maintenance, as of the next `follow`. */
   evacuating: ReadonlySet<string> = new Set();
   readonly #options: ListingOptions;
+  readonly #segments: SegmentListing;
   #hosts: Host[] = [];
   #vms = new Map<string, Vm>();
   #sorted: Vm[] | null = null;
   /** By id: what our mark says is not whole. */
   #unfinished = new Map<string, UnfinishedVm>();
-  #portgroups = new Map<string, MirroredObject>();
   #attributes = new Map<number, string>();
 
   constructor(options: ListingOptions) {
     this.#options = options;
+    this.#segments = new SegmentListing(options.managementNetwork);
   }
 
   get hosts(): Host[] {
@@ -85,18 +87,12 @@ export class InventoryListing {
       for (const { value } of touched ?? []) changed = this.#followVm(value, mirror, beside) || changed;
       return changed;
     }
-    this.#portgroups = new Map();
-    for (const object of mirror.all()) {
-      const key = object.properties.key;
-      if (object.ref.type === 'DistributedVirtualPortgroup' && typeof key === 'string') {
-        this.#portgroups.set(key, object);
-      }
-    }
     this.#attributes = attributeNames(mirror);
-    const hosts = [...mirror.all()]
+    const found = [...mirror.all()]
       .filter((object) => object.ref.type === 'HostSystem')
-      .map((object) => this.#host(object, mirror, beside))
-      .sort((a, b) => byId(a.id, b.id));
+      .sort((a, b) => byId(a.ref.value, b.ref.value));
+    this.#segments.follow(mirror, found);
+    const hosts = found.map((object) => this.#host(object, mirror, beside));
     let changed = !isDeepStrictEqual(hosts, this.#hosts);
     this.#hosts = hosts;
     const ids = new Set(this.#vms.keys());
@@ -146,45 +142,15 @@ export class InventoryListing {
     return {
       id: ref.value,
       name: textOf(properties.name) || ref.value,
-      isConnected: properties['runtime.connectionState'] === 'connected',
+      isConnected: isConnected(properties),
       isInMaintenance: properties['runtime.inMaintenanceMode'] === true,
       isEvacuating: this.evacuating.has(ref.value) && properties['runtime.inMaintenanceMode'] !== true,
       uplinkPath: evidence.find(({ path }) => path !== null)?.path ?? [],
       uplinkEvidence: evidence,
       cluster,
       hardware: hardwareOf(properties),
-      segments: this.#segments(ref.value, listOf<MoRef>(properties.network), mirror),
+      segments: this.#segments.of(ref.value, listOf<MoRef>(properties.network), mirror),
     };
-  }
-
-  #segments(host: string, networks: readonly MoRef[], mirror: ObjectMirror): Segment[] {
-    const segments = new Map<string, Segment>();
-    for (const network of networks) {
-      const segment = this.#segment(host, network, mirror.get(network.value)?.properties ?? {});
-      if (segment) segments.set(segment.name, segment);
-    }
-    return [...segments.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  }
-
-  /** What a network is for a host; null for what no VM of the host can be put on. */
-  #segment(host: string, network: MoRef, properties: Record<string, unknown>): Segment | null {
-    const name = textOf(properties.name);
-    // Uplinks carry no VM; NSX's own networks cannot be shadowed.
-    if (name === '' || network.type === 'OpaqueNetwork' || isUplink(properties)) return null;
-    const mark = properties['config.description'] as PortGroupMark | null | undefined;
-    const made = mark ?? (network.type === 'Network' ? readStandardName(name) : null);
-    if (made?.role === 'out') return null;
-    if (mark) {
-      if (mark.host !== host) return null;
-      const allowances = allowancesOf(mark);
-      return {
-        name: this.#nameOf(mark),
-        role: 'shadow',
-        ...(allowances.length === 0 ? {} : { allowances }),
-      };
-    }
-    if (made) return { name, role: 'shadow' };
-    return { name, role: name === this.#options.managementNetwork ? 'management' : 'production' };
   }
 
   /** Undefined for templates, and for VMs that vCenter is still making or cannot read. */
@@ -209,30 +175,11 @@ export class InventoryListing {
       nics: cards.map((card, index) => ({
         id: (engine !== null && ENGINE_NICS[index]) || String(card.key),
         mac: card.mac,
-        segment: this.#segmentOf(card, mirror, ports),
+        segment: this.#segments.segmentOf(card, mirror, ports),
         isConnected: card.isConnected,
         addresses: addressesOf(card, guest),
       })),
     } satisfies Vm & { nics: Nic[] };
-  }
-
-  #segmentOf({ plug }: Card, mirror: ObjectMirror, ports: PortTable): string {
-    if (plug.kind === 'other') return '';
-    if (plug.kind === 'standard') {
-      const name = textOf(mirror.get(plug.network?.value ?? '')?.properties.name) || plug.name;
-      const made = readStandardName(name);
-      return made?.role === 'out' ? made.production : name;
-    }
-    const overridden = ports.get(`${plug.switchUuid}/${plug.port}`);
-    if (overridden !== undefined) return this.#nameOf(overridden);
-    const portgroup = this.#portgroups.get(plug.portGroup)?.properties;
-    const mark = portgroup?.['config.description'] as PortGroupMark | null | undefined;
-    return mark ? this.#nameOf(mark) : textOf(portgroup?.name);
-  }
-
-  #nameOf(mark: PortGroupMark): string {
-    const production = this.#portgroups.get(mark.production)?.properties.name;
-    return segmentNow(mark, typeof production === 'string' ? production : undefined);
   }
 
   #attributesOf(properties: Record<string, unknown>): Map<string, string> {
@@ -319,11 +266,6 @@ export function unescapeName(name: string): string {
   return name.replace(/%(2f|5c|25)/gi, (_whole, code: string) =>
     String.fromCharCode(Number.parseInt(code, 16)),
   );
-}
-
-/** vCenter's own mark of the port groups that hold a switch's uplinks. */
-function isUplink(properties: Record<string, unknown>): boolean {
-  return listOf<Vim<'Tag'>>(properties.tag).some((tag) => tag.key === 'SYSTEM/DVS.UPLINKPG');
 }
 
 function textOf(value: unknown): string {

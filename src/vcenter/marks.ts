@@ -35,7 +35,7 @@ export interface PortGroupMark {
   host: string | null;
   /** The key of the production port group. */
   production: string;
-  /** For `in` the shadow VLAN. */
+  /** The shadow VLAN. */
   vlan: number;
   /** What the production port group's policy allowed before Weft: VLAN and teaming overrides of a port. */
   allowed: { vlanOverride: boolean; teamingOverride: boolean };
@@ -94,9 +94,14 @@ export function segmentNow(mark: PortGroupMark, production: string | undefined):
   return mark.segment.endsWith(SHADOW_SUFFIX) ? `${production}${SHADOW_SUFFIX}` : mark.segment;
 }
 
+/** The name of the shadow segment that a port group belongs to, today: for `out`, of which it is the other half. */
+export function shadowNow(mark: PortGroupMark, production: string | undefined): string {
+  const segment = segmentNow(mark, production);
+  return mark.role === 'in' ? segment : `${segment}${SHADOW_SUFFIX}`;
+}
+
 /** What the policy of the production port group allows only since Weft made this one, in words of the vSphere Client. */
-export function allowancesOf({ role, allowed }: PortGroupMark): string[] {
-  if (role !== 'in') return [];
+export function allowancesOf({ allowed }: PortGroupMark): string[] {
   return [
     ...(allowed.vlanOverride ? [] : ['per-port VLAN override']),
     ...(allowed.teamingOverride ? [] : ['per-port teaming override']),

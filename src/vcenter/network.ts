@@ -3,6 +3,7 @@ import type { EngineSpec, SegmentSpec } from '../hypervisor/platform.ts';
 import { isWeftError } from '../policy/errors.ts';
 import { ensureDistributedSegment, removeDistributedSegment } from './distributed-switch.ts';
 import {
+  findBeginning,
   findOut,
   findSegment,
   type HostNetwork,
@@ -83,6 +84,8 @@ export async function removeSegment(
   await inTurn(session, signal, async () => {
     const on = await readHostNetworks(session, host, signal);
     const found = findSegment(on, segment);
+    const beginning = found ? undefined : findBeginning(on, segment);
+    if (beginning) return removeDistributedSegment(session, on, beginning, signal);
     if (!found) {
       // vCenter lists a standard port group some time after its host has it.
       if (readStandardName(segment)?.role !== 'in') return;

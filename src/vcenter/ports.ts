@@ -17,9 +17,9 @@ export async function readPorts(
 ): Promise<PortTable> {
   const table = new Map<string, PortGroupMark>();
   const portgroups = [...mirror.all()].filter((object) => object.ref.type === 'DistributedVirtualPortgroup');
-  const shadows = portgroups.flatMap((one) => markOf(one) ?? []).filter((mark) => mark.role === 'in');
+  const marks = portgroups.flatMap((one) => markOf(one) ?? []);
   for (const { ref, properties } of portgroups) {
-    const ours = shadows.filter((mark) => mark.production === ref.value);
+    const ours = marks.filter((mark) => mark.production === ref.value);
     const dvs = properties['config.distributedVirtualSwitch'] as MoRef | undefined;
     if (ours.length === 0 || !dvs) continue;
     const criteria = { connected: true, portgroupKey: [ref.value], inside: true };
@@ -27,8 +27,11 @@ export async function readPorts(
       const vlan = overrideOf(port);
       const named = ours.filter((mark) => mark.vlan === vlan);
       // An override moves with its VM, also to a host that has no shadow: it is listed there all the same, for its
-      // path has to be put back.
-      const shadow = named.find((mark) => mark.host === port.proxyHost?.value) ?? named[0];
+      // path has to be put back; and so where somebody took the shadow away, and only its `out` is left.
+      const shadow =
+        named.find((mark) => mark.host === port.proxyHost?.value) ??
+        named.find((mark) => mark.role === 'in') ??
+        named[0];
       if (shadow) table.set(`${port.dvsUuid}/${port.key}`, shadow);
     }
   }

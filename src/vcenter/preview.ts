@@ -7,7 +7,7 @@ import { WeftError } from '../policy/errors.ts';
 import { type Change, type Move, planMoves } from './attach.ts';
 import { planDistributedSegment, switchOf, vlanOfGroup } from './distributed-switch.ts';
 import { TOLD_KEY } from './engine.ts';
-import { findSegment, type HostNetworks, readHostNetworks } from './host-networks.ts';
+import { findBeginning, findSegment, type HostNetworks, readHostNetworks } from './host-networks.ts';
 import type { VlanRange } from './network.ts';
 import { readThere } from './objects.ts';
 import type { VcenterSession } from './session.ts';
@@ -71,10 +71,15 @@ class Preview {
     switch (call.call) {
       case 'ensureSegment':
         return this.#ensureSegment(call);
-      case 'removeSegment':
+      case 'removeSegment': {
+        const on = await this.#host(call.host);
+        const beginning = findSegment(on, call.segment) ? undefined : findBeginning(on, call.segment);
         return [
-          `port group of segment ${call.segment} on host ${(await this.#host(call.host)).name}: destroy`,
+          beginning
+            ? `DVPG ${beginning.name}: destroy; the policy of ${beginning.mark.segment} as it was before`
+            : `port group of segment ${call.segment} on host ${on.name}: destroy`,
         ];
+      }
       case 'deployEngine': {
         if (call.running !== undefined) {
           return [

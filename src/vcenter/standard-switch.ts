@@ -4,6 +4,7 @@
  * production VLAN with the policies that an engine needs.
  */
 import { type HostNetworks, refusal } from './host-networks.ts';
+import { readStandardName } from './marks.ts';
 import type { VlanRange } from './network.ts';
 import type { VcenterSession } from './session.ts';
 import { faultName } from './vim/faults.ts';
@@ -57,6 +58,7 @@ export async function removeStandardSegment(
   signal: AbortSignal,
 ): Promise<void> {
   const { groups } = await readNetworkInfo(session, on, signal);
+  requireOurBeginning(on, groups, segment);
   const found = groups.find(({ spec }) => spec.name === segment);
   const vlan = found?.spec.vlanId;
   if (vlan !== undefined && (vlan < shadowVlans.first || vlan > shadowVlans.last)) {
@@ -69,6 +71,28 @@ export async function removeStandardSegment(
   for (const name of [`${segment}-out`, segment]) {
     if (groups.some(({ spec }) => spec.name === name)) await removePortGroup(session, on, name, signal);
   }
+}
+
+/** `out` alone says by its name only that Weft made it, so it must be as Weft makes it, too. */
+function requireOurBeginning(
+  on: HostNetworks,
+  groups: readonly Vim<'HostPortGroup'>[],
+  segment: string,
+): void {
+  const specOf = (wanted: string) => groups.find(({ spec }) => spec.name === wanted)?.spec;
+  const out = specOf(`${segment}-out`);
+  if (!out || specOf(segment)) return;
+  const production = specOf(readStandardName(segment)?.production ?? '');
+  const { allowPromiscuous, macChanges, forgedTransmits } = out.policy.security ?? {};
+  const isOurs =
+    allowPromiscuous === true &&
+    macChanges === true &&
+    forgedTransmits === true &&
+    (!production || (production.vswitchName === out.vswitchName && production.vlanId === out.vlanId));
+  if (isOurs) return;
+  throw refusal(
+    `port group ${out.name} of host ${on.name} is not as Weft makes the half of a shadow segment, so Weft did not make it: rename it`,
+  );
 }
 
 const TRUNK = 4095;

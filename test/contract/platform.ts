@@ -3,7 +3,14 @@
  * also with lost replies, refusals and slow calls.
  */
 import assert from 'node:assert/strict';
-import type { CloneSpec, EngineProperties, EngineSpec, Platform, Vm } from '../../src/hypervisor/platform.ts';
+import type {
+  CloneSpec,
+  EngineProperties,
+  EngineSpec,
+  Platform,
+  SegmentSpec,
+  Vm,
+} from '../../src/hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../../src/policy/errors.ts';
 
 /** A platform to be tested, and what the suite must be able to do to it behind its back. */
@@ -23,6 +30,11 @@ export interface PlatformUnderTest {
   heal(): Promise<void>;
   /** What the guest of an engine can read of its properties while it runs. */
   told(vm: string): Promise<EngineProperties>;
+  /**
+   * Leaves of a whole shadow segment, the only one of its production segment, what a making that was cut short leaves.
+   * Left out where segments are made at once.
+   */
+  halve?(segment: SegmentSpec): Promise<void>;
   /** A VM's guest ends by itself. */
   crash(vm: string): Promise<void>;
   /** Another client of the same platform, at an address where nobody answers. */
@@ -384,6 +396,35 @@ export function describePlatform(
         [...before.vms.map((vm) => vm.name), 'copy-2'],
       );
       assert.ok(!(await segmentsOf(first)).includes(shadow().name));
+    });
+
+    it('lists a segment that is half made, once, makes it whole for any host, and removes it', async function () {
+      const { halve } = under;
+      if (!halve) return this.skip();
+      const listed = async () =>
+        (await platform.inventory(never)).hosts.flatMap(({ id, segments }) =>
+          segments.filter(({ name }) => name === shadow().name).map((segment) => ({ id, ...segment })),
+        );
+      const half = async () => {
+        await platform.ensureSegment(shadow(), never);
+        await halve(shadow());
+        const [found, ...others] = await listed();
+        assert.deepEqual([found?.role, found?.isUnfinished, others], ['shadow', true, []]);
+        return found!.id;
+      };
+      await half();
+      const second = { ...shadow(), host: under.hosts[1] };
+      await platform.ensureSegment(second, never);
+      const isWhole = (host: string) => (found: { id: string; isUnfinished?: boolean }) =>
+        found.id === host && found.isUnfinished === undefined;
+      assert.ok((await listed()).some(isWhole(second.host)));
+      await platform.ensureSegment(shadow(), never);
+      assert.ok((await listed()).every((one) => one.isUnfinished === undefined));
+      for (const host of under.hosts) await platform.removeSegment(host, shadow().name, never);
+      const before = (await platform.inventory(never)).hosts;
+      const host = await half();
+      for (let time = 0; time < 2; time++) await platform.removeSegment(host, shadow().name, never);
+      assert.deepEqual((await platform.inventory(never)).hosts, before);
     });
 
     it('throws when a listing fails, and never shows it empty', async () => {

@@ -407,6 +407,30 @@ describe('reconciling', () => {
     assert.deepEqual(harness.datacenter.state.unfinished, []);
   });
 
+  it('makes a segment whole that was left half made, and removes one that nothing asks for any more', async () => {
+    const half = { name: 'prod-weft', role: 'shadow', isUnfinished: true } as const;
+    harness = new Harness(datacenterOf({ h1: ['app1'], h2: [] }));
+    for (const host of harness.datacenter.state.hosts) host.segments.push({ ...half });
+    harness.datacenter.refuse('removeSegment');
+    await harness.store.write([{ key: 'adoption/lab', value: { address: '/nowhere' } }]);
+    await harness.start();
+    await applyShop(harness);
+    await serving();
+    await harness.run(1000);
+    const segments = (host: string) =>
+      harness.datacenter.host(host).segments.filter(({ role }) => role === 'shadow');
+    assert.deepEqual(segments('h1'), [{ name: 'prod-weft', role: 'shadow' }]);
+    const [removal, ...others] = await harness.plan();
+    assert.deepEqual(
+      [removal?.step, removal?.object, others],
+      ['remove-segment', 'segment prod-weft on host h2', []],
+    );
+    assert.equal(removal?.reason, 'its making was cut short, and no engine needs it any more');
+    harness.datacenter.heal();
+    await harness.until('it is removed', () => segments('h2').length === 0);
+    assert.deepEqual(await harness.plan(), []);
+  });
+
   it('does not let one bad NIC hold up the others on its host', async () => {
     await begin({ h1: ['app1', 'app2', 'app3'] });
     harness.datacenter.refuse('attach', 'id-app1/');

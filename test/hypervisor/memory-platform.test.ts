@@ -22,6 +22,11 @@ describePlatform('memory', async () => {
     async told(vm) {
       return datacenter.state.properties[vm]!;
     },
+    async halve({ host, name }) {
+      datacenter.change(() => {
+        datacenter.host(host).segments.find((segment) => segment.name === name)!.isUnfinished = true;
+      });
+    },
     async crash(vm) {
       datacenter.change(() => {
         datacenter.vm(vm).power = 'off';

@@ -291,7 +291,8 @@ export class MemoryPlatform implements Platform {
       if (!host.segments.some((c) => c.name === segment.shadows && c.role === 'production')) {
         refuse(`there is no production segment ${segment.shadows} on host ${host.name}`);
       }
-      if (!found) host.segments.push({ name: segment.name, role: 'shadow' });
+      if (found) delete found.isUnfinished;
+      else host.segments.push({ name: segment.name, role: 'shadow' });
     });
   }
 

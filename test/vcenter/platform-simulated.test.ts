@@ -11,6 +11,7 @@ import { type VcenterOptions, VcenterSession } from '../../src/vcenter/session.t
 import { describePlatform, type PlatformUnderTest } from '../contract/platform.ts';
 import { requireRootOrSkip, startLab } from '../lab/lab-under-test.ts';
 import { buildBlankOva } from './blank-ova.ts';
+import { halveSegment } from './half-segment.ts';
 
 const never = new AbortController().signal;
 
@@ -118,6 +119,11 @@ async function start(
     },
     async told(vm) {
       return JSON.parse(readFileSync(join(labPaths(lab.lab).vms, vm, 'engine.json'), 'utf8'));
+    },
+    async halve(segment) {
+      const somebody = new VcenterSession({ address: url, user, password: () => password, thumbprint });
+      await halveSegment(somebody, segment, never);
+      await somebody.close();
     },
     crash: (vm) => killVm(lab.session, vm, never),
     unreachable: () => open('https://127.0.0.1:1'),

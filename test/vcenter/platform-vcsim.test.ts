@@ -6,6 +6,7 @@ import { VcenterSession } from '../../src/vcenter/session.ts';
 import type { MoRef, Vim } from '../../src/vcenter/vim/schema.ts';
 import { describePlatform } from '../contract/platform.ts';
 import { buildBlankOva } from './blank-ova.ts';
+import { halveSegment } from './half-segment.ts';
 import { startVcsim } from './vcsim.ts';
 
 const never = new AbortController().signal;
@@ -84,6 +85,7 @@ describePlatform('the vCenter platform on vcsim', async (context) => {
       const text = options.find(({ key }) => key === TOLD_KEY)?.value;
       return JSON.parse(Buffer.from(String(text), 'base64').toString('utf8'));
     },
+    halve: (segment) => halveSegment(somebody, segment, never),
     crash: async (vm) => {
       await somebody.task({ type: 'VirtualMachine', value: vm }, 'PowerOffVM_Task', {}, never);
     },

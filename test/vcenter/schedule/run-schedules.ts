@@ -1,10 +1,10 @@
 /**
  * Runs schedules of faults, one after the other, in a process whose time is turned by hand:
  *
- *   node run-schedules.ts FIRST LAST STEP SECONDS
+ *   node run-schedules.ts SECONDS SEED...
  *
- * runs those of the seeds FIRST, FIRST + STEP ... LAST, and begins none after so many seconds (0: all of them). Prints
- * one line of JSON for each: seed, failure or null, calls, milliseconds; of a failed one its story as well.
+ * runs those of the seeds, and begins none after so many seconds (0: all of them). Prints one line of JSON for each:
+ * seed, failure or null, calls, milliseconds; of a failed one its story as well.
  * WEFT_TEST_LOG=1 tells the story while it goes on.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { buildOva } from '../../../src/engine-vm/image/ova.ts';
 import { runSchedule } from './schedule.ts';
 import { VirtualTime } from './virtual-time.ts';
 
-const [first = 1, last = first, step = 1, seconds = 0] = process.argv.slice(2).map(Number);
+const [seconds = 0, ...seeds] = process.argv.slice(2).map(Number);
 const millis = () => Number(process.hrtime.bigint() / 1_000_000n);
 const begun = millis();
 const directory = mkdtempSync(join(tmpdir(), 'weft-schedules-'));
@@ -25,7 +25,7 @@ try {
     new AbortController().signal,
   );
   const time = new VirtualTime();
-  for (let seed = first; seed <= last; seed += step) {
+  for (const seed of seeds) {
     const startedAt = millis();
     if (seconds > 0 && startedAt - begun > seconds * 1000) break;
     const cpu = process.cpuUsage();
