@@ -159,7 +159,24 @@ function noteOf(step: Step, state: Note['state'], message: string): Note | null 
         host: null,
         vm: step.vm,
       };
+    case 'mirror-nics':
+      return {
+        ...base,
+        kind: 'ports-mirrored',
+        engine: step.engine,
+        host: step.host === '' ? null : step.host,
+        vm: null,
+      };
+    // The cloud's own tasks tell that a VM is cloned or deleted; which pool that is for, and why, they do not.
+    case 'clone-vm':
+      return { ...named(step, base), kind: 'member-cloned', engine: null, host: step.host, vm: null };
+    case 'remove-clone':
+      return { ...named(step, base), kind: 'clone-removed', engine: null, host: null, vm: step.vm };
     default:
       return null;
   }
+}
+
+function named<Base extends { message: string }>(step: Step, base: Base): Base {
+  return { ...base, message: `${step.object}: ${base.message}` };
 }

@@ -120,7 +120,16 @@ export interface Label {
 export interface Note {
   /** Equal for the beginning, the progress and the end of the same thing. */
   id: string;
-  kind: 'engine-deployed' | 'engine-removed' | 'engine-power' | 'path-bent' | 'path-released' | 'bypassed';
+  kind:
+    | 'engine-deployed'
+    | 'engine-removed'
+    | 'engine-power'
+    | 'path-bent'
+    | 'path-released'
+    | 'bypassed'
+    | 'ports-mirrored'
+    | 'member-cloned'
+    | 'clone-removed';
   state: 'running' | 'success' | 'error';
   /** How far it is, 0 to 1, where it is running and that is known: the same note is told again as it goes on. */
   progress?: number;

@@ -8,6 +8,9 @@ export const NOTE_KINDS = {
   'path-bent': { task: 'BendPath', label: 'Bend path through service engine', severity: 'info' },
   'path-released': { task: 'ReleasePath', label: 'Release path from service engine', severity: 'info' },
   bypassed: { task: 'BypassEngine', label: 'Bypass silent service engine', severity: 'warning' },
+  'ports-mirrored': { task: 'MirrorPorts', label: 'Mirror ports to service engine', severity: 'info' },
+  'member-cloned': { task: 'CloneMember', label: 'Clone member of pool', severity: 'info' },
+  'clone-removed': { task: 'RemoveClone', label: 'Remove clone from pool', severity: 'info' },
 } as const;
 
 export type NoteKind = keyof typeof NOTE_KINDS;

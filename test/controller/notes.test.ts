@@ -68,6 +68,29 @@ describe('notes for a platform', () => {
     assert.deepEqual(taken, []);
   });
 
+  it('say which pool a clone is for, and which engine gets copies', async () => {
+    const rest = { ...base, isUrgent: false };
+    const clone = { ...rest, object: 'vm shop-1', reason: 'pool shop grows', clone: 'lab/shop-1' };
+    const copies = { ...rest, object: 'engine edge-h1', engine: 'edge-h1', nics: [] };
+    const steps: Step[] = [
+      { ...clone, step: 'clone-vm', id: 'clone-vm:1', host: 'h1' },
+      { ...clone, step: 'remove-clone', id: 'remove-clone:1', vm: 'id-9' },
+      { ...copies, step: 'mirror-nics', id: 'mirror-nics:1', host: 'h1' },
+      { ...copies, step: 'mirror-nics', id: 'mirror-nics:2', host: '' },
+    ];
+    for (const step of steps) notes.tell(step, 'success', step.reason);
+    await settle();
+    assert.deepEqual(
+      taken.map(({ kind, vm, host, engine, message }) => [kind, vm, host, engine, message]),
+      [
+        ['member-cloned', null, 'h1', null, 'vm shop-1: pool shop grows'],
+        ['clone-removed', 'id-9', null, null, 'vm shop-1: pool shop grows'],
+        ['ports-mirrored', null, 'h1', 'edge-h1', 'r'],
+        ['ports-mirrored', null, null, 'edge-h1', 'r'],
+      ],
+    );
+  });
+
   it('are dropped where they come too fast, and go on after a while', async () => {
     for (let index = 0; index < 500; index++) notes.tell(release(`vm${index}`), 'success', '');
     await settle();
