@@ -28,6 +28,14 @@ export function switchesOption(): Option {
   ).choices(['distributed', 'standard']);
 }
 
+/** `--network`: whether a new lab has a router in its production network. */
+export function networkOption(): Option {
+  return new Option(
+    '--network <kind>',
+    'production network of a new lab: one link (`flat`, as it is where nothing is said), or two with a router between (`routed`: h3 with its VMs is in a network of its own)',
+  ).choices(['flat', 'routed']);
+}
+
 /** `--cloud`: whether the controller drives the lab through a simulated vCenter. */
 export function cloudOption(): Option {
   return new Option(

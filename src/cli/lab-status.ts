@@ -37,6 +37,9 @@ export function drawLabStatus(status: LabStatus): string {
         ]
       : []),
     `client ${status.client.addresses.slice(0, 2).join(', ')} and ${status.client.addresses.length - 2} more in ${status.client.namespace}`,
+    ...(status.network === 'routed'
+      ? ['network routed: h3 is behind a router, in a network of its own']
+      : []),
     '',
   ];
   for (const host of status.hosts) {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readLabStatus, setGateway } from '../lab/control.ts';
 import { LabSession } from '../lab/session.ts';
 import type { SwitchKind, VcenterAddress } from '../lab/vcenter/index.ts';
-import { APPLICATION_PORT, GATEWAY } from '../lab/world/blueprint.ts';
+import { APPLICATION_PORT, GATEWAY, type LabNetwork } from '../lab/world/blueprint.ts';
 import { existingNamespaces, labPaths, requireLabName } from '../lab/world/names.ts';
 import {
   isAlive,
@@ -18,7 +18,7 @@ import {
   startDetached,
   writePidFile,
 } from '../lab/world/process.ts';
-import { readRecord } from '../lab/world/record.ts';
+import { networkOf, readRecord } from '../lab/world/record.ts';
 import type { LabStatus } from '../lab/world/status.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import type { PolicyDocument } from '../policy/parse.ts';
@@ -47,6 +47,8 @@ export interface BringUpOptions {
   cloud?: 'lab' | 'vcenter';
   /** What switches a new simulated vCenter has. */
   switches?: SwitchKind;
+  /** The production network of a new lab. */
+  network?: LabNetwork;
   /** One line per stage. */
   onProgress: (line: string) => void;
   /** Aborting takes the lab down again and throws the signal's reason. */
@@ -124,6 +126,7 @@ async function startDaemon(
     }
     const { vcenter } = await readLabStatus(session, signal);
     requireSameCloud(lab, options, vcenter !== null);
+    requireSameNetwork(lab, options);
     return vcenter;
   }
   if (existsSync(paths.runDir) || existingNamespaces(lab).length > 0) {
@@ -138,6 +141,7 @@ async function startDaemon(
   } else {
     onProgress(`building lab ${lab}`);
   }
+  requireSameNetwork(lab, options);
   mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
   try {
     requireRoom(paths.runDir);
@@ -146,7 +150,10 @@ async function startDaemon(
     if (readdirSync(paths.runDir).length === 0) rmdirSync(paths.runDir);
     throw error;
   }
-  const kinds = ['--cloud', options.cloud ?? 'lab', '--switches', options.switches ?? 'distributed'];
+  const kinds = [
+    ...['--cloud', options.cloud ?? 'lab', '--switches', options.switches ?? 'distributed'],
+    ...['--network', options.network ?? 'flat'],
+  ];
   const child = startDetached(weft('lab', 'serve', '--lab', lab, ...kinds), {
     log: paths.daemonLog,
   });
@@ -185,6 +192,16 @@ function requireSameCloud(lab: string, { cloud }: BringUpOptions, hasOne: boolea
     'ERR_LAB',
     `lab ${lab} is there ${hasOne ? 'with' : 'without'} a vCenter: ` +
       `\`weft lab up${labSuffix(lab)} --cloud ${hasOne ? 'vcenter' : 'lab'}\` completes it, \`weft lab down${labSuffix(lab)}\` ends it`,
+  );
+}
+
+/** The cables of a lab that is there already stay where they are. */
+function requireSameNetwork(lab: string, { network }: BringUpOptions): void {
+  const record = readRecord(labPaths(lab).record);
+  if (record === null || network === undefined || networkOf(record) === network) return;
+  throw new WeftError(
+    'ERR_LAB',
+    `the production network of lab ${lab} is ${networkOf(record)}: \`weft lab down${labSuffix(lab)}\` ends it, then it can be brought up anew`,
   );
 }
 

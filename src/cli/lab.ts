@@ -3,16 +3,18 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { SwitchKind } from '../lab/vcenter/index.ts';
+import type { LabNetwork } from '../lab/world/blueprint.ts';
 import { WeftError } from '../policy/errors.ts';
 import { registerLabFault } from './lab-fault.ts';
 import { registerLabMaintenance } from './lab-maintenance.ts';
-import { cloudOption, examples, labOption, labSuffix, switchesOption } from './lab-option.ts';
+import { cloudOption, examples, labOption, labSuffix, networkOption, switchesOption } from './lab-option.ts';
 import { requireRoot } from './lab-root.ts';
 import { registerLabStatus } from './lab-status.ts';
 import { registerLabVms } from './lab-vms.ts';
 import type { Terminal } from './terminal.ts';
 
 const LAB_YAML = join(import.meta.dirname, '../../templates/lab.yaml');
+const ROUTED_YAML = join(import.meta.dirname, '../../templates/lab-routed.yaml');
 const LAB_RUN = join(import.meta.dirname, 'lab-run.ts');
 
 /** Adds `weft lab` and its verbs to the program; `lab run` is there when the promise resolves, all others at once. */
@@ -32,6 +34,7 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .option('--no-controller', 'start no controller')
     .addOption(cloudOption())
     .addOption(switchesOption())
+    .addOption(networkOption())
     .option('--timeout <seconds>', 'how long the services may take until they serve', seconds, 60)
     .addHelpText(
       'after',
@@ -39,6 +42,7 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
         'weft lab up',
         'weft lab up --cloud vcenter',
         'weft lab up --cloud vcenter --switches standard',
+        'weft lab up --network routed',
         'weft lab up --lab demo -f shop.yaml',
       ),
     )
@@ -52,10 +56,14 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
       try {
         const running = await bringUp({
           lab: options.lab,
-          policyFiles: options.policy && options.controller ? (options.file ?? [LAB_YAML]) : [],
+          policyFiles:
+            options.policy && options.controller
+              ? (options.file ?? [options.network === 'routed' ? ROUTED_YAML : LAB_YAML])
+              : [],
           withController: options.controller,
           ...(options.cloud === undefined ? {} : { cloud: options.cloud }),
           ...(options.switches === undefined ? {} : { switches: options.switches }),
+          ...(options.network === undefined ? {} : { network: options.network }),
           onProgress: (line) => console.log(line),
           signal: interrupted.signal,
           servingTimeoutMs: options.timeout * 1000,
@@ -88,13 +96,15 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
     .addOption(labOption())
     .addOption(cloudOption())
     .addOption(switchesOption())
-    .action(async (options: { lab: string; cloud?: 'lab' | 'vcenter'; switches?: SwitchKind }) => {
+    .addOption(networkOption())
+    .action(async (options: ServeOptions) => {
       requireRoot('weft lab serve');
       const { serveLab } = await import('../lab/world/daemon.ts');
       const daemon = await serveLab({
         lab: options.lab,
         cloud: options.cloud ?? 'lab',
         switches: options.switches ?? 'distributed',
+        network: options.network ?? 'flat',
       });
       await new Promise<void>((resolve) => {
         process.once('SIGTERM', () => resolve());
@@ -114,6 +124,13 @@ export async function registerLab(program: Command, terminal: Terminal): Promise
   }
 }
 
+interface ServeOptions {
+  lab: string;
+  cloud?: 'lab' | 'vcenter';
+  switches?: SwitchKind;
+  network?: LabNetwork;
+}
+
 interface UpOptions {
   lab: string;
   file?: string[];
@@ -121,6 +138,7 @@ interface UpOptions {
   controller: boolean;
   cloud?: 'lab' | 'vcenter';
   switches?: SwitchKind;
+  network?: LabNetwork;
   timeout: number;
 }
 

@@ -400,9 +400,12 @@ function placeEngines(
     if (!group) continue;
     const isTaken = (address: string): boolean =>
       taken.has(address) || world.owners.has(address) || serviceAddresses.has(address);
-    const addresses = allocate(group, seat.placement, isTaken);
-    if (!addresses) {
-      const message = `ERR_NO_CAPACITY: no data address is left in engine group ${seat.group} for host ${seat.seated.host.name}: widen dataAddresses`;
+    const ranges = rangesFor(group, seat.seated.host);
+    const addresses = allocate(ranges, seat.placement, isTaken);
+    if (!addresses || addresses.length === 0) {
+      const message = addresses
+        ? `ERR_NO_CAPACITY: no range of dataAddresses of engine group ${seat.group} is for host ${seat.seated.host.name}: name it in one`
+        : `ERR_NO_CAPACITY: no data address is left in engine group ${seat.group} for host ${seat.seated.host.name}: widen dataAddresses`;
       shortcomings.push({ kind: 'engine-group', name: seat.group, message });
       for (const name of seat.services) shortcomings.push({ kind: 'virtual-service', name, message });
       continue;
@@ -429,14 +432,24 @@ function placeEngines(
   return new Map([...engines].sort(byKey));
 }
 
-/** What the placement has where it still fits the group's ranges, else new ones; null where a range is full. */
-function allocate(
+/** The ranges that engines on a host use. */
+export function rangesFor(
   group: EngineGroupSpec,
+  host: { id: string; name: string },
+): EngineGroupSpec['dataAddresses'] {
+  return group.dataAddresses.filter(
+    ({ hosts }) => !hosts || hosts.includes(host.name) || hosts.includes(host.id),
+  );
+}
+
+/** What the placement has where it still fits the ranges, else new ones; null where a range is full. */
+function allocate(
+  ranges: EngineGroupSpec['dataAddresses'],
   placement: Placement | undefined,
   isTaken: (address: string) => boolean,
 ): string[] | null {
   const addresses: string[] = [];
-  for (const range of group.dataAddresses) {
+  for (const range of ranges) {
     const address =
       placement?.addresses.find((candidate) => isInRange(candidate, range)) ??
       allocateAddress(range, (candidate) => isTaken(candidate) || addresses.map(bare).includes(candidate));

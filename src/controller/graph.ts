@@ -1,6 +1,7 @@
 /** Compiles policies and inventory into the service graph of each engine. Pure. */
 import { createHash } from 'node:crypto';
 import { hopsBetween } from '../hypervisor/topology.ts';
+import type { EngineGroupSpec } from '../policy/engine-group.ts';
 import type {
   GraphComponent,
   GraphMember,
@@ -8,13 +9,14 @@ import type {
   GraphPool,
   GraphService,
   GraphTier,
+  ServiceGraph,
 } from '../policy/graph.ts';
 import { patternMatcher } from '../policy/name-pattern.ts';
 import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
 import { type Actual, type GraphContent, isForwarding, type Placement } from './actual.ts';
-import { announcersOf } from './announce.ts';
+import { announcersOf, isNear } from './announce.ts';
 import { leavingVms } from './autoscale/fleet-view.ts';
-import type { Desired, Member } from './desired.ts';
+import { type Desired, type Member, rangesFor } from './desired.ts';
 import { SetTable, TagIndex } from './firewall-sets.ts';
 import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
 import { isObserving } from './mirror.ts';
@@ -122,6 +124,7 @@ function compileGraph(
       failMode: group.failMode,
       mode: isMirror ? 'mirror' : 'in-line',
       dataAddresses: placement.addresses,
+      ...crossingOf(group, engine.seated.host),
       probeIntervalMs: group.probeIntervalMs,
       deadAfterMs: group.deadAfterMs,
       // The kernel's program forwards, and copies are not to be forwarded.
@@ -147,6 +150,15 @@ function compileGraph(
     ...(sets.addressSets.length > 0 ? { addressSets: sets.addressSets } : {}),
     ...(sets.memberSets.length > 0 ? { memberSets: sets.memberSets } : {}),
   };
+}
+
+/** What an engine needs to reach others by a router; nothing where no range names one. */
+function crossingOf(
+  group: EngineGroupSpec,
+  host: { id: string; name: string },
+): Pick<ServiceGraph['engine'], 'gateways' | 'siteMtu'> {
+  const gateways = rangesFor(group, host).flatMap(({ gateway }) => (gateway === undefined ? [] : [gateway]));
+  return gateways.length > 0 ? { gateways, siteMtu: group.siteMtu } : {};
 }
 
 /** The API keeps references whole; a store edited by hand may not. Half a service is worse than none. */
@@ -256,7 +268,7 @@ function compileService(
     ...(spec.returnPath === 'engine' ? { returnPath: spec.returnPath } : {}),
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
-      const announcers = announcersOf(announced, carriers);
+      const announcers = announcersOf(announced, carriers, isNear(desired));
       for (const [address, order] of announcers) announcers.set(address, restingLast(order, desired, actual));
       return {
         name: tier.name,

@@ -4,9 +4,10 @@ import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudStatus } from '../policy/cloud.ts';
 import type { EngineGroupStatus } from '../policy/engine-group.ts';
 import type { PoolStatus } from '../policy/pool.ts';
-import type { VirtualServiceStatus } from '../policy/virtual-service.ts';
+import type { VirtualServiceSpec, VirtualServiceStatus } from '../policy/virtual-service.ts';
 import type { HealthReport } from '../state/shared.ts';
 import { type Actual, isForwarding } from './actual.ts';
+import { isNear } from './announce.ts';
 import type { Desired, Member, WantedEngine } from './desired.ts';
 import { engineFor } from './interception.ts';
 import { NO_FIGURES, type PoolFigures } from './member-figures.ts';
@@ -161,6 +162,10 @@ export function serviceStatus(
   const noMembers = spec.tiers.filter((tier) => (desired.pools.get(tier.pool) ?? []).length === 0);
   const reasons = [
     shortcoming,
+    ...unheardAddresses(spec, concerned, desired, actual).map(
+      (address) =>
+        `no engine of the service is in the network of ${address}: nobody announces it there; let a host of that network run a member`,
+    ),
     ...noMembers.map((tier) => `pool ${tier.pool} of tier ${tier.name} has no member`),
     ...broken.map(
       ({ engine, state }) => `engine ${engine} is ${state}: ${actual.engines.get(engine)?.reason ?? ''}`,
@@ -182,6 +187,21 @@ export function serviceStatus(
           ? 'observing'
           : 'serving';
   return { state, engines, message: [...reasons, ...progress].join('; ') };
+}
+
+/** Addresses that engines are to announce, and none is where they would be heard: routers part them. */
+function unheardAddresses(
+  spec: VirtualServiceSpec,
+  concerned: readonly WantedEngine[],
+  desired: Desired,
+  actual: Actual,
+): string[] {
+  const ranges = desired.policies.groups.get(spec.engineGroup)?.dataAddresses ?? [];
+  if (concerned.length === 0 || !ranges.some(({ gateway }) => gateway !== undefined)) return [];
+  const isHeard = isNear(desired);
+  return spec.tiers
+    .flatMap(({ addresses }) => addresses)
+    .filter((one) => !actual.world.owners.has(one) && !concerned.some(({ id }) => isHeard(one, id)));
 }
 
 function unobservedMembers(service: string, desired: Desired, actual: Actual): number {

@@ -5,7 +5,7 @@ import type { Trace, TraceAnswer, TraceQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
 import { type Actual, isForwarding } from './actual.ts';
-import { announcersOf } from './announce.ts';
+import { announcersOf, isNear } from './announce.ts';
 import type { Desired, WantedEngine } from './desired.ts';
 
 /** Asks an engine; the hub's request. */
@@ -85,7 +85,7 @@ function liveAnnouncers(
     .sort();
   const tier = desired.policies.services.get(service)?.tiers.find((t) => t.addresses.includes(to));
   const announced = tier?.addresses.filter((address) => !actual.world.owners.has(address)) ?? [];
-  const order = announcersOf(announced, existing).get(to) ?? [];
+  const order = announcersOf(announced, existing, isNear(desired)).get(to) ?? [];
   return order.filter((engine) => isForwarding(actual.engines.get(engine)));
 }
 

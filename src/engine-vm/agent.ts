@@ -14,11 +14,12 @@ import type { SharedState } from '../state/shared.ts';
 import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
 import type { CaptureNews } from './dataplane/capture.ts';
 import type { FlowSlice, FlowSliceQuestion } from './dataplane/flow-listing.ts';
+import { routesOf } from './dataplane/reach.ts';
 import { type DataplaneMethod, DataplaneThread } from './dataplane-thread.ts';
 import { Exchange } from './exchange.ts';
 import { collectFlows } from './flow-answers.ts';
 import { HealthElection } from './health/election.ts';
-import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses } from './link.ts';
+import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses, setRoutes } from './link.ts';
 import { joinSystem, readProperties } from './membership.ts';
 import { type FromDataplane, REQUEST_METHODS } from './messages.ts';
 import { endPredecessor } from './predecessor.ts';
@@ -335,6 +336,7 @@ class Agent {
   async #settle(graph: ServiceGraph): Promise<void> {
     if (graph !== this.#graph) return;
     await setDataAddresses(graph.engine.dataAddresses, this.#signal);
+    await setRoutes(routesOf(graph.engine, graph.peers, graph.members), this.#signal);
     this.#settled = graph;
     this.#judge();
     await keepGraph(this.#stateDir, graph);

@@ -39,6 +39,15 @@ export const DROPS = [
   ],
   ['firewall-limit', 'A firewall rule limits a rate, and the packet was over it.'],
   ['observing', 'The engine only observes, so what its own stack wanted to send was not sent.'],
+  [
+    'tunnel-invalid',
+    'A VXLAN datagram from no engine of the group, or with a frame that such an engine does not send.',
+  ],
+  [
+    'too-big',
+    'The packet does not fit into the tunnel to an engine in another network; the sender was told.',
+  ],
+  ['no-route', 'The router to an engine or member in another network does not answer.'],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

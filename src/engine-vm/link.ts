@@ -177,6 +177,36 @@ async function prepareStack(): Promise<void> {
   }
 }
 
+/** Marks the routes that are ours (`ip route show proto 87`): nobody else's are touched. */
+const ROUTE_PROTOCOL = '87';
+
+interface Route {
+  dst: string;
+  gateway?: string;
+}
+
+/** Gives the stack exactly these routes by weft-self: prefix to router. Its addresses must be set. */
+export async function setRoutes(routes: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
+  for (const family of ['-4', '-6']) {
+    const isOfFamily = (prefix: string): boolean => prefix.includes(':') === (family === '-6');
+    const ours = ['dev', SELF, 'proto', ROUTE_PROTOCOL];
+    const shown = await ip(signal, family, '-json', 'route', 'show', ...ours);
+    const present = new Map(
+      (JSON.parse(shown === '' ? '[]' : shown) as Route[]).map(({ dst, gateway }) => [dst, gateway ?? '']),
+    );
+    const wanted = [...routes].filter(([prefix]) => isOfFamily(prefix));
+    // The kernel shows a host's route without its length.
+    const names = new Map(wanted.map(([prefix, gateway]) => [prefix.replace(/\/(32|128)$/, ''), gateway]));
+    for (const dst of present.keys()) {
+      if (!names.has(dst)) await ip(signal, family, 'route', 'del', dst, ...ours);
+    }
+    for (const [dst, gateway] of names) {
+      if (present.get(dst) === gateway) continue;
+      await ip(signal, family, 'route', 'replace', dst, 'via', gateway, ...ours);
+    }
+  }
+}
+
 /**
  * Gives weft-self exactly these addresses (`10.77.0.201/24`), and takes others away. Addresses that stay are not
  * touched, so connections from them live on.

@@ -25,6 +25,30 @@ export function writeIcmpProhibited(
   view: DataView,
   start: number,
 ): number {
+  return writeError(packet, buffer, view, start, 0x030d, 0x0101, 0);
+}
+
+/** As `writeIcmpProhibited`: the datagram at hand is too big, and `mtu` bytes are the most (RFC 1191, RFC 8201). */
+export function writeIcmpTooBig(
+  packet: Packet,
+  buffer: Uint8Array,
+  view: DataView,
+  start: number,
+  mtu: number,
+): number {
+  return writeError(packet, buffer, view, start, 0x0304, 0x0200, mtu);
+}
+
+/** `typeAndCode` of either family; `word` is what follows the checksum. */
+function writeError(
+  packet: Packet,
+  buffer: Uint8Array,
+  view: DataView,
+  start: number,
+  typeAndCode4: number,
+  typeAndCode6: number,
+  word: number,
+): number {
   if (packet.ipVersion === 0 || packet.fragmentOffset !== 0 || isIcmpError(packet)) return 0;
   const isV4 = packet.ipVersion === 4;
   if ((packet.view.getUint8(packet.start) & 1) !== 0) return 0;
@@ -32,9 +56,9 @@ export function writeIcmpProhibited(
   const room = isV4 ? LONGEST_ERROR.ipv4 - 28 : LONGEST_ERROR.ipv6 - 48;
   const quoted = Math.min(packet.end - packet.l3, room);
   const at = turnIp(packet, view, l3, isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6, 8 + quoted);
-  view.setUint16(at, isV4 ? 0x030d : 0x0101);
+  view.setUint16(at, isV4 ? typeAndCode4 : typeAndCode6);
   view.setUint16(at + 2, 0);
-  view.setUint32(at + 4, 0);
+  view.setUint32(at + 4, word);
   buffer.set(packet.buffer.subarray(packet.l3, packet.l3 + quoted), at + 8);
   return finish(buffer, view, start, at + 8 + quoted);
 }

@@ -82,7 +82,8 @@ export function writeUnsolicitedAdvertisement(
 }
 
 /**
- * Writes a solicitation for the address at `target[at..at+3]`, addressed to the given MAC; the sender is the address
+ * Writes a solicitation for the address at `target[at..at+3]`, addressed to the given MAC, of a host or of the
+ * target's solicited-node group; the sender is the address
  * at `source[from..from+3]`. Returns the frame's length.
  */
 export function writeSolicitation(
@@ -107,6 +108,13 @@ export function writeSolicitation(
     view.setInt32(l3 + 8 + 4 * i, source[from + i]!);
     view.setInt32(l3 + 24 + 4 * i, target[at + i]!);
     view.setInt32(l3 + 48 + 4 * i, target[at + i]!);
+  }
+  if ((toHigh & 0x0100) !== 0) {
+    // To a group: the solicited-node address (RFC 4291 section 2.7.1).
+    view.setInt32(l3 + 24, 0xff020000 | 0);
+    view.setInt32(l3 + 28, 0);
+    view.setInt32(l3 + 32, 1);
+    view.setInt32(l3 + 36, 0xff000000 | (target[at + 3]! & 0xffffff));
   }
   view.setUint32(l3 + 40, ND_SOLICITATION << 24);
   view.setUint32(l3 + 44, 0);

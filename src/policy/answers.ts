@@ -224,9 +224,10 @@ export interface Candidate {
 
 /**
  * `in line`: an engine beside the member translates. `translated`: this engine does, both ways, so that answers return
- * to it: no engine stands beside the member, or the service wants it so (`returnPath`).
+ * to it: no engine stands beside the member, or the service wants it so (`returnPath`). `VXLAN`: as `in line`, but
+ * that engine is in another network.
  */
-export type MemberPath = 'in line' | 'translated';
+export type MemberPath = 'in line' | 'translated' | 'VXLAN';
 
 /** Why VMs are members of a pool or are not, as the inventory is now. */
 export interface MembershipExplanation {

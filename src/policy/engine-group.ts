@@ -25,14 +25,26 @@ export const EngineGroupSpec = z
         prefix: Prefix.meta({ description: 'The production network, for example 10.77.0.0/24.' }),
         first: Address.meta({ description: 'The first address that engines may use.' }),
         last: Address.meta({ description: 'The last address that engines may use.' }),
+        gateway: Address.optional().meta({
+          description:
+            'The router of that network. With it, engines and members outside of the prefix are reached by way of the router: balanced packets for such an engine travel in VXLAN. Without it, all are taken to be on one link.',
+        }),
+        hosts: z.array(z.string().min(1)).min(1).optional().meta({
+          description:
+            'Only engines on these hosts use the range: one range for each network, where hosts are in several. Every host where none is named.',
+        }),
       })
       .array()
       .min(1)
-      .max(2)
+      .max(64)
       .meta({
         description:
           'Addresses on the production network, one per engine and family: the source of health probes, and of connections to members that have no engine beside them.',
       }),
+    siteMtu: z.int().min(1280).max(9000).default(1500).meta({
+      description:
+        'The largest IP packet that the networks between engines carry, where a router is between them; what is encapsulated is kept below it.',
+    }),
     probeIntervalMs: DurationMs.min(20)
       .default(100)
       .meta({ description: 'How often engines probe each other through the data path.' }),
@@ -77,6 +89,25 @@ export const EngineGroupSpec = z
         });
       }
     });
+    const hostsOf: Record<number, (readonly string[] | undefined)[]> = { 4: [], 6: [] };
+    spec.dataAddresses.forEach(({ first, gateway, hosts, prefix }, index) => {
+      const family = isIP(first);
+      if (hostsOf[family]?.some((others) => !others || !hosts || others.some((one) => hosts.includes(one)))) {
+        context.addIssue({
+          code: 'custom',
+          path: ['dataAddresses', index],
+          message: `is for a host that an earlier IPv${family} range is for: name different hosts in each`,
+        });
+      }
+      hostsOf[family]?.push(hosts);
+      if (gateway !== undefined && (isIP(gateway) !== family || !isInPrefix(gateway, prefix))) {
+        context.addIssue({
+          code: 'custom',
+          path: ['dataAddresses', index, 'gateway'],
+          message: `must lie in ${prefix}: a router of that network`,
+        });
+      }
+    });
     if (spec.deadAfterMs <= spec.probeIntervalMs) {
       context.addIssue({
         code: 'custom',
@@ -109,6 +140,14 @@ export const engineGroup = defineKind({
 });
 
 type Range = EngineGroupSpec['dataAddresses'][number];
+
+function isInPrefix(address: string, prefix: string): boolean {
+  const [network = '', bits] = prefix.split('/');
+  const family = isIP(network) === 6 ? 'ipv6' : 'ipv4';
+  const list = new BlockList();
+  if (bits !== undefined) list.addSubnet(network, Number(bits), family);
+  return list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+}
 
 /** A range that lies outside its prefix or ends before it begins. */
 function rangeProblem({ prefix, first, last }: Range): { field: keyof Range; message: string } | null {

@@ -65,6 +65,13 @@ export interface GraphEngine {
   mode?: 'in-line' | 'mirror';
   /** Own addresses on the production network with prefix length, for example `10.77.0.201/24`. */
   dataAddresses: string[];
+  /**
+   * Routers on that network, one per family, to peers and members in other networks. Where none is said, all are taken
+   * to be on the same link.
+   */
+  gateways?: string[];
+  /** The largest IP packet between networks; 1500 where it is not said. */
+  siteMtu?: number;
   probeIntervalMs: number;
   deadAfterMs: number;
   maxFlows: number;

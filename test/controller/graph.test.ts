@@ -8,9 +8,25 @@ import { patternMatcher } from '../../src/policy/name-pattern.ts';
 import { datacenterOf } from '../hypervisor/memory-platform.ts';
 import { applyShop, Harness } from './harness.ts';
 
+const anywhere = () => true;
+
 describe('announcers', () => {
+  it('are the engines in the network of the address, where there are any', () => {
+    const isIn = (address: string, engine: string) => address.startsWith(engine);
+    const orders = announcersOf(['a1', 'a2', 'b1', 'c1'], ['a', 'b'], isIn);
+    assert.deepEqual(
+      [...orders].map(([address, order]) => [address, order.length === 2 ? 'any' : order.join()]),
+      [
+        ['a1', 'a'],
+        ['a2', 'a'],
+        ['b1', 'b'],
+        ['c1', 'any'],
+      ],
+    );
+  });
+
   it('make each of three engines first for one of three addresses', () => {
-    const orders = announcersOf(['10.0.0.1', '10.0.0.2', '10.0.0.3'], ['a', 'b', 'c']);
+    const orders = announcersOf(['10.0.0.1', '10.0.0.2', '10.0.0.3'], ['a', 'b', 'c'], anywhere);
     assert.deepEqual([...orders.values()].map(([first]) => first).sort(), ['a', 'b', 'c']);
     for (const order of orders.values()) assert.deepEqual([...order].sort(), ['a', 'b', 'c']);
   });
@@ -19,12 +35,12 @@ describe('announcers', () => {
     const names = fc.uniqueArray(fc.string({ minLength: 1 }), { minLength: 1, maxLength: 12 });
     fc.assert(
       fc.property(names, names, (addresses, engines) => {
-        const orders = announcersOf(addresses, engines);
+        const orders = announcersOf(addresses, engines, anywhere);
         const firsts = engines.map(
           (engine) => [...orders.values()].filter(([first]) => first === engine).length,
         );
         assert.ok(Math.max(...firsts) - Math.min(...firsts) <= 1);
-        assert.deepEqual(announcersOf(addresses, [...engines].reverse()), orders);
+        assert.deepEqual(announcersOf(addresses, [...engines].reverse(), anywhere), orders);
       }),
     );
   });

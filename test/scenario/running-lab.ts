@@ -24,6 +24,7 @@ export interface ScenarioLab {
 export async function startScenarioLab(
   letter: string,
   cloud: 'lab' | 'vcenter' = 'lab',
+  network: 'flat' | 'routed' = 'flat',
 ): Promise<ScenarioLab> {
   const name = `${letter}${process.pid.toString(36)}`.slice(0, 8);
   const signal = new AbortController().signal;
@@ -31,9 +32,12 @@ export async function startScenarioLab(
   try {
     const running = await bringUp({
       lab: name,
-      policyFiles: [join(import.meta.dirname, '../../templates/lab.yaml')],
+      policyFiles: [
+        join(import.meta.dirname, '../../templates', network === 'flat' ? 'lab.yaml' : 'lab-routed.yaml'),
+      ],
       withController: true,
       cloud,
+      network,
       onProgress: (line) => log.push(line),
       signal,
     });

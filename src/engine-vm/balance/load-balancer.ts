@@ -9,6 +9,7 @@ import type { Candidate, Explanation, MemberPath } from '../../policy/answers.ts
 import type { GraphComponent, GraphMember, GraphTier } from '../../policy/graph.ts';
 import { type Component, type Decision, DROP, PASS, type Verdict } from '../component/component.ts';
 import type { ComponentContext } from '../component/registry.ts';
+import { tunnelTo } from '../dataplane/reach.ts';
 import { dropIndex } from '../drops.ts';
 import type { Balancer, Candidates } from './balancer.ts';
 import { hashAddress, hashText } from './hash.ts';
@@ -254,7 +255,10 @@ class TierView implements Candidates {
     const { graph, serviceIndex } = this.context;
     if (member.engine === null) return 'translated';
     const isReturning = graph.services[serviceIndex].returnPath === 'engine';
-    return isReturning && member.engine !== graph.engine.id ? 'translated' : 'in line';
+    if (member.engine === graph.engine.id) return 'in line';
+    if (isReturning) return 'translated';
+    const peer = graph.peers.find(({ id }) => id === member.engine);
+    return peer !== undefined && tunnelTo(graph.engine, peer) !== null ? 'VXLAN' : 'in line';
   }
 
   private whyNot(position: number): string {

@@ -2,11 +2,15 @@
  * A service graph in the form in which packets meet it: tables with integer keys, and attributes in typed arrays.
  * Compiling is pure: it throws and changes nothing where the graph contradicts itself.
  */
+import { createHmac } from 'node:crypto';
 import { macHigh, macLow, parseAddress, parsePrefix } from '../../packet/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../packet/parse.ts';
+import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
 import type { ServiceGraph } from '../../policy/graph.ts';
 import { AddressTable } from './address-table.ts';
+import { CONTROL_OVERHEAD, LONGEST_BODY } from './control.ts';
 import { MacTable } from './mac-table.ts';
+import { routerTo, tunnelTo } from './reach.ts';
 
 /** What a MAC is; the upper bits of a value of `macs`, the lower 24 hold the index. */
 export const MAC_SELF = 1;
@@ -32,6 +36,11 @@ export function macKind(value: number): number {
   return value < 0 ? 0 : value >> MAC_SHIFT;
 }
 
+/** The value of a peer's MAC. */
+export function peerMac(peer: number): number {
+  return (MAC_PEER << MAC_SHIFT) | peer;
+}
+
 export function macIndex(value: number): number {
   return value & MAC_INDEX;
 }
@@ -51,11 +60,28 @@ export class CompiledGraph {
   readonly peerCount: number;
   readonly peerMacHigh: Int32Array;
   readonly peerMacLow: Int32Array;
+  /** 0 for a peer on the link; else the IP version of the tunnel to it. */
+  readonly peerTunnel: Uint8Array;
+  /** Of tunnels: eight words per peer, our end and the peer's; VNIs by direction. */
+  readonly tunnelEnds: Int32Array;
+  readonly tunnelVniOut: Int32Array;
+  readonly tunnelVniIn: Int32Array;
+  readonly hasTunnels: boolean;
+  readonly siteMtu: number;
+  /** Longest body of a control frame that reaches every peer. */
+  readonly longestBody: number;
+  /** Routers by family (4 at 0, 6 at 1): four words each, and whether there is one. */
+  readonly gateways: Int32Array;
+  readonly hasGateway: readonly [boolean, boolean];
 
   readonly memberCount: number;
   readonly memberMacHigh: Int32Array;
   readonly memberMacLow: Int32Array;
   readonly memberPlace: Uint8Array;
+  /** The peer beside which the member is, or -1. */
+  readonly memberPeer: Int32Array;
+  /** Bit 1: the IPv4 address is behind a router, bit 2: the IPv6 address is. */
+  readonly memberRouted: Uint8Array;
   /** Four words per member and family, and whether there are any. */
   readonly memberIpv4: Int32Array;
   readonly memberIpv6: Int32Array;
@@ -143,7 +169,37 @@ export class CompiledGraph {
       }
     });
 
+    this.siteMtu = engine.siteMtu ?? 1500;
+    this.gateways = new Int32Array(8);
+    const hasGateway: [boolean, boolean] = [false, false];
+    for (const text of engine.gateways ?? []) {
+      const family = text.includes(':') ? 1 : 0;
+      check(parseAddress(text, this.gateways, family * 4), `engine ${engine.id}: ${text} is no gateway`);
+      hasGateway[family] = true;
+    }
+    this.hasGateway = hasGateway;
+    this.peerTunnel = new Uint8Array(peers.length);
+    this.tunnelEnds = new Int32Array(peers.length * 8);
+    this.tunnelVniOut = new Int32Array(peers.length);
+    this.tunnelVniIn = new Int32Array(peers.length);
+    peers.forEach((peer, index) => {
+      const ends = tunnelTo(engine, peer);
+      if (ends === null) return;
+      this.peerTunnel[index] = ends.own.includes(':') ? 6 : 4;
+      parseAddress(ends.own, this.tunnelEnds, index * 8);
+      parseAddress(ends.peer, this.tunnelEnds, index * 8 + 4);
+      this.tunnelVniOut[index] = tunnelVni(this.groupKey, engine.id, peer.id);
+      this.tunnelVniIn[index] = tunnelVni(this.groupKey, peer.id, engine.id);
+    });
+    this.hasTunnels = this.peerTunnel.some((family) => family !== 0);
+    this.longestBody = this.hasTunnels
+      ? Math.min(LONGEST_BODY, this.siteMtu - VXLAN_OVERHEAD.ipv6 - CONTROL_OVERHEAD)
+      : LONGEST_BODY;
+
     this.memberCount = members.length;
+    this.memberPeer = new Int32Array(members.length).fill(-1);
+    this.memberRouted = new Uint8Array(members.length);
+    const peerIndexes = new Map(peers.map((peer, index) => [peer.id, index]));
     this.memberMacHigh = new Int32Array(members.length);
     this.memberMacLow = new Int32Array(members.length);
     this.memberPlace = new Uint8Array(members.length);
@@ -165,6 +221,14 @@ export class CompiledGraph {
         : member.engine === null
           ? PLACE_NO_ENGINE
           : PLACE_BESIDE_PEER;
+      if (!isHere && member.engine !== null) this.memberPeer[index] = peerIndexes.get(member.engine) ?? -1;
+      for (const [address, bit] of [
+        [member.ipv4, 1],
+        [member.ipv6, 2],
+      ] as const) {
+        if (address !== null && !isHere && routerTo(engine, address) !== null)
+          this.memberRouted[index] |= bit;
+      }
       const kind = isHere ? MAC_LOCAL_MEMBER : MAC_OTHER_MEMBER;
       check(
         this.macs.add(this.memberMacHigh[index], this.memberMacLow[index], (kind << MAC_SHIFT) | index),
@@ -289,6 +353,16 @@ export class CompiledGraph {
     return ipVersion === 4 ? this.memberIpv4 : this.memberIpv6;
   }
 
+  /** The largest IP packet that may be put into the tunnel to a peer. */
+  tunnelRoom(peer: number): number {
+    return this.siteMtu - (this.peerTunnel[peer] === 4 ? VXLAN_OVERHEAD.ipv4 : VXLAN_OVERHEAD.ipv6);
+  }
+
+  /** Whether the member's address of a family is reached by a router. */
+  isRouted(member: number, ipVersion: number): boolean {
+    return (this.memberRouted[member] & (ipVersion === 4 ? 1 : 2)) !== 0;
+  }
+
   /** Whether the member is in the pool of the tier. */
   isInTier(tier: number, member: number): boolean {
     const entries = this.source.pools[this.tierPool[tier]].members;
@@ -297,6 +371,15 @@ export class CompiledGraph {
     }
     return false;
   }
+}
+
+/**
+ * The VNI of frames from one engine to another, made of the group's key: a tunnel is known by nobody else, and each
+ * direction has its own.
+ */
+export function tunnelVni(groupKey: Buffer, from: string, to: string): number {
+  const digest = createHmac('sha256', groupKey).update(`vxlan ${from} ${to}`).digest();
+  return digest.readUIntBE(0, 3) || 1;
 }
 
 function highOf(mac: string, whose: string): number {

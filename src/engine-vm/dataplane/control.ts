@@ -36,6 +36,8 @@ const VERSION = 0x5701;
 const HEADER = 24;
 const MAC_LENGTH = 16;
 const ETHERNET = 14;
+/** What a control frame has beside its body, without its Ethernet header. */
+export const CONTROL_OVERHEAD = HEADER + MAC_LENGTH;
 /** Longest body: header, body and HMAC fit into the smallest usual MTU. */
 export const LONGEST_BODY = 1500 - HEADER - MAC_LENGTH;
 

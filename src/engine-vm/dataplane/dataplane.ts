@@ -6,6 +6,7 @@
 import { formatAddress, parseAddress } from '../../packet/address.ts';
 import { destinationHigh, destinationLow, sourceHigh, sourceLow } from '../../packet/ethernet.ts';
 import { isEchoRequest, writeEchoReply } from '../../packet/icmp.ts';
+import { HEADROOM } from '../../packet/packet.ts';
 import {
   ETHERTYPE_ARP,
   PROTOCOL_ICMP,
@@ -17,6 +18,7 @@ import {
   TCP_RST,
   TCP_SYN,
 } from '../../packet/parse.ts';
+import { innerLength, innerStart, VXLAN_PORT } from '../../packet/vxlan.ts';
 import type {
   EngineFirewall,
   Explanation,
@@ -72,6 +74,7 @@ import {
   macKind,
   PLACE_HERE,
   PLACE_NO_ENGINE,
+  peerMac,
 } from './compiled-graph.ts';
 import {
   CONTROL_ANSWER,
@@ -89,6 +92,7 @@ import { FlowLister, type FlowSlice, type FlowSliceQuestion } from './flow-listi
 import { FlowPath } from './flow-path.ts';
 import { adaptFlows, endLostFlows, recount, relate, resize } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
+import { Gateways } from './gateways.ts';
 import { IcmpErrors } from './icmp-errors.ts';
 import { Inside } from './inside.ts';
 import { MemberAnnouncer } from './member-announcer.ts';
@@ -103,6 +107,7 @@ import { Replicas } from './replicas.ts';
 import { Replicator } from './replicator.ts';
 import { newDecision, ServiceChain } from './service-chain.ts';
 import { Tracer } from './trace.ts';
+import { Tunnel } from './tunnel.ts';
 
 export { PORT_IN, PORT_OUT, PORT_SELF, type Wire } from './path-state.ts';
 
@@ -144,6 +149,7 @@ const NOT_LOCAL = dropIndex('not-local');
 const NO_FLOW = dropIndex('no-flow');
 const HELD = dropIndex('held');
 const OBSERVING = dropIndex('observing');
+const TUNNEL_INVALID = dropIndex('tunnel-invalid');
 
 export class Dataplane {
   private readonly options: DataplaneOptions;
@@ -152,6 +158,8 @@ export class Dataplane {
   private readonly fragments: Fragments;
   private readonly path: FlowPath;
   private readonly refusals: Refusals;
+  private readonly gateways: Gateways;
+  private readonly tunnel: Tunnel;
   private readonly inside: Inside;
   private readonly peerTable: Peers;
   private readonly announcer: Announcer;
@@ -182,10 +190,12 @@ export class Dataplane {
     this.state = new PathState(options.wire, options.random ?? Math.random);
     this.bridge = new Bridge(this.state);
     this.fragments = new Fragments(this.state);
-    this.path = new FlowPath(this.state, this.bridge, this.fragments);
     this.refusals = new Refusals(this.state);
+    this.gateways = new Gateways(this.state);
+    this.tunnel = new Tunnel(this.state, this.gateways, this.refusals);
+    this.path = new FlowPath(this.state, this.bridge, this.fragments, this.gateways, this.tunnel);
     this.inside = new Inside(this.state);
-    this.peerTable = new Peers(this.state, this.inside);
+    this.peerTable = new Peers(this.state, this.inside, this.tunnel);
     this.announcer = new Announcer(this.state, this.peerTable);
     this.memberAnnouncer = new MemberAnnouncer(this.state);
     const replicas = new Replicas(this.state.random32());
@@ -202,9 +212,9 @@ export class Dataplane {
     this.entry = new Entry(this.state, this.path, this.refusals, this.orphans, replicas, this.bypasses);
     this.direct = new Direct(this.state, this.path);
     this.memberSide = new MemberSide(this.state, this.path, this.direct);
-    this.icmpErrors = new IcmpErrors(this.state, this.bridge, this.path);
+    this.icmpErrors = new IcmpErrors(this.state, this.bridge, this.path, this.gateways);
     this.lister = new FlowLister(this.state);
-    this.tracer = new Tracer(this.state, this.lister);
+    this.tracer = new Tracer(this.state, this.lister, this.gateways);
     this.observer = new Observer(this.state, this.path);
   }
 
@@ -254,6 +264,7 @@ export class Dataplane {
     this.fragments.clear();
     this.codec = new ControlCodec(next.groupKey, graph.engine.id);
     this.inside.load();
+    this.gateways.load();
     this.peerTable.load(this.codec);
     this.replicator.load();
     const awayMs = isTakenOver ? (state.flows.slots?.awayMs ?? Infinity) : Infinity;
@@ -334,6 +345,7 @@ export class Dataplane {
       return;
     }
     state.ingress = port;
+    state.isTunnelled = false;
     for (let i = 0; i < 3; i++) state.macs[i] = packet.view.getInt32(start + i * 4, true);
     const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
     const kind = macKind(source);
@@ -348,6 +360,7 @@ export class Dataplane {
     if (port === PORT_IN && kind === MAC_LOCAL_MEMBER) this.inside.hear();
     this.bridge.learn(port, source);
     if (packet.etherType === ETHERTYPE_CONTROL && this.takeControl(port, source)) return;
+    if (packet.etherType === ETHERTYPE_ARP && port === PORT_OUT) this.gateways.hearArp();
     if (packet.etherType === ETHERTYPE_ARP && this.announcer.takeArp(port, source)) return;
     if (packet.ipVersion !== 0 && this.takeIp(port, source)) return;
     if (packet.malformed !== null && packet.ipVersion === 0 && this.isForSelf()) {
@@ -378,6 +391,7 @@ export class Dataplane {
     sweep(state.flows, state.connections, now, records, timeouts);
     this.advanceChains();
     state.sessions.expire(now, SESSIONS_PER_TICK);
+    this.gateways.tick();
     this.peerTable.tick();
     if (this.capture?.tick() === false) this.capture = null;
     if (this.isObserving) return;
@@ -573,6 +587,14 @@ export class Dataplane {
       (destinationKind === 0 && this.bridge.portOf(high, low) === PORT_IN);
     const protocol = packet.protocol;
     if (packet.fragmentOffset !== 0) return this.takeLaterFragment(port, isFromPeer, isHere);
+    if (
+      graph.hasTunnels &&
+      packet.destinationPort === VXLAN_PORT &&
+      protocol === PROTOCOL_UDP &&
+      this.takeTunnel(destinationKind)
+    ) {
+      return true;
+    }
     if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) {
       const found = state.flows.find(packet);
       if (found >= 0) {
@@ -593,11 +615,14 @@ export class Dataplane {
       );
       if (tier >= 0) {
         if (isFromPeer) this.memberSide.receive(-1);
+        else if (isHere && this.isTranslatedAfar(destination))
+          return this.direct.takeFromClient(macIndex(destination));
         else if (isHere) this.entry.begin(port, tier);
         else return false;
         return true;
       }
     } else if (protocol === PROTOCOL_ICMPV6 || protocol === PROTOCOL_ICMP) {
+      if (port === PORT_OUT) this.gateways.hearNeighbour();
       if (this.announcer.takeNeighbour(port, source)) return true;
       if ((isHere || isFromPeer) && this.icmpErrors.take(port, isFromPeer)) return true;
     }
@@ -632,6 +657,68 @@ export class Dataplane {
       if (member >= 0 && member === macIndex(source)) return this.direct.takeFromMember(member);
     }
     return false;
+  }
+
+  /** Takes the frame inside the VXLAN datagram at hand; false where that is not for this engine. */
+  private takeTunnel(destinationKind: number): boolean {
+    const { state, tunnel } = this;
+    const { packet, graph } = state;
+    if (state.isTunnelled || destinationKind !== MAC_SELF) return false;
+    if (graph.dataAddresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) !== 0) return false;
+    const peer = tunnel.peerOf();
+    if (peer < 0) {
+      state.drop(TUNNEL_INVALID);
+      return true;
+    }
+    const start = innerStart(packet);
+    const length = innerLength(packet);
+    // The outer headers are read: the frame needs its own virtio_net_hdr before it.
+    packet.buffer.fill(0, start - HEADROOM, start);
+    parse(packet, packet.buffer, start, length);
+    const source = graph.macs.find(sourceHigh(packet), sourceLow(packet));
+    // No slot of the kernel's fits what came in a datagram.
+    state.ingress = PORT_SELF;
+    state.isTunnelled = true;
+    if (source !== peerMac(peer) || !this.takeInner(source)) state.drop(TUNNEL_INVALID);
+    state.isTunnelled = false;
+    return true;
+  }
+
+  /** Takes the frame of a peer that came out of a tunnel; false where no peer sends such a one. */
+  private takeInner(source: number): boolean {
+    const { packet, graph } = this.state;
+    if (this.isObserving) {
+      if (packet.etherType !== ETHERTYPE_CONTROL) this.state.drop(OBSERVING);
+      else this.observeControl(source);
+      return true;
+    }
+    if (packet.etherType === ETHERTYPE_CONTROL) return this.takeControl(PORT_OUT, source);
+    const kind = macKind(graph.macs.find(destinationHigh(packet), destinationLow(packet)));
+    if (kind !== MAC_LOCAL_MEMBER && kind !== MAC_SELF) {
+      this.state.drop(NOT_LOCAL);
+      return true;
+    }
+    return packet.ipVersion !== 0 && this.takeIp(PORT_OUT, source);
+  }
+
+  /**
+   * Whether the packet at hand, to the own address of a member beside us, is of a connection that an engine across a
+   * router translates, or a probe of its: it came by the router, and not with that engine's MAC.
+   */
+  private isTranslatedAfar(destination: number): boolean {
+    const { packet, graph } = this.state;
+    if (!graph.hasTunnels || macKind(destination) !== MAC_LOCAL_MEMBER) return false;
+    const peer = graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) - 1;
+    if (peer < 0 || graph.peerTunnel[peer] === 0) return false;
+    const at = graph.memberAddressAt(macIndex(destination), packet.ipVersion);
+    const own = graph.memberAddresses(packet.ipVersion);
+    return (
+      at >= 0 &&
+      own[at + 3] === packet.d3 &&
+      own[at + 2] === packet.d2 &&
+      own[at + 1] === packet.d1 &&
+      own[at] === packet.d0
+    );
   }
 
   /** A packet from the client's side of a known flow; false where the flow does not apply (any more). */
@@ -807,15 +894,26 @@ export class Dataplane {
     else if (port === PORT_IN) {
       if (macKind(source) === MAC_LOCAL_MEMBER) this.inside.hear();
       this.observer.observe();
-    } else if (packet.etherType === ETHERTYPE_CONTROL && this.isForSelf()) {
-      const peer = macIndex(source);
-      const isOfPeer =
-        macKind(source) === MAC_PEER && this.codec?.isAuthentic(packet, this.peerTable.hash(peer)) === true;
-      const type = isOfPeer ? controlType(packet) : 0;
-      if (type === CONTROL_PROBE) this.peerTable.answer(peer);
-      else if (type === CONTROL_ANSWER) this.peerTable.receiveAnswer(peer);
-      else if (!isOfPeer) state.drop(CONTROL_INVALID);
+    } else if (packet.etherType === ETHERTYPE_CONTROL && this.isForSelf()) this.observeControl(source);
+    else if (packet.etherType === ETHERTYPE_ARP) this.gateways.hearArp();
+    else if (packet.protocol === PROTOCOL_ICMPV6 && packet.malformed === null) this.gateways.hearNeighbour();
+    else if (graph.hasTunnels && packet.destinationPort === VXLAN_PORT && packet.protocol === PROTOCOL_UDP) {
+      state.isTunnelled = false;
+      this.takeTunnel(this.isForSelf() ? MAC_SELF : 0);
     }
+  }
+
+  /** What peers ask and answer is all that an engine in mode `mirror` takes of them. */
+  private observeControl(source: number): void {
+    const { state } = this;
+    const { packet } = state;
+    const peer = macIndex(source);
+    const isOfPeer =
+      macKind(source) === MAC_PEER && this.codec?.isAuthentic(packet, this.peerTable.hash(peer)) === true;
+    const type = isOfPeer ? controlType(packet) : 0;
+    if (type === CONTROL_PROBE) this.peerTable.answer(peer);
+    else if (type === CONTROL_ANSWER) this.peerTable.receiveAnswer(peer);
+    else if (!isOfPeer) state.drop(CONTROL_INVALID);
   }
 
   /** Takes the control frame at hand; false where it is none of ours and to be bridged. */

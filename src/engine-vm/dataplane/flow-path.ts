@@ -12,6 +12,8 @@ import {
 } from '../../packet/ethernet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import { rewriteDestination, rewriteSource } from '../../packet/rewrite.ts';
+import { lowerMss } from '../../packet/tcp.ts';
+import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
 import { dropIndex } from '../drops.ts';
 import { end } from '../flow/flow-life.ts';
 import {
@@ -24,6 +26,7 @@ import {
   FLAG_METERED,
   FLAG_SEEN_FORWARD,
   FLAG_VIA_PEER,
+  FLAG_VIA_TUNNEL,
   FLAGS,
   FORWARD,
   KIND,
@@ -47,8 +50,13 @@ import {
 import type { Bridge } from './bridge.ts';
 import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { Fragments } from './fragments.ts';
+import type { Gateways } from './gateways.ts';
 import { type PathState, PORT_IN, PORT_OUT } from './path-state.ts';
 import { FIRST_PORT, LAST_PORT, PORT_TRIES } from './source-ports.ts';
+import type { Tunnel } from './tunnel.ts';
+
+/** Outer headers of a tunnel at their longest, and those of IPv4 or IPv6 and TCP inside. */
+const TUNNEL_AND_HEADERS = [VXLAN_OVERHEAD.ipv6 + 40, VXLAN_OVERHEAD.ipv6 + 60];
 
 const NO_MEMBER = dropIndex('no-member');
 const FULL = dropIndex('flow-table-full');
@@ -58,11 +66,15 @@ export class FlowPath {
   private readonly state: PathState;
   private readonly bridge: Bridge;
   private readonly fragments: Fragments;
+  private readonly gateways: Gateways;
+  private readonly tunnel: Tunnel;
 
-  constructor(state: PathState, bridge: Bridge, fragments: Fragments) {
+  constructor(state: PathState, bridge: Bridge, fragments: Fragments, gateways: Gateways, tunnel: Tunnel) {
     this.state = state;
     this.bridge = bridge;
     this.fragments = fragments;
+    this.gateways = gateways;
+    this.tunnel = tunnel;
   }
 
   /** Sends the packet at hand, which its client sent, on to the flow's member. */
@@ -76,12 +88,13 @@ export class FlowPath {
     if (packet.isFragment) this.fragments.remember(flow * 2);
     if (kind === KIND_REMOTE) {
       const relay = words[at + RELAY];
-      if (relay >= 0) writeDestination(packet, graph.peerMacHigh[relay], graph.peerMacLow[relay]);
-      else writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
-      writeSource(packet, graph.macHigh, graph.macLow);
-      state.send(PORT_OUT);
-      // What waits for its engine or goes by way of a peer is looked at each time.
-      if (relay < 0 && graph.memberPlace[member] !== PLACE_NO_ENGINE) this.entrust(flow, FORWARD, PORT_OUT);
+      const isInTunnel =
+        relay >= 0
+          ? this.handOver(relay, graph.peerMacHigh[relay], graph.peerMacLow[relay])
+          : this.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
+      // What waits for its engine, goes by way of a peer or into a tunnel is looked at each time.
+      if (relay < 0 && !isInTunnel && graph.memberPlace[member] !== PLACE_NO_ENGINE)
+        this.entrust(flow, FORWARD, PORT_OUT);
       return;
     }
     if (kind === KIND_FAR) {
@@ -97,10 +110,26 @@ export class FlowPath {
     rewriteDestination(packet, words[m], words[m + 1], words[m + 2], words[m + 3], ports >>> 16);
     const c = at + CLIENT_SEEN;
     rewriteSource(packet, words[c], words[c + 1], words[c + 2], words[c + 3], ports & 0xffff);
-    writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
+    if (!this.gateways.addressTo(member)) return;
     const egress = graph.memberPlace[member] === PLACE_HERE ? PORT_IN : PORT_OUT;
     state.send(egress);
     if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0 || kind === KIND_LOCAL) this.entrust(flow, FORWARD, egress);
+  }
+
+  /**
+   * Sends the packet at hand, as it is, to an engine by MAC: `peer` (-1 where the link leads there) is the engine, the
+   * MAC its own or that of a member beside it. True where it went into a tunnel.
+   */
+  handOver(peer: number, high: number, low: number): boolean {
+    const { packet, graph } = this.state;
+    if (peer >= 0 && graph.peerTunnel[peer] !== 0) {
+      this.tunnel.carry(peer, high, low);
+      return true;
+    }
+    writeDestination(packet, high, low);
+    writeSource(packet, graph.macHigh, graph.macLow);
+    this.state.send(PORT_OUT);
+    return false;
   }
 
   /** Sends the packet at hand, which the flow's member sent, back to the client. */
@@ -119,6 +148,9 @@ export class FlowPath {
       writeDestination(packet, words[at + CLIENT_MAC_HIGH], words[at + CLIENT_MAC_LOW]);
       writeSource(packet, graph.macHigh, graph.macLow);
     }
+    // What the client sends will have to fit into the tunnel.
+    if ((words[at + FLAGS] & FLAG_VIA_TUNNEL) !== 0 && (packet.tcpFlags & TCP_SYN) !== 0)
+      lowerMss(packet, graph.siteMtu - TUNNEL_AND_HEADERS[packet.ipVersion === 4 ? 0 : 1]);
     const egress = this.bridge.portOf(destinationHigh(packet), destinationLow(packet));
     state.send(egress);
     this.entrust(flow, REVERSE, egress);

@@ -27,22 +27,25 @@ import {
 import type { Bridge } from './bridge.ts';
 import { PLACE_HERE } from './compiled-graph.ts';
 import type { FlowPath } from './flow-path.ts';
+import type { Gateways } from './gateways.ts';
 import { type PathState, PORT_IN, PORT_OUT } from './path-state.ts';
 
 export class IcmpErrors {
   private readonly state: PathState;
   private readonly bridge: Bridge;
   private readonly path: FlowPath;
+  private readonly gateways: Gateways;
   /** Protocol, the four words of source and destination, and the ports of the quoted packet. */
   private readonly quoted = new Int32Array(9);
   private protocol = 0;
   /** Offset of the quoted transport header. */
   private quotedL4 = 0;
 
-  constructor(state: PathState, bridge: Bridge, path: FlowPath) {
+  constructor(state: PathState, bridge: Bridge, path: FlowPath, gateways: Gateways) {
     this.state = state;
     this.bridge = bridge;
     this.path = path;
+    this.gateways = gateways;
   }
 
   /**
@@ -74,7 +77,7 @@ export class IcmpErrors {
       this.writeQuoted(m, seen >>> 16, at + CLIENT_SEEN, seen & 0xffff);
       rewriteDestination(packet, words[m], words[m + 1], words[m + 2], words[m + 3], 0);
       if (kind === KIND_FAR) writeSource(packet, graph.macHigh, graph.macLow);
-      writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
+      if (!this.gateways.addressTo(member)) return true;
       this.finish(graph.memberPlace[member] === PLACE_HERE ? PORT_IN : PORT_OUT);
       return true;
     }

@@ -8,6 +8,8 @@ import { rewriteDestination } from '../../packet/rewrite.ts';
 import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
 import {
+  FLAG_VIA_TUNNEL,
+  FLAGS,
   FORWARD,
   KIND,
   KIND_FAR,
@@ -59,6 +61,7 @@ export class MemberSide {
       const at = found * STRIDE;
       const isReused = isSyn && words[at + STATE] === STATE_CLOSING;
       if (words[at + KIND] === KIND_LOCAL && words[at + MEMBER] === member && !isReused) {
+        if (state.isTunnelled) words[at + FLAGS] |= FLAG_VIA_TUNNEL;
         track(flows, connections, found, FORWARD, packet, state.now);
         this.path.forward(found);
         return;
@@ -94,6 +97,7 @@ export class MemberSide {
       state.drop(refusal(flow));
       return;
     }
+    if (state.isTunnelled) flows.words[flow * STRIDE + FLAGS] |= FLAG_VIA_TUNNEL;
     track(flows, connections, flow, FORWARD, packet, state.now);
     this.path.forward(flow);
   }

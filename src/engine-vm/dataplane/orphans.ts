@@ -6,7 +6,6 @@
  */
 
 import { checksumOffset, transportChecksum } from '../../packet/checksum.ts';
-import { writeDestination, writeSource } from '../../packet/ethernet.ts';
 import { HEADROOM, Packet } from '../../packet/packet.ts';
 import { parse, TCP_RST } from '../../packet/parse.ts';
 import { dropIndex } from '../drops.ts';
@@ -54,7 +53,7 @@ import {
   ORPHAN_IS_CUT,
 } from './control.ts';
 import type { FlowPath } from './flow-path.ts';
-import { type PathState, PORT_OUT, PORT_SELF } from './path-state.ts';
+import { type PathState, PORT_SELF } from './path-state.ts';
 import type { Peers } from './peers.ts';
 import type { Refusals } from './refusals.ts';
 import type { Replicas } from './replicas.ts';
@@ -209,9 +208,7 @@ export class Orphans {
     );
     if (isUndeliverable || graph.memberPlace[member] !== PLACE_BESIDE_PEER) return;
     parse(outer, this.carried, HEADROOM, length);
-    writeDestination(outer, graph.memberMacHigh[member], graph.memberMacLow[member]);
-    writeSource(outer, graph.macHigh, graph.macLow);
-    this.state.send(PORT_OUT);
+    this.path.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
   }
 
   /** Takes a peer's authentic claim: what follows of the connection goes there. False where nobody had asked. */
@@ -291,11 +288,11 @@ export class Orphans {
   }
 
   private tellPeers(slot: number): void {
-    const { packet } = this.state;
+    const { packet, graph } = this.state;
     // Frames for segmentation cannot leave in a control frame whole; TCP sends them again.
     const isForSegmentation =
       packet.start >= HEADROOM && packet.buffer[packet.start - HEADROOM + GSO_TYPE] !== 0;
-    const isCut = isForSegmentation || packet.length > LONGEST_BODY;
+    const isCut = isForSegmentation || packet.length > graph.longestBody;
     // The checksum that the NIC would have completed. Nobody sees the packet at hand after this.
     if (!isCut && packet.isChecksumPartial)
       packet.view.setUint16(checksumOffset(packet), transportChecksum(packet));

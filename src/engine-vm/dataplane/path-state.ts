@@ -42,6 +42,8 @@ export class PathState {
   readonly macs = new Int32Array(3);
   /** Monotonic milliseconds as of the packet or tick at hand. */
   now = 0;
+  /** The packet at hand came out of a tunnel. */
+  isTunnelled = false;
   /** False until the first graph: until then everything is bridged. */
   isLoaded = false;
   graph!: CompiledGraph;
@@ -83,6 +85,12 @@ export class PathState {
     const packet = this.packet;
     if (this.tap !== null) this.tap.sent(port, packet.buffer, packet.start, packet.length, false);
     if (!this.wire.send(port, packet.buffer, packet.start, packet.length)) this.drops[TRANSMIT_FULL]++;
+  }
+
+  /** Sends a frame that bears the packet at hand, or a part of it, or one of our own. */
+  sendFrom(port: number, buffer: Uint8Array, start: number, length: number): void {
+    if (this.tap !== null) this.tap.sent(port, buffer, start, length, false);
+    if (!this.wire.send(port, buffer, start, length)) this.drops[TRANSMIT_FULL]++;
   }
 
   /** Sends `length` bytes that we made in the scratch buffer. */

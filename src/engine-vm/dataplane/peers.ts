@@ -16,6 +16,7 @@ import {
 } from './control.ts';
 import type { Inside } from './inside.ts';
 import { type PathState, PORT_OUT, SCRATCH_START } from './path-state.ts';
+import type { Tunnel } from './tunnel.ts';
 
 /** Probes whose answers are still taken, per peer. */
 const OUTSTANDING = 8;
@@ -37,13 +38,15 @@ interface Peer {
 export class Peers {
   private readonly state: PathState;
   private readonly inside: Inside;
+  private readonly tunnel: Tunnel;
   private codec: ControlCodec | null = null;
   /** In the order of the graph. */
   private peers: Peer[] = [];
 
-  constructor(state: PathState, inside: Inside) {
+  constructor(state: PathState, inside: Inside, tunnel: Tunnel) {
     this.state = state;
     this.inside = inside;
+    this.tunnel = tunnel;
   }
 
   /** A new graph is in force; what is known of peers that stay is kept. */
@@ -170,7 +173,8 @@ export class Peers {
       nonceLow,
       body,
     );
-    this.state.sendScratch(PORT_OUT, length);
+    if (graph.peerTunnel[peer] !== 0) this.tunnel.carryOwn(peer, scratch, SCRATCH_START, length);
+    else this.state.sendScratch(PORT_OUT, length);
   }
 
   observations(): Record<string, PeerObservation> {

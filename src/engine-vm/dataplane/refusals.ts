@@ -1,5 +1,5 @@
-/** Answers to packets that are refused: a TCP reset, or ICMP "administratively prohibited", sent back where the packet came from. */
-import { writeIcmpProhibited } from '../../packet/icmp.ts';
+/** Answers to packets that are refused: a TCP reset, or an ICMP error, sent back where the packet came from. */
+import { writeIcmpProhibited, writeIcmpTooBig } from '../../packet/icmp.ts';
 import { PROTOCOL_TCP } from '../../packet/parse.ts';
 import { writeTcpReset } from '../../packet/tcp.ts';
 import { type PathState, SCRATCH_START } from './path-state.ts';
@@ -25,6 +25,13 @@ export class Refusals {
       const { packet, scratch, scratchView } = this.state;
       this.state.sendScratch(port, writeIcmpProhibited(packet, scratch, scratchView, SCRATCH_START));
     }
+  }
+
+  /** Tells the sender of the packet at hand, which came from `port`, that no more than `mtu` bytes pass. */
+  tooBig(port: number, mtu: number): void {
+    const { packet, scratch, scratchView, now } = this.state;
+    if (!this.errors.take(now)) return;
+    this.state.sendScratch(port, writeIcmpTooBig(packet, scratch, scratchView, SCRATCH_START, mtu));
   }
 
   /** Resets the TCP connection of the packet at hand; nothing where it is not TCP, or a reset itself. */

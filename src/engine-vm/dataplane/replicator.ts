@@ -161,7 +161,7 @@ export class Replicator {
 
   /** Adds the flow whose record begins at `from` to the batch. */
   private write(from: number, flags: number): void {
-    if (this.length + LONGEST_ENTRY > LONGEST_BODY) this.flush();
+    if (this.length + LONGEST_ENTRY > this.state.graph.longestBody) this.flush();
     const { view } = this;
     const { words } = this.state.flows;
     const c = from + CLIENT;

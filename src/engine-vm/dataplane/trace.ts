@@ -2,7 +2,7 @@
  * `weft trace` and `weft explain` as one engine answers them: a synthetic packet walks the live graph
  * and the live flow table, and nothing is sent, counted or remembered.
  */
-import { isIpv4, parseAddress } from '../../packet/address.ts';
+import { formatAddress, isIpv4, parseAddress } from '../../packet/address.ts';
 import { writeChecksums } from '../../packet/checksum.ts';
 import { HEADROOM, Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, parse } from '../../packet/parse.ts';
@@ -12,16 +12,19 @@ import { DROPS } from '../drops.ts';
 import { FORWARD, MEMBER, REVERSE, STRIDE } from '../flow/flow-table.ts';
 import { PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
 import { endpoint, type FlowLister } from './flow-listing.ts';
+import type { Gateways } from './gateways.ts';
 import type { PathState } from './path-state.ts';
 import { newDecision, type ServiceChain } from './service-chain.ts';
 
 export class Tracer {
   private readonly state: PathState;
   private readonly lister: FlowLister;
+  private readonly gateways: Gateways;
 
-  constructor(state: PathState, lister: FlowLister) {
+  constructor(state: PathState, lister: FlowLister, gateways: Gateways) {
     this.state = state;
     this.lister = lister;
+    this.gateways = gateways;
   }
 
   /** Throws an Error that says what is wrong with the question. */
@@ -188,10 +191,13 @@ export class Tracer {
     if (place === PLACE_BESIDE_PEER && graph.tierReturns[tier] === 0) {
       const detail = `MACs only: destination ${target.mac}, source ${graph.source.engine.mac}`;
       steps.push({ component: 'rewrite', verdict: 'done', detail });
+      const to = `to ${target.vm} beside engine ${target.engine}`;
+      const tunnel = this.tunnelStep(graph.memberPeer[member]);
+      if (tunnel !== null) steps.push(tunnel);
       steps.push({
         component: 'send',
         verdict: 'out',
-        detail: `to ${target.vm} beside engine ${target.engine}`,
+        detail: tunnel === null ? to : `${to}, in another network`,
       });
       answer.next = { engine: target.engine ?? '', member: target.id };
       return;
@@ -205,11 +211,32 @@ export class Tracer {
         place === PLACE_BESIDE_PEER
           ? `through which the answer returns (returnPath); engine ${target.engine} passes it on and counts it`
           : `for no engine stands beside ${target.vm}`;
-      const detail = `destination ${to}, ${target.mac}; source an own address, ${reason}`;
+      const router = graph.isRouted(member, packet.ipVersion);
+      const mac = router ? `by the router ${this.gatewayText(packet.ipVersion)}` : target.mac;
+      const detail = `destination ${to}, ${mac}; source an own address, ${reason}`;
       steps.push({ component: 'rewrite', verdict: 'done', detail });
       steps.push({ component: 'send', verdict: 'out', detail: `to ${target.vm} on ${target.host}` });
     }
     answer.outcome = `delivered to ${target.vm}`;
+  }
+
+  /** The encapsulation for a peer in another network; null for one on the link. */
+  private tunnelStep(peer: number): TraceStep | null {
+    const { graph } = this.state;
+    const version = peer < 0 ? 0 : graph.peerTunnel[peer];
+    if (version === 0) return null;
+    const [o0, o1, o2, o3, p0, p1, p2, p3] = graph.tunnelEnds.subarray(peer * 8, peer * 8 + 8);
+    const ends = `${formatAddress(o0, o1, o2, o3)} to ${formatAddress(p0, p1, p2, p3)}`;
+    const vni = graph.tunnelVniOut[peer];
+    const detail = `${ends}, VNI ${vni}, by the router ${this.gatewayText(version)}; IP packets of up to ${graph.tunnelRoom(peer)} bytes`;
+    if (this.gateways.isKnown(version)) return { component: 'vxlan', verdict: 'done', detail };
+    return { component: 'vxlan', verdict: 'drop', detail: `${detail}; the router does not answer` };
+  }
+
+  private gatewayText(ipVersion: number): string {
+    const at = ipVersion === 4 ? 0 : 4;
+    const [w0, w1, w2, w3] = this.state.graph.gateways.subarray(at, at + 4);
+    return formatAddress(w0, w1, w2, w3);
   }
 
   private traceMemberSide(packet: Packet, tier: number, id: string, answer: TraceAnswer): void {

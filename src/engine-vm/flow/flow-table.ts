@@ -85,6 +85,8 @@ export const FLAG_IS_REPLICATED = 512;
 export const FLAG_FAST_FORWARD = 1024;
 /** Every packet that clients send has to be judged, so that the kernel gets only the other direction. */
 export const FLAG_METERED = 4096;
+/** Packets come through a tunnel from another network. */
+export const FLAG_VIA_TUNNEL = 8192;
 const FLAGS_FAST = FLAG_FAST_FORWARD | (FLAG_FAST_FORWARD << 1);
 
 export const FORWARD = 0;

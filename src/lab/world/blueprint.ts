@@ -45,9 +45,33 @@ export const GATEWAY = { address: '192.0.2.1', port: 7443 };
 export const MANAGEMENT_PREFIX_LENGTH = 24;
 export const ENGINE_STATIONS = { first: 10, last: 250 };
 
-/** Addresses of a station on the production network. */
-export function productionAddresses(station: number): string[] {
-  return [`10.77.0.${station}`, `fd77::${station}`];
+/**
+ * The production network of a lab: `flat` is one link; in `routed` the rack of h3 is a network of its own, with a
+ * router between the two.
+ */
+export type LabNetwork = 'flat' | 'routed';
+
+/** The networks of a routed lab; a flat one is all site a. */
+export const SITES = ['a', 'b'] as const;
+export type Site = (typeof SITES)[number];
+
+/** The rack that is site b of a routed lab. */
+export const SITE_B_RACK = 'tor-b';
+
+export function siteOf(network: LabNetwork, host: string): Site {
+  const rack = HOSTS.find(({ id }) => id === host)?.rack;
+  return network === 'routed' && rack === SITE_B_RACK ? 'b' : 'a';
+}
+
+/** Addresses of a station on the production network of a site. */
+export function productionAddresses(station: number, site: Site = 'a'): string[] {
+  const network = site === 'a' ? 77 : 78;
+  return [`10.${network}.0.${station}`, `fd${network}::${station}`];
+}
+
+/** The router's, on each site of a routed lab. */
+export function routerAddresses(site: Site): string[] {
+  return productionAddresses(1, site);
 }
 
 /** Address of an engine on the management network. */

@@ -24,8 +24,10 @@ import {
   ENGINE_FOLDER,
   ENGINE_STATIONS,
   HOSTS,
+  type LabNetwork,
   managementAddress,
   productionAddresses,
+  siteOf,
 } from './blueprint.ts';
 import { buildFabric } from './fabric.ts';
 import { type Fault, type FaultSpec, isReplacedBy } from './faults.ts';
@@ -35,15 +37,24 @@ import { Maintenance } from './maintenance.ts';
 import { existingNamespaces, labPaths, namespaceOf } from './names.ts';
 import { type NewVm, newRecord, newVm, viewOf } from './new-record.ts';
 import type { ProcessRef } from './process.ts';
-import { type HostRecord, type LabRecord, type NicRecord, readRecord, type VmRecord } from './record.ts';
+import {
+  type HostRecord,
+  type LabRecord,
+  type NicRecord,
+  networkOf,
+  readRecord,
+  type VmRecord,
+} from './record.ts';
 
 /** Names that namespaces of the lab itself have. */
-const RESERVED_NAMES = new Set(['phys', 'mgmt', 'client', ...HOSTS.map((host) => host.id)]);
+const RESERVED_NAMES = new Set(['phys', 'mgmt', 'client', 'router', ...HOSTS.map((host) => host.id)]);
 
 export interface DatacenterOptions {
   lab: string;
   /** What an engine VM runs instead of the engine; `--config` and `--state` are appended. */
   engineProgram?: readonly string[];
+  /** The production network of a new lab; one that is there keeps its own. */
+  network?: LabNetwork;
 }
 
 export class Datacenter {
@@ -62,7 +73,7 @@ export class Datacenter {
   /** Builds the lab, or takes over the one that an earlier daemon left. Throws ERR_KERNEL, ERR_LAB. */
   static async open(options: DatacenterOptions): Promise<Datacenter> {
     const present = readRecord(labPaths(options.lab).record);
-    const record = present ?? newRecord(options.lab);
+    const record = present ?? newRecord(options.lab, options.network);
     const machines = new Machines(record, options.engineProgram);
     const datacenter = new Datacenter(record, machines);
     if (present) await datacenter.#adopt(machines);
@@ -319,12 +330,13 @@ export class Datacenter {
           const segment = this.#segment(source.host, nic.segment);
           const name = segment.shadows ?? segment.name;
           this.#segment(clone.host, name);
+          const site = siteOf(networkOf(this.record), clone.host);
           const station = this.#freeStation(
             CLONE_STATIONS,
-            (one) => productionAddresses(one)[0]!,
+            (one) => productionAddresses(one, site)[0]!,
             'production',
           );
-          return { id: nic.id, segment: name, addresses: productionAddresses(station) };
+          return { id: nic.id, segment: name, addresses: productionAddresses(station, site) };
         }),
       });
       if (isOn) await this.#powerOn(vm);
@@ -365,6 +377,12 @@ export class Datacenter {
       this.#host(toHost);
       if (vm.host === toHost) return;
       this.#requireInService(toHost);
+      const network = networkOf(this.record);
+      if (siteOf(network, vm.host) !== siteOf(network, toHost)) {
+        throw refused(
+          `host ${toHost} is in another network than ${vm.host}: the addresses of ${vm.name} are none there`,
+        );
+      }
       for (const nic of isProductionEnough ? vm.nics : []) {
         if (this.#findSegment(toHost, nic.segment)) continue;
         nic.segment = this.#findSegment(vm.host, nic.segment)?.shadows ?? nic.segment;
@@ -474,7 +492,7 @@ export class Datacenter {
   async #build(): Promise<void> {
     mkdirSync(labPaths(this.lab).vms, { recursive: true, mode: 0o700 });
     this.#save();
-    await buildFabric(this.lab);
+    await buildFabric(this.lab, networkOf(this.record));
     await Promise.all(this.record.vms.map((vm) => this.#powerOn(vm)));
   }
 

@@ -6,6 +6,7 @@
  *                           └─ tor-b ── h3                          mgmt ── uplink-mgmt ──► weft-<lab>-mgmt
  *                                                                   void-a ── void-b   (where lost packets go)
  *   weft-<lab>-client eth0 ──► spine
+ *   weft-<lab>-router site-a ──► spine, site-b ──► tor-b: only in a routed lab, where tor-b has no cable to the spine
  *
  * Every cable is made between two namespaces; the root namespace never sees one.
  */
@@ -14,11 +15,15 @@ import {
   CLIENT_STATION,
   GATEWAY,
   HOSTS,
+  type LabNetwork,
   MANAGEMENT_PREFIX_LENGTH,
   MANAGEMENT_SEGMENT,
   PRODUCTION_SEGMENT,
   productionAddresses,
   RACKS,
+  routerAddresses,
+  SITE_B_RACK,
+  type Site,
   SPINE,
 } from './blueprint.ts';
 import { ip, settings } from './iproute.ts';
@@ -32,6 +37,16 @@ export const VOID = 'void-a';
 
 /** No address, no answers, no chatter: what is true of every switch. */
 export const NO_IPV6 = { 'ipv6/conf/all/disable_ipv6': '1', 'ipv6/conf/default/disable_ipv6': '1' };
+/** Passes on between its sites, whatever the source address, and tells nobody of shorter ways. */
+const ROUTER = {
+  'ipv4/ip_forward': '1',
+  'ipv4/conf/all/rp_filter': '0',
+  'ipv4/conf/default/rp_filter': '0',
+  'ipv4/conf/all/send_redirects': '0',
+  'ipv4/conf/default/send_redirects': '0',
+  'ipv6/conf/all/forwarding': '1',
+  'ipv6/conf/default/accept_dad': '0',
+};
 /** Guests use an address at once, and nobody but the lab gives them any. */
 export const GUEST_IPV6 = {
   'ipv6/conf/all/accept_ra': '0',
@@ -58,8 +73,13 @@ export function addressLines(device: string, addresses: readonly string[], prefi
   ];
 }
 
+/** Lines by which a guest of a routed lab reaches the other site. */
+export function defaultRoutes(site: Site): string[] {
+  return routerAddresses(site).map((address) => `route add default via ${address}`);
+}
+
 /** Builds it all. The lab must not exist. Throws ERR_KERNEL; what was made by then is found again by its name. */
-export async function buildFabric(lab: string): Promise<void> {
+export async function buildFabric(lab: string, network: LabNetwork): Promise<void> {
   const phys = namespaceOf(lab, 'phys');
   const mgmt = namespaceOf(lab, 'mgmt');
   const client = namespaceOf(lab, 'client');
@@ -76,7 +96,7 @@ export async function buildFabric(lab: string): Promise<void> {
 
   await ip(phys, [
     ...[SPINE, ...RACKS].flatMap(newBridge),
-    ...RACKS.flatMap((rack) => [
+    ...RACKS.filter((rack) => network === 'flat' || rack !== SITE_B_RACK).flatMap((rack) => [
       `link add up-${rack} type veth peer name down-${rack}`,
       `link set up-${rack} master ${rack} up`,
       `link set down-${rack} master ${SPINE} up`,
@@ -88,6 +108,7 @@ export async function buildFabric(lab: string): Promise<void> {
     `link add client type veth peer name eth0 address 02:57:ff:00:00:09 netns ${client}`,
     `link set client master ${SPINE} up`,
   ]);
+  if (network === 'routed') await buildRouter(lab, phys);
   await ip(mgmt, [
     'link set lo up',
     ...newBridge(MANAGEMENT_SEGMENT),
@@ -117,8 +138,26 @@ export async function buildFabric(lab: string): Promise<void> {
         .slice(2)
         .filter((address) => address.includes(':'))
         .map((address) => `addr change ${address}/64 dev eth0 preferred_lft 0`),
+      ...(network === 'routed' ? defaultRoutes('a') : []),
     ]),
   ]);
+}
+
+/** A router between the spine, with all that hangs on it, and the rack of site b. */
+async function buildRouter(lab: string, phys: string): Promise<void> {
+  const router = namespaceOf(lab, 'router');
+  await ip(null, [`netns add ${router}`]);
+  await settings(router, ROUTER);
+  for (const [site, bridge] of [
+    ['a', SPINE],
+    ['b', SITE_B_RACK],
+  ] as const) {
+    await ip(phys, [
+      `link add router-${site} type veth peer name site-${site} netns ${router}`,
+      `link set router-${site} master ${bridge} up`,
+    ]);
+    await ip(router, addressLines(`site-${site}`, routerAddresses(site), 24));
+  }
 }
 
 /** The first two are the client's own; the others stand for more clients. */

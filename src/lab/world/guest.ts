@@ -6,8 +6,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { MANAGEMENT_PREFIX_LENGTH } from './blueprint.ts';
-import { addressLines, GUEST_IPV6, NO_IPV6 } from './fabric.ts';
+import { type LabNetwork, MANAGEMENT_PREFIX_LENGTH, siteOf } from './blueprint.ts';
+import { addressLines, defaultRoutes, GUEST_IPV6, NO_IPV6 } from './fabric.ts';
 import { ip, settings } from './iproute.ts';
 import { unmountBelow } from './mounts.ts';
 import { labPaths, namespaceOf } from './names.ts';
@@ -24,7 +24,7 @@ export function vmDirectory(lab: string, vm: VmRecord): string {
 }
 
 /** Makes the namespace and its NICs; the ports are not on any segment yet. What was left of an earlier boot goes first. */
-export async function buildGuest(lab: string, vm: VmRecord): Promise<void> {
+export async function buildGuest(lab: string, vm: VmRecord, network: LabNetwork): Promise<void> {
   const namespace = namespaceOf(lab, vm.name);
   await ip(null, [`netns add ${namespace}`]);
   await settings(namespace, vm.engine ? NO_IPV6 : GUEST_IPV6);
@@ -32,6 +32,7 @@ export async function buildGuest(lab: string, vm: VmRecord): Promise<void> {
   await ip(namespace, [
     'link set lo up',
     ...vm.nics.flatMap((nic) => addressLines(nic.id, nic.addresses, MANAGEMENT_PREFIX_LENGTH)),
+    ...(network === 'routed' && !vm.engine ? defaultRoutes(siteOf(network, vm.host)) : []),
   ]);
 }
 

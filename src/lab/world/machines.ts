@@ -13,7 +13,7 @@ import { LoadMeter } from './load-meter.ts';
 import type { Machinery } from './machinery.ts';
 import { labPaths, namespaceFile, namespaceOf } from './names.ts';
 import { isAlive, killProcess, type ProcessRef, pidsIn, refOf, signalPid } from './process.ts';
-import { type LabRecord, type NicRecord, portOf, type VmRecord, writeRecord } from './record.ts';
+import { type LabRecord, type NicRecord, networkOf, portOf, type VmRecord, writeRecord } from './record.ts';
 import { joinSegment, pullCables, rerouteCables, setLink } from './switch-port.ts';
 
 /** How often VMs that an earlier daemon started are looked after; those started by this one report themselves. */
@@ -93,7 +93,7 @@ export class Machines implements Machinery {
     const { lab } = this.#record;
     try {
       if (existsSync(namespaceFile(namespaceOf(lab, vm.name)))) await this.#dismantle(vm);
-      await buildGuest(lab, vm);
+      await buildGuest(lab, vm, networkOf(this.#record));
       await this.#plug(vm);
       vm.process = this.#boot(vm).ref;
       await this.#renewMirrors(vm);

@@ -5,11 +5,13 @@ import {
   APPLICATION_TAGS,
   APPLICATION_VMS,
   HOSTS,
+  type LabNetwork,
   MANAGEMENT_SEGMENT,
   macOf,
   PRODUCTION_SEGMENT,
   productionAddresses,
   SPINE,
+  siteOf,
 } from './blueprint.ts';
 import type { LabRecord, NicRecord, VmRecord } from './record.ts';
 
@@ -19,9 +21,10 @@ export type NewVm = Omit<VmRecord, 'id' | 'number' | 'process' | 'nics'> & {
 };
 
 /** The lab of blueprint.ts, all VMs off. */
-export function newRecord(lab: string): LabRecord {
+export function newRecord(lab: string, network: LabNetwork = 'flat'): LabRecord {
   const record: LabRecord = {
     lab,
+    ...(network === 'routed' ? { network } : {}),
     nextVm: 1,
     nextFault: 1,
     hosts: HOSTS.map((host) => ({
@@ -45,7 +48,13 @@ export function newRecord(lab: string): LabRecord {
       attributes: { owner },
       engine: null,
       clonedFrom: null,
-      nics: [{ id: 'eth0', segment: PRODUCTION_SEGMENT, addresses: productionAddresses(station) }],
+      nics: [
+        {
+          id: 'eth0',
+          segment: PRODUCTION_SEGMENT,
+          addresses: productionAddresses(station, siteOf(network, host)),
+        },
+      ],
     });
   }
   return record;

@@ -5,11 +5,14 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { EngineProperties, OwnerRecord, Segment } from '../../hypervisor/platform.ts';
 import { WeftError } from '../../policy/errors.ts';
+import type { LabNetwork } from './blueprint.ts';
 import type { Fault } from './faults.ts';
 import type { ProcessRef } from './process.ts';
 
 export interface LabRecord {
   lab: string;
+  /** Left out where the production network is flat. */
+  network?: 'routed';
   /** Number of the next VM; numbers are never used twice. */
   nextVm: number;
   nextFault: number;
@@ -61,6 +64,11 @@ export interface NicRecord {
   addresses: string[];
   /** An engine's data ports learn and flood like a trunk to a bridge; all others know exactly one MAC. */
   isEnginePort: boolean;
+}
+
+/** What kind of production network the lab has. */
+export function networkOf(record: LabRecord): LabNetwork {
+  return record.network ?? 'flat';
 }
 
 /** Reads the record, or null where there is none. Throws ERR_LAB when it cannot be understood. */

@@ -1,11 +1,12 @@
 /** What `weft lab status` shows: the inventory together with what only the lab itself knows. */
 
 import type { VcenterAddress } from '../vcenter/index.ts';
-import { GATEWAY } from './blueprint.ts';
+import { GATEWAY, type LabNetwork } from './blueprint.ts';
 import type { Datacenter } from './datacenter.ts';
 import { clientAddresses } from './fabric.ts';
 import { describeFault } from './faults.ts';
 import { labPaths, namespaceOf } from './names.ts';
+import { networkOf } from './record.ts';
 
 export interface LabStatus {
   lab: string;
@@ -16,6 +17,8 @@ export interface LabStatus {
   gateway: { address: string; port: number; target: { host: string; port: number } | null };
   /** The simulated vCenter in front of the lab, or null where there is none. */
   vcenter: VcenterAddress | null;
+  /** What the production network is. */
+  network: LabNetwork;
   client: { namespace: string; addresses: string[] };
   hosts: {
     id: string;
@@ -50,6 +53,7 @@ export function labStatus(datacenter: Datacenter, vcenter: VcenterAddress | null
     pid: process.pid,
     gateway: { ...GATEWAY, target: record.gateway },
     vcenter,
+    network: networkOf(record),
     client: { namespace: namespaceOf(lab, 'client'), addresses: clientAddresses() },
     hosts: record.hosts.map((host) => ({
       id: host.id,

@@ -70,6 +70,37 @@ describe('engine links', () => {
     assert.deepEqual(addresses().sort(), ['10.99.0.9/24', 'fd99::9/64']);
   });
 
+  it('gives the stack the routes to other networks and to members, and takes only its own away', async () => {
+    spaces.ip(engine, 'route add 10.95.0.0/24 via 10.99.0.7 dev weft-self');
+    const set = (routes: Record<string, string>): void => {
+      const said = spaces.run(engine, process.execPath, [
+        '--no-warnings',
+        '-e',
+        `import(${JSON.stringify(new URL('../../../src/engine-vm/link.ts', import.meta.url).href)}).then((link) =>
+          link.setRoutes(new Map(${JSON.stringify(Object.entries(routes))}), new AbortController().signal))`,
+      ]);
+      assert.equal(said, '');
+    };
+    const shown = (): string[] =>
+      ['-4', '-6'].flatMap((family) =>
+        (
+          JSON.parse(spaces.ip(engine, `${family} -json route show dev weft-self`) || '[]') as {
+            dst: string;
+            gateway?: string;
+          }[]
+        ).flatMap(({ dst, gateway }) => (gateway === undefined ? [] : [`${dst} ${gateway}`])),
+      );
+    set({ '10.98.0.0/24': '10.99.0.1', '10.97.0.5/32': '10.99.0.1', 'fd98::/64': 'fd99::1' });
+    const foreign = '10.95.0.0/24 10.99.0.7';
+    const first = [foreign, '10.97.0.5 10.99.0.1', '10.98.0.0/24 10.99.0.1', 'fd98::/64 fd99::1'];
+    assert.deepEqual(shown().sort(), first);
+    set({ '10.98.0.0/24': '10.99.0.2', '10.97.0.5/32': '10.99.0.1' });
+    assert.deepEqual(shown().sort(), [foreign, '10.97.0.5 10.99.0.1', '10.98.0.0/24 10.99.0.2']);
+    set({});
+    assert.deepEqual(shown(), [foreign]);
+    spaces.ip(engine, 'route del 10.95.0.0/24 dev weft-self');
+  });
+
   it('keeps what merely passes the ports away from the stack', async () => {
     const { address } = (JSON.parse(spaces.ip(engine, '-json link show out')) as { address: string }[])[0];
     spaces.ip(client, `neigh replace 10.99.0.9 lladdr ${address} dev eth0`);

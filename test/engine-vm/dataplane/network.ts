@@ -27,11 +27,14 @@ import {
   ipv4HeaderChecksum,
   pseudoHeaderSum,
   transportChecksum,
+  writeChecksums,
 } from '../../../src/packet/checksum.ts';
 import { HEADROOM, Packet } from '../../../src/packet/packet.ts';
 import { parse } from '../../../src/packet/parse.ts';
 import type { GraphComponent, GraphMember, GraphService, ServiceGraph } from '../../../src/policy/graph.ts';
-import { type FrameSpec, frame } from '../../packet/frames.ts';
+import { addressBytes, arp, type FrameSpec, frame, mac } from '../../packet/frames.ts';
+
+type Four = [number, number, number, number];
 
 /** Asks for every flow of a small table. */
 export const ALL_FLOWS: FlowSliceQuestion = {
@@ -64,6 +67,8 @@ export class Host {
   readonly mac: string;
   /** The engine it stands behind, or null on the production segment. */
   engine: TestEngine | null = null;
+  /** Which production segment it is on. */
+  site = '';
   isAnsweringArp = true;
   constructor(mac: string) {
     this.mac = mac;
@@ -88,6 +93,8 @@ export class TestEngine {
   /** What its own kernel stack received. */
   readonly self = new Host('self');
   isDead = false;
+  /** Which production segment its `out` is on. */
+  site = '';
   constructor(network: Network, id: string, mac: string) {
     this.id = id;
     this.mac = mac;
@@ -95,7 +102,26 @@ export class TestEngine {
   }
 }
 
+/** A router between production segments: the same MAC and the address of each on them. */
+export class Router {
+  mac = '02:dd:00:00:00:01';
+  /** Its own addresses by segment. */
+  readonly addresses: Record<string, readonly string[]>;
+  /** Where each address is. */
+  readonly hosts = new Map<string, { site: string; mac: string }>();
+  /** What it has passed on. */
+  readonly seen: Seen[] = [];
+  /** The largest IP packet that it passes on. */
+  mtu = 1500;
+  site = '';
+  constructor(addresses: Record<string, readonly string[]>) {
+    this.addresses = addresses;
+  }
+}
+
 export class Network {
+  /** Between the production segments, where there are several. */
+  router: Router | null = null;
   now = 1000;
   /** Whether flows are entrusted to slots; no program reads them. */
   hasSlots = false;
@@ -217,17 +243,79 @@ export class Network {
     }
   }
 
-  private production(bytes: Uint8Array, sender: Host | TestEngine): void {
+  /** A frame on the router's segment: it answers for its addresses and passes on what is for elsewhere. */
+  private route(router: Router, bytes: Uint8Array, site: string): void {
+    const { packet, to } = see(bytes, false);
+    const own = router.addresses[site] ?? [];
+    const isNeighbour = packet.icmpType === 135;
+    const asked =
+      packet.etherType === 0x0806
+        ? formatAddress(0, 0, 0xffff, packet.view.getInt32(packet.l3 + 24))
+        : isNeighbour
+          ? formatAddress(...([8, 12, 16, 20].map((at) => packet.view.getInt32(packet.l4 + at)) as Four))
+          : '';
+    const answer = (reply: Uint8Array): void => {
+      this.queue.push(() => {
+        router.site = site;
+        this.production(reply, router);
+      });
+    };
+    if (packet.etherType === 0x0806 && own.includes(asked) && packet.view.getUint16(packet.l3 + 6) === 1) {
+      const sender = formatAddress(0, 0, 0xffff, packet.view.getInt32(packet.l3 + 14));
+      answer(
+        arp({
+          operation: 2,
+          fromMac: router.mac,
+          toMac: macAt(bytes, 6),
+          sender: asked,
+          target: sender,
+        }),
+      );
+      return;
+    }
+    if (isNeighbour && own.includes(asked)) {
+      const reply = Uint8Array.from(bytes);
+      const at = HEADROOM + 54;
+      reply.copyWithin(HEADROOM, HEADROOM + 6, HEADROOM + 12);
+      reply.set(mac(router.mac), HEADROOM + 6);
+      reply.copyWithin(HEADROOM + 38, HEADROOM + 22, HEADROOM + 38);
+      reply.set(addressBytes(asked), HEADROOM + 22);
+      reply.set([136, 0, 0, 0, 0x60, 0, 0, 0], at);
+      reply.set([2, 1, ...mac(router.mac)], at + 24);
+      const made = new Packet();
+      parse(made, reply, HEADROOM, reply.length - HEADROOM);
+      writeChecksums(made);
+      answer(reply);
+      return;
+    }
+    if (macAt(bytes, 0) !== router.mac || packet.ipVersion === 0) return;
+    assert.ok(packet.end - packet.l3 <= router.mtu, `${packet.end - packet.l3} bytes for the router`);
+    const target = router.hosts.get(to);
+    assert.ok(target !== undefined, `nobody has ${to}`);
+    router.seen.push(see(bytes, this.isVerifying));
+    const on = Uint8Array.from(bytes);
+    on.set(mac(target.mac), HEADROOM);
+    on.set(mac(router.mac), HEADROOM + 6);
+    this.queue.push(() => {
+      router.site = target.site;
+      this.production(on, router);
+    });
+  }
+
+  private production(bytes: Uint8Array, sender: Host | TestEngine | Router): void {
+    const site = sender.site;
+    if (this.router !== null && sender !== this.router) this.route(this.router, bytes, site);
     if (bytes[HEADROOM + 12] === 0x80 && bytes[HEADROOM + 13] === 0x35) {
       this.reverseRequests.push(macAt(bytes, 6));
     }
     const to = macAt(bytes, 0);
     const isForAll = isGroup(bytes);
     for (const host of this.hosts) {
-      if (host.engine === null && host !== sender && (isForAll || host.mac === to)) this.deliver(host, bytes);
+      if (host.site === site && host.engine === null && host !== sender && (isForAll || host.mac === to))
+        this.deliver(host, bytes);
     }
     for (const engine of this.engines) {
-      if (engine === sender || engine.isDead) continue;
+      if (engine === sender || engine.isDead || engine.site !== site) continue;
       const isBehind = engine.mac === to || engine.members.some((host) => host.mac === to);
       if (isForAll || isBehind) this.receive(engine, PORT_OUT, bytes);
     }
