@@ -5,7 +5,8 @@
  * Per production port group: one `out` port group, made first, whose description keeps what the production port
  * group's policy allowed before and which shadow VLAN it was given; then the policy; then one `in` port group per host.
  * The policy goes first, then `out`, then the last `in`: a crash between any two steps is mended by repeating. An `out`
- * without any `in` is listed as a half-made segment, and removed as such where nobody wants it any more.
+ * without any `in` is listed as a half-made segment, and removed as such where nobody wants it any more. An `in` of a host
+ * that vCenter knows no more counts for nothing, and goes with the next that is removed.
  */
 import { WeftError } from '../policy/errors.ts';
 import {
@@ -138,9 +139,13 @@ export async function removeDistributedSegment(
   const { mark } = part;
   const groups = await readPortGroups(session, dvs, signal);
   const ours = groups.filter((one) => one.mark?.production === mark.production);
-  const isLast = !ours.some((one) => one.mark?.role === 'in' && one.ref.value !== part.ref.value);
+  const abandoned = await findAbandoned(session, dvs, ours, signal);
+  const isLast = !ours.some(
+    (one) => one.mark?.role === 'in' && one.ref.value !== part.ref.value && !abandoned.includes(one),
+  );
   if (mark.role === 'out' && !isLast) return;
   await requireNoPorts(session, dvs, on, part, isLast, signal);
+  for (const { ref } of abandoned) await destroy(session, ref, signal);
   if (isLast) {
     const out = ours.find((one) => one.mark?.role === 'out');
     if (groups.some((one) => one.ref.value === mark.production)) {
@@ -458,6 +463,28 @@ async function setOverridesAllowed(
       if (attempt >= 5 || faultName(error) !== 'ConcurrentAccess') throw error;
     }
   }
+}
+
+/** Shadows of hosts that vCenter knows no more, a host that was removed and added again among them; nobody uses them. */
+async function findAbandoned(
+  session: VcenterSession,
+  dvs: MoRef,
+  ours: readonly PortGroup[],
+  signal: AbortSignal,
+): Promise<PortGroup[]> {
+  const shadows = ours.filter(({ mark }) => mark?.role === 'in');
+  const hosts = shadows.map(({ mark }): MoRef => ({ type: 'HostSystem', value: mark?.host ?? '' }));
+  const known = await readThere(session, hosts, ['name'], signal);
+  const found = shadows.filter(({ mark }) => !known.has(mark?.host ?? ''));
+  if (found.length === 0) return [];
+  const portgroupKey = found.map(({ ref }) => ref.value);
+  const criteria = { connected: true, portgroupKey, inside: true };
+  const used = new Set(
+    ((await session.call(dvs, 'FetchDVPorts', { criteria }, signal)) ?? [])
+      .filter(({ connectee }) => connectee !== undefined)
+      .map((port) => port.portgroupKey),
+  );
+  return found.filter(({ ref }) => !used.has(ref.value));
 }
 
 /**

@@ -8,7 +8,7 @@ import type { MoRef, Vim } from './vim/schema.ts';
 export class SegmentListing {
   readonly #managementNetwork: string;
   #portgroups = new Map<string, MirroredObject>();
-  /** By host: `out` port groups without any `in`, which it lists for all hosts. */
+  /** By host: `out` port groups without any `in` of a host that is there, which it lists for all hosts. */
   #beginnings = new Map<string, PortGroupMark[]>();
 
   constructor(managementNetwork: string) {
@@ -102,8 +102,11 @@ export class SegmentListing {
       const mark = properties['config.description'] as PortGroupMark | null | undefined;
       if (mark) marks.set(ref.value, mark);
     }
+    const known = new Set<string | null>(hosts.map(({ ref }) => ref.value));
     const shadowed = new Set(
-      [...marks.values()].flatMap((one) => (one.role === 'in' ? [one.production] : [])),
+      [...marks.values()].flatMap((one) =>
+        one.role === 'in' && known.has(one.host) ? [one.production] : [],
+      ),
     );
     const found = new Map<string, PortGroupMark[]>();
     for (const [id, mark] of marks) {

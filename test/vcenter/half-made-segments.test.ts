@@ -120,6 +120,38 @@ describe('half-made segments of vCenter', function () {
       assert.deepEqual(ours(), []);
     });
 
+    it('counts the shadow of a host that vCenter knows no more for nothing, and removes it', async () => {
+      const before = structuredClone(group('prod').policy);
+      for (const host of ['host-11', 'host-12', 'host-13']) await platform.ensureSegment(shadow(host), never);
+      for (const id of ['host-12', 'host-13']) {
+        const shadowed = group(`prod-weft-${id}`);
+        // As if the host had been removed from vCenter, and added again.
+        for (const key of ['name', 'description'] as const)
+          shadowed[key] = shadowed[key].replace(id, `host-9${id.slice(-2)}`);
+      }
+      paper.vcenter.changed();
+      await platform.ensureSegment(shadow('host-12'), never);
+      await platform.removeSegment('host-11', 'prod-weft', never);
+      assert.deepEqual(ours().sort(), ['in', 'out']);
+      assert.deepEqual(
+        (await listed()).map(({ host, isUnfinished }) => [host, isUnfinished]),
+        [['host-12', undefined]],
+      );
+      await platform.removeSegment('host-12', 'prod-weft', never);
+      assert.deepEqual(ours(), []);
+      assert.deepEqual(group('prod').policy, before);
+    });
+
+    it('lists what is left where the only shadow is that of a host that vCenter knows no more', async () => {
+      await platform.ensureSegment(shadow('host-12'), never);
+      const only = group('prod-weft-host-12');
+      only.description = only.description.replace('host-12', 'host-912');
+      paper.vcenter.changed();
+      assert.deepEqual(await listed(), [{ host: 'host-11', ...half }]);
+      await platform.removeSegment('host-11', 'prod-weft', never);
+      assert.deepEqual(ours(), []);
+    });
+
     it('calls it after the production port group as that is called today', async () => {
       fail('ReconfigureDVPortgroup_Task');
       await assert.rejects(platform.ensureSegment(shadow('host-11'), never));
