@@ -31,7 +31,7 @@ export interface TrafficProgram {
   run(frame: Uint8Array, count: number): void;
 }
 
-/** Loads one of generate, redirect, sink, skb-sink, echo. */
+/** Loads one of generate, syn, redirect, sink, skb-sink, echo. */
 export function loadTraffic(name: string): TrafficProgram {
   const type = name === 'skb-sink' || name === 'echo' ? BPF_TCX_INGRESS : BPF_XDP;
   const map = createMap({
@@ -74,4 +74,12 @@ export function loadTraffic(name: string): TrafficProgram {
       if (result < 0) throw kernelError('bpf PROG_TEST_RUN', 'the generator');
     },
   };
+}
+
+/** Sum of the 16-bit words of `bytes` as they lie in memory, little-endian, as the program adds them. */
+export function sumOf(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let sum = 0;
+  for (let at = 0; at + 1 < bytes.length; at += 2) sum += view.getUint16(at, true);
+  return sum;
 }

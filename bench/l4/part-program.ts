@@ -10,7 +10,7 @@ import { libc } from '../../src/engine-vm/kernel/libc.ts';
 import { Nic } from '../../src/engine-vm/kernel/packet-ring.ts';
 import { HEADROOM } from '../../src/packet/packet.ts';
 import { frame } from '../../test/packet/frames.ts';
-import { loadTraffic } from './kernel-programs.ts';
+import { loadTraffic, sumOf } from './kernel-programs.ts';
 
 const BATCH = 65_536;
 const LONGEST_PROBE_MS = 5000;
@@ -40,14 +40,6 @@ switch (part) {
   case 'probe':
     probe();
     break;
-}
-
-/** Sum of the 16-bit words of `bytes` as they lie in memory, little-endian, as the program adds them. */
-function sumOf(bytes: Uint8Array): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  let sum = 0;
-  for (let at = 0; at + 1 < bytes.length; at += 2) sum += view.getUint16(at, true);
-  return sum;
 }
 
 function generate(): void {

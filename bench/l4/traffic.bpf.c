@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The kernel's side of bench/l4.ts, one program per -D: a generator of UDP packets (run with live frames), a sink that
- * counts, a blind redirect as the limit of what XDP can do here, and an echo. Built by ./build.
+ * The kernel's side of bench/l4.ts, one program per -D: generators of UDP packets and of TCP SYNs (run with live
+ * frames), a sink that counts, a blind redirect as the limit of what XDP can do here, and an echo. Built by ./build.
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -31,7 +31,12 @@ struct config {
 	u64 head[7]; /* the template's first 56 bytes: frames come back as others have left them */
 };
 
-#ifdef BENCH_GENERATE
+#if defined(BENCH_GENERATE) || defined(BENCH_SYN)
+#ifdef BENCH_SYN
+#define CHECKSUM 50
+#else
+#define CHECKSUM 40
+#endif
 static long (*redirect)(u32 ifindex, u64 flags) = (void *)23;
 static u32 (*get_prandom_u32)(void) = (void *)7;
 static __attribute__((always_inline)) inline u16 fold(u32 sum)
@@ -60,7 +65,7 @@ SEC("program") int bench(struct xdp_md *ctx)
 	*(u16 *)(data + 28) = low;
 	*(u16 *)(data + 34) = port;
 	*(u16 *)(data + 24) = fold(config->ip_sum + high + low);
-	*(u16 *)(data + 40) = fold(config->sum + high + low + port);
+	*(u16 *)(data + CHECKSUM) = fold(config->sum + high + low + port);
 	config->packets++;
 	return redirect(config->ifindex, 0);
 }

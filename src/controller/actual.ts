@@ -1,7 +1,7 @@
 /** What is, as the planner sees it: inventories, placements, interceptions, and what engines say of themselves. */
 import type { Lack } from '../hypervisor/platform.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
-import type { ConnectionReport, HealthReport } from '../state/shared.ts';
+import type { ConnectionReport, FloodReport, HealthReport } from '../state/shared.ts';
 import type { FleetView } from './autoscale/fleet-view.ts';
 import type { VmLoad } from './load-reader.ts';
 import { hostKey, type World } from './world.ts';
@@ -59,8 +59,6 @@ export interface EngineActual {
   isReady: boolean;
   /** Revision of the graph that is in force on the engine; 0 before the first, or while it does not say. */
   graphRevision: number;
-  /** Its own addresses as it says itself; empty where it does not. */
-  dataAddresses: readonly string[];
   /** The graph that is in force on the engine, where the controller knows its content. */
   acknowledged: GraphContent | null;
   /** Since when the latest pushed graph waits for its acknowledgement; null where it has it. */
@@ -96,6 +94,8 @@ export interface Actual {
   failures: ReadonlyMap<string, number>;
   /** Open connections as engines count them, by engine id; an engine that is not heard is not in it. */
   connections: ReadonlyMap<string, ConnectionReport>;
+  /** Services under a flood, as engines report them, by engine id; an engine that is not heard is not in it. */
+  floods?: ReadonlyMap<string, Readonly<Record<string, FloodReport>>>;
   /** What the monitors of pools say, by pool. */
   health: ReadonlyMap<string, HealthReport>;
   /** Clones that Weft makes, has made or removes, and how pools have scaled. */
@@ -140,15 +140,6 @@ export const TIMING: Timing = {
   cloneSettleMs: 3000,
   cloneGraceMs: 600_000,
 };
-
-/** What engines that this store does not know have for addresses: they keep them when they are taken on. */
-export function foundAddresses({ engines, placements }: Actual): Map<string, readonly string[]> {
-  return new Map(
-    [...engines].flatMap(([id, { dataAddresses }]) =>
-      placements.has(id) || dataAddresses.length === 0 ? [] : [[id, dataAddresses] as const],
-    ),
-  );
-}
 
 /** Whether traffic through the engine still flows as far as anybody can tell. */
 export function isForwarding(engine: EngineActual | undefined): boolean {

@@ -23,6 +23,7 @@ import { CloudSession } from './cloud-session.ts';
 import { Departures } from './departures.ts';
 import type { Desired } from './desired.ts';
 import { EngineReports } from './engine-reports.ts';
+import { FloodWatch } from './flood-watch.ts';
 import { GraphBook } from './graph-book.ts';
 import { Journal } from './journal.ts';
 import { Labels } from './labels.ts';
@@ -99,6 +100,7 @@ class Reconciler implements Controller {
   readonly #observer: Observer;
   readonly #scheduler: Scheduler;
   readonly #notes: Notes;
+  readonly #floodWatch: FloodWatch;
   readonly #copies: PolicyCopies;
   readonly #labels: Labels;
   /** What each cloud is to keep, as of the policies now. */
@@ -166,6 +168,7 @@ class Reconciler implements Controller {
       timing,
       startedAt: this.#startedAt,
     });
+    this.#floodWatch = new FloodWatch(log);
     this.#notes = new Notes({ platform: (cloud) => this.#platform(cloud), clock, log });
     this.#labels = new Labels({
       platform: (cloud) => this.#sessions.get(cloud)?.openPlatform ?? null,
@@ -293,6 +296,7 @@ class Reconciler implements Controller {
       const actual: Actual = { ...observed, fleet: { ...observed.fleet, ...watched } };
       this.#roundAt = now;
       this.#actual = actual;
+      this.#floodWatch.look(actual.floods ?? new Map());
       this.#adoptEmpty(actual);
       this.#desired = desired;
       this.#loads.want(vmsOfPools(desired));

@@ -1,5 +1,5 @@
 /** What engines say through the hub: link, latest report, and when it arrived. */
-import type { ConnectionReport, EngineReport, SharedHub } from '../state/shared.ts';
+import type { ConnectionReport, EngineReport, FloodReport, SharedHub } from '../state/shared.ts';
 import type { Clock } from './clock.ts';
 
 export interface Reported {
@@ -70,6 +70,15 @@ export class EngineReports {
     return counts;
   }
 
+  /** Services under a flood, by engine id. */
+  floods(): Map<string, Readonly<Record<string, FloodReport>>> {
+    const floods = new Map<string, Readonly<Record<string, FloodReport>>>();
+    for (const [engine, { report }] of this.#reports) {
+      if (flooded(report) !== '') floods.set(engine, report.floods ?? {});
+    }
+    return floods;
+  }
+
   close(): void {
     for (const stop of this.#stops) stop();
   }
@@ -93,7 +102,8 @@ function isNews(before: EngineReport, after: EngineReport): boolean {
   if (
     before.graphRevision !== after.graphRevision ||
     before.isReady !== after.isReady ||
-    before.graphError !== after.graphError
+    before.graphError !== after.graphError ||
+    flooded(before) !== flooded(after)
   ) {
     return true;
   }
@@ -101,4 +111,10 @@ function isNews(before: EngineReport, after: EngineReport): boolean {
     if (before.peers[peer]?.isAlive !== opinion.isAlive) return true;
   }
   return false;
+}
+
+/** Which services are under a flood, as text to compare; how bad it is changes all the time. */
+function flooded({ floods }: EngineReport): string {
+  const isTable = typeof floods === 'object' && floods !== null;
+  return isTable ? Object.keys(floods).sort().join(' ') : '';
 }

@@ -4,7 +4,7 @@ import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudStatus } from '../policy/cloud.ts';
 import type { EngineGroupStatus } from '../policy/engine-group.ts';
 import type { PoolStatus } from '../policy/pool.ts';
-import type { VirtualServiceSpec, VirtualServiceStatus } from '../policy/virtual-service.ts';
+import type { ServiceAlert, VirtualServiceSpec, VirtualServiceStatus } from '../policy/virtual-service.ts';
 import type { HealthReport } from '../state/shared.ts';
 import { type Actual, isForwarding } from './actual.ts';
 import { isNear } from './announce.ts';
@@ -138,7 +138,7 @@ export function serviceStatus(
   shortcoming: string,
 ): VirtualServiceStatus {
   const spec = desired.policies.services.get(name);
-  if (!spec?.isEnabled) return { state: 'disabled', engines: [], message: '' };
+  if (!spec?.isEnabled) return { state: 'disabled', engines: [], alerts: [], message: '' };
   const concerned = [...desired.engines.values()].filter((engine) => engine.services.includes(name));
   const engines = concerned.map((engine) => ({
     engine: engine.id,
@@ -186,7 +186,21 @@ export function serviceStatus(
         : onlyObserves
           ? 'observing'
           : 'serving';
-  return { state, engines, message: [...reasons, ...progress].join('; ') };
+  const alerts = floodAlerts(
+    name,
+    concerned.map(({ id }) => id),
+    actual,
+  );
+  const warnings = alerts.map(({ engine }) => `engine ${engine} limits a flood of new connections`);
+  return { state, engines, alerts, message: [...reasons, ...progress, ...warnings].join('; ') };
+}
+
+function floodAlerts(service: string, engines: readonly string[], actual: Actual): ServiceAlert[] {
+  return engines.flatMap((engine): ServiceAlert[] => {
+    const since = actual.floods?.get(engine)?.[service]?.since;
+    if (typeof since !== 'number' || !Number.isSafeInteger(since) || Math.abs(since) > 8.64e15) return [];
+    return [{ type: 'flood', engine, since: new Date(since).toISOString() }];
+  });
 }
 
 /** Addresses that engines are to announce, and none is where they would be heard: routers part them. */

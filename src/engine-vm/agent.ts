@@ -10,7 +10,7 @@ import { destination, type Logger, pino } from 'pino';
 import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
-import type { SharedState } from '../state/shared.ts';
+import type { FloodReport, SharedState } from '../state/shared.ts';
 import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
 import type { CaptureNews } from './dataplane/capture.ts';
 import type { FlowSlice, FlowSliceQuestion } from './dataplane/flow-listing.ts';
@@ -297,7 +297,19 @@ class Agent {
   #takeCounters(message: Counters): void {
     const { heartbeat, ports, path, drops, flows, newFlows, evictedFlows, components } = message;
     this.#reporter.note({ heartbeat, ports, path, drops, flows, newFlows, evictedFlows, components });
+    this.#tellFloods(message.floods);
     for (const entry of message.firewallLog) this.#log.info({ firewall: entry }, 'a firewall rule logs');
+  }
+
+  #tellFloods(floods: Record<string, FloodReport>): void {
+    const before = this.#reporter.report.floods ?? {};
+    const begun = Object.keys(floods).filter((service) => before[service] === undefined);
+    const over = Object.keys(before).filter((service) => floods[service] === undefined);
+    for (const service of begun)
+      this.#log.warn({ service }, 'a flood of new connections to a service is limited');
+    for (const service of over) this.#log.info({ service, ...before[service] }, 'the flood is over');
+    if (begun.length + over.length > 0) this.#reporter.announce({ floods });
+    else this.#reporter.note({ floods });
   }
 
   /** `datapath`: which path moves packets, or why none does. */
@@ -323,8 +335,7 @@ class Agent {
     }
     this.#log.info({ revision: graph.revision }, 'graph in force');
     this.#graph = graph;
-    const { host, dataAddresses } = graph.engine;
-    this.#reporter.announce({ graphRevision: graph.revision, host, dataAddresses, graphError });
+    this.#reporter.announce({ graphRevision: graph.revision, host: graph.engine.host, graphError });
     // One after the other, and never in the way of frames.
     this.#disk = this.#disk
       .then(() => this.#settle(graph))

@@ -48,6 +48,10 @@ export const DROPS = [
     'The packet does not fit into the tunnel to an engine in another network; the sender was told.',
   ],
   ['no-route', 'The router to an engine or member in another network does not answer.'],
+  [
+    'service-share',
+    'More packets of unknown flows came for one service than its share of the engine; the kernel refused the rest.',
+  ],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

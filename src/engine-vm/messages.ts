@@ -5,7 +5,7 @@
 import type { FirewallLogEntry, PathFigures } from '../policy/answers.ts';
 import type { ErrorCode } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
-import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
+import type { ConnectionReport, FloodReport, PeerObservation, PortCounters } from '../state/shared.ts';
 
 /** What the data plane can be asked. */
 export const REQUEST_METHODS = [
@@ -61,6 +61,8 @@ export type FromDataplane =
       flows: number;
       newFlows: number;
       evictedFlows: number;
+      /** Services under a flood now. */
+      floods: Record<string, FloodReport>;
       components: Record<string, number>;
       /** What firewall rules logged since the last message. */
       firewallLog: FirewallLogEntry[];

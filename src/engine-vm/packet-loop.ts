@@ -14,6 +14,9 @@ import type { ConnectionReport, PeerObservation, PortCounters } from '../state/s
 import { FastPath, type FastPathKind } from './fastpath/fast-path.ts';
 import type { FlowSlots } from './fastpath/flow-slots.ts';
 import { Pins } from './fastpath/pins.ts';
+import { ShareFilter } from './fastpath/share-filter.ts';
+import { UpcallShares } from './fastpath/upcall-shares.ts';
+import { FloodAlarm, type FloodFigures } from './flood-alarm.ts';
 import type { EventFd } from './kernel/event-fd.ts';
 import { PacketMemory } from './kernel/packet-memory.ts';
 import { NIC_MEMORY, Nic } from './kernel/packet-ring.ts';
@@ -43,6 +46,8 @@ export interface LoopDataplane {
     flows: number;
     newFlows: number;
     evictedFlows: number;
+    /** By service, since its first one. */
+    evictedOf: ReadonlyMap<string, number>;
     components: Record<string, number>;
   };
   explain(params: unknown): unknown;
@@ -110,6 +115,13 @@ export class PacketLoop {
   readonly #dataplane: LoopDataplane;
   readonly #totals: PortCounters[];
   #fastPath: FastPath | null = null;
+  /** In the place of the program, where there is none. */
+  #filter: ShareFilter | null = null;
+  readonly #shares = new UpcallShares();
+  readonly #alarm = new FloodAlarm();
+  /** Since the last tick: frames taken, and whether there was a moment without any. */
+  #frames = 0;
+  #hadPause = true;
   /** What the engine group wants, and what this kernel or these interfaces refused, with the reason. */
   #choice: FastPathChoice = 'auto';
   readonly #refused = new Map<FastPathKind, string>();
@@ -151,6 +163,26 @@ export class PacketLoop {
       openSlots: (capacity, seed) => this.#openSlots(capacity, seed),
     });
     this.#startFastPath();
+    this.#startShares();
+  }
+
+  /** Where services get their shares of this thread: in the program, or before the packet rings. */
+  #startShares(): void {
+    this.#filter?.close();
+    this.#filter = null;
+    if (this.#fastPath === null) {
+      try {
+        this.#filter = new ShareFilter(Math.floor(Math.random() * 2 ** 32) | 0);
+      } catch (error) {
+        // Then the rings drop what is too much, of whatever service.
+        this.#datapath += `; a flood of one service takes from the others (${messageOf(error)})`;
+      }
+    }
+    this.#useShares();
+  }
+
+  #useShares(): void {
+    this.#shares.use(this.#fastPath?.shares ?? this.#filter?.memory ?? null);
   }
 
   /** Loads the kernel's program. Without it everything works, slower: a kernel that refuses is no reason to stop. */
@@ -211,6 +243,7 @@ export class PacketLoop {
     this.#fastPath = null;
     this.#startFastPath();
     this.#dataplane.openSlots();
+    this.#startShares();
     this.#isNewsUnsaid = true;
     this.#presenceAt = Number.NEGATIVE_INFINITY;
   }
@@ -229,6 +262,8 @@ export class PacketLoop {
         for (let port = 0; port < this.#nics.length; port++) moved += this.#receive(port);
         this.#flush();
         this.#heartbeat++;
+        if (moved === 0) this.#hadPause = true;
+        else this.#frames += moved;
         this.#work();
         const hasSlept = this.#poll.rest(moved, SLEEP_MS);
         if (hasSlept) this.#clearErrors();
@@ -237,7 +272,9 @@ export class PacketLoop {
         }
       }
     } finally {
+      this.#shares.use(null);
       this.#fastPath?.close();
+      this.#filter?.close();
       for (const nic of this.#nics) nic?.close();
       this.#memory.close();
     }
@@ -272,6 +309,9 @@ export class PacketLoop {
       this.#tickAt = now;
       try {
         this.#fastPath?.tick(now);
+        this.#shares.tick(now, this.#frames, this.#hadPause);
+        this.#frames = 0;
+        this.#hadPause = false;
         this.#dataplane.tick();
         this.#tickFaults = 0;
       } catch (error) {
@@ -307,6 +347,9 @@ export class PacketLoop {
     const counters = this.#dataplane.counters();
     const ports: Record<string, PortCounters> = {};
     const fast = this.#fastPath?.counters() ?? null;
+    const overShare = fast?.overShare ?? this.#filter?.overShare() ?? 0;
+    const guarded = this.#guarded(counters.evictedOf);
+    this.#alarm.note(guarded, this.#now, Date.now());
     let typescriptPackets = 0;
     for (const [port, name] of this.#options.ports.entries()) {
       ports[name] = sum(this.#totals[port], this.#nics[port]?.counters() ?? emptyCounters());
@@ -339,14 +382,29 @@ export class PacketLoop {
         fault: (counters.drops.fault ?? 0) + this.#failedFrames,
         ...(fast !== null && fast.refused > 0 ? { 'upcall-limit': fast.refused } : {}),
         ...(fast !== null && fast.held > 0 ? { 'stood-still': fast.held } : {}),
+        ...(overShare > 0 ? { 'service-share': overShare } : {}),
       },
       flows: counters.flows,
       newFlows: counters.newFlows,
       evictedFlows: counters.evictedFlows,
-      components: counters.components,
+      floods: this.#alarm.floods(),
+      components: { ...counters.components, ...guardCounters(guarded) },
       firewallLog: this.#dataplane.takeFirewallLog(),
     });
     this.#options.post({ type: 'peers', peers: this.#dataplane.peers() });
+  }
+
+  /** What was kept from each service, since the start. */
+  #guarded(evictedOf: ReadonlyMap<string, number>): Map<string, FloodFigures> {
+    const refusedOf = this.#shares.refused();
+    const figures = new Map<string, FloodFigures>();
+    for (const service of [...refusedOf.keys(), ...evictedOf.keys()]) {
+      figures.set(service, {
+        refused: refusedOf.get(service) ?? 0,
+        evicted: evictedOf.get(service) ?? 0,
+      });
+    }
+    return figures;
   }
 
   #takeMessages(): void {
@@ -368,6 +426,8 @@ export class PacketLoop {
         try {
           dataplane.load(message.graph);
           this.#heed(message.graph);
+          this.#useShares();
+          this.#shares.load(message.graph);
           this.#connectionsMs = Math.min(
             CONNECTIONS_MS_PER_PEER * message.graph.peers.length,
             MAX_CONNECTIONS_MS,
@@ -436,7 +496,11 @@ export class PacketLoop {
         problem ??= messageOf(error);
         continue;
       }
-      if (this.#fastPath === null || port > 1) continue;
+      if (port > 1) continue;
+      if (this.#fastPath === null) {
+        this.#attempt(() => this.#filter?.attach(port, name, this.#nics[port]!.fd));
+        continue;
+      }
       try {
         this.#fastPath.attach(port, name, this.#upOf(port)?.down ?? null);
       } catch (error) {
@@ -504,6 +568,16 @@ export class PacketLoop {
     this.#isStopped = true;
     this.#options.post({ type: 'failed', message: `${what}: ${messageOf(error)}` });
   }
+}
+
+/** As counters of the service's components. */
+function guardCounters(guarded: ReadonlyMap<string, FloodFigures>): Record<string, number> {
+  const counters: Record<string, number> = {};
+  for (const [service, { refused, evicted }] of guarded) {
+    counters[`${service}/flood-guard/refused`] = refused;
+    counters[`${service}/flood-guard/evicted`] = evicted;
+  }
+  return counters;
 }
 
 function isKind(choice: FastPathChoice): choice is FastPathKind {

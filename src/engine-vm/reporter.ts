@@ -20,6 +20,7 @@ export class Reporter {
     flows: 0,
     newFlows: 0,
     evictedFlows: 0,
+    floods: {},
     components: {},
   };
   #put: ((report: EngineReport) => void) | null = null;

@@ -117,7 +117,17 @@ export interface VirtualServiceStatus {
   state: 'serving' | 'observing' | 'deploying' | 'degraded' | 'disabled';
   /** Hosts whose engines are concerned, and what each engine has acknowledged. */
   engines: { engine: string; host: string; graphRevision: number; state: string }[];
+  /** What asks for attention although the service is carried. */
+  alerts: ServiceAlert[];
   message: string;
+}
+
+export interface ServiceAlert {
+  /** `flood`: more new connections come than the engine takes for one service, so it refuses some. */
+  type: 'flood';
+  engine: string;
+  /** When it began, by the engine's clock. */
+  since: string;
 }
 
 export const virtualService = defineKind({

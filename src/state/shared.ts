@@ -73,8 +73,6 @@ export interface EngineReport {
   host: string;
   /** Revision of the graph that is in force; 0 before the first. */
   graphRevision: number;
-  /** Its own addresses by that graph, with prefix length; missing before the first, and from older engines. */
-  dataAddresses?: string[];
   /** Why the latest graph was not applied, or null. */
   graphError: string | null;
   /** Both ports are open and the data-plane thread turns. */
@@ -95,8 +93,19 @@ export interface EngineReport {
   newFlows: number;
   /** Half-open flows that made room for others; missing where the engine is older. */
   evictedFlows?: number;
+  /** Services under a flood of new connections, which the engine limits now; missing where the engine is older. */
+  floods?: Record<string, FloodReport>;
   /** Counters per service component, `<service>/<component>/<rule>` to packets. */
   components: Record<string, number>;
+}
+
+export interface FloodReport {
+  /** Wall clock of its beginning, milliseconds. */
+  since: number;
+  /** Packets of new flows that were refused in it, over the service's share of the engine. */
+  refused: number;
+  /** Half-open connections that made room for others in it. */
+  evicted: number;
 }
 
 export interface PeerObservation {

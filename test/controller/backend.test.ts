@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TraceAnswer, TraceQuestion } from '../../src/policy/answers.ts';
 import { WeftError } from '../../src/policy/errors.ts';
+import type { VirtualServiceStatus } from '../../src/policy/virtual-service.ts';
 import type { ConnectionReport, HealthReport } from '../../src/state/shared.ts';
 import { datacenterOf } from '../hypervisor/memory-platform.ts';
 import { applyShop, Harness } from './harness.ts';
@@ -153,6 +154,31 @@ describe('backend', () => {
         ['edge-h3', null],
       ],
     );
+  });
+
+  it('names the service under a flood and the engine that limits it, until that is over', async () => {
+    const { floods } = harness.engines;
+    const alerts = async () => {
+      const status = await harness.stored<VirtualServiceStatus>('status/virtual-service/web');
+      return status?.alerts;
+    };
+    const since = Date.UTC(2026, 0, 2, 3, 4, 5);
+    floods.set('edge-h1', {
+      web: { since, refused: 1000, evicted: 5 },
+      gone: { since, refused: 1, evicted: 0 },
+    });
+    await harness.run(2000);
+    assert.deepEqual(await alerts(), [
+      { type: 'flood', engine: 'edge-h1', since: '2026-01-02T03:04:05.000Z' },
+    ]);
+    const shown = (await harness.status()).services.find(({ name }) => name === 'web');
+    assert.match(shown!.message, /engine edge-h1 limits a flood of new connections/);
+    floods.set('edge-h1', { web: { since: 'long ago' } });
+    await harness.run(2000);
+    assert.deepEqual(await alerts(), [], 'what makes no sense is not believed');
+    floods.delete('edge-h1');
+    await harness.run(2000);
+    assert.deepEqual(await alerts(), []);
   });
 
   it('shows connections, load, health and engines in its status', async () => {

@@ -33,6 +33,8 @@ export class FakeEngines {
   readonly engines = new Map<string, FakeEngine>();
   /** Engines whose VM never gets ready, however often it is booted. */
   readonly broken = new Set<string>();
+  /** What engines report of floods, whatever it is. */
+  readonly floods = new Map<string, unknown>();
   /** Engines that cannot reach the controller; their data path works. */
   readonly cutOff = new Set<string>();
   /** Engines whose data path is dead while everything else about them works. */
@@ -145,7 +147,6 @@ export class FakeEngines {
     return {
       host: engine.graph?.engine.host ?? '',
       graphRevision: engine.graph?.revision ?? 0,
-      ...(engine.graph ? { dataAddresses: engine.graph.engine.dataAddresses } : {}),
       graphError: null,
       isReady: true,
       heartbeat: engine.heartbeat,
@@ -156,6 +157,9 @@ export class FakeEngines {
       flows: 0,
       newFlows: 0,
       components: {},
+      ...(this.floods.has(engine.id)
+        ? { floods: this.floods.get(engine.id) as NonNullable<EngineReport['floods']> }
+        : {}),
     };
   }
 }

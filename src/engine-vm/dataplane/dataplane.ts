@@ -259,6 +259,7 @@ export class Dataplane {
     if (isFirst) state.loadedAt = isTakenOver ? Number.NEGATIVE_INFINITY : state.now;
     if (remap !== null) adaptFlows(state, remap);
     if (isTakenOver) recount(state);
+    this.regroup(before);
     state.flows.memory?.seal(graph.members, graph.peers);
     state.flows.slots?.invalidate();
     this.fragments.clear();
@@ -281,6 +282,20 @@ export class Dataplane {
       for (const early of this.earlySessions) this.applySession(...early);
       this.earlySessions = [];
     }
+  }
+
+  /** Services have other indexes now: so have the lists of their half-open flows, and what was counted of them. */
+  private regroup(before: CompiledGraph | undefined): void {
+    const { flows, graph, evictedOf } = this.state;
+    const { services } = graph.source;
+    flows.regroup(services.length + 1, (flow) => this.path.groupOf(flows.words[flow * STRIDE + TIER]));
+    const counted = new Map(
+      before?.source.services.map(({ name }, index) => [name, evictedOf[index + 1]]) ?? [],
+    );
+    this.state.evictedOf = Float64Array.from([
+      evictedOf[0],
+      ...services.map(({ name }) => counted.get(name) ?? 0),
+    ]);
   }
 
   /** Entrusts flows to the kernel from now on, where it has room for them. */
@@ -475,6 +490,7 @@ export class Dataplane {
     flows: number;
     newFlows: number;
     evictedFlows: number;
+    evictedOf: ReadonlyMap<string, number>;
     components: Record<string, number>;
   } {
     const { state } = this;
@@ -482,6 +498,11 @@ export class Dataplane {
     DROPS.forEach(([name], index) => {
       if (state.drops[index] > 0) drops[name] = state.drops[index];
     });
+    const evictedOf = new Map<string, number>();
+    for (const [index, { service }] of state.chains.entries()) {
+      const evicted = state.evictedOf[index + 1] ?? 0;
+      if (evicted > 0) evictedOf.set(service, evicted);
+    }
     const components: Record<string, number> = {};
     for (const chain of state.chains) {
       for (const component of chain.components) {
@@ -496,6 +517,7 @@ export class Dataplane {
       flows: state.flows.size,
       newFlows: state.newFlows,
       evictedFlows: state.evictedFlows,
+      evictedOf,
       components,
     };
   }

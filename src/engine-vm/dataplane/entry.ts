@@ -56,7 +56,7 @@ export class Entry {
       this.resume(port, tier, chain);
       return;
     }
-    this.path.makeRoom();
+    this.path.makeRoom(tier);
     if (!state.flows.hasRoom) {
       state.drop(FULL);
       return;

@@ -254,7 +254,7 @@ export class FlowPath {
       clientPort = this.findClientPort(addresses, memberAt, port);
       if (clientPort < 0) return -1;
     }
-    this.makeRoom();
+    this.makeRoom(-1);
     if (!flows.hasRoom) return -1;
     if (isFromMember) turn(state);
     // What the member sends may belong to a client whose packets we balance to another one: that flow stays.
@@ -275,21 +275,27 @@ export class FlowPath {
     return flow;
   }
 
-  /** Evicts the oldest half-open flow where they are too many. */
-  makeRoom(): void {
+  /** Before a flow to a tier (-1: past the services) begins: evicts an old half-open one where they are too many. */
+  makeRoom(tier: number): void {
     const { flows, connections } = this.state;
-    const victim = flows.evictable;
+    const victim = flows.evictable(this.groupOf(tier));
     if (victim < 0) return;
     this.state.evictedFlows++;
+    this.state.evictedOf[flows.groupOf(victim)]++;
     end(flows, connections, victim);
+  }
+
+  /** What half-open flows to a tier are counted as: 0 is of no service. */
+  groupOf(tier: number): number {
+    return tier < 0 ? 0 : this.state.graph.tierService[tier] + 1;
   }
 
   private farAddress = 0;
 
   private add(kind: number, member: number, tier: number): number {
     const state = this.state;
-    this.makeRoom();
-    const flow = state.flows.add(state.packet, kind, state.now);
+    this.makeRoom(tier);
+    const flow = state.flows.add(state.packet, kind, state.now, this.groupOf(tier));
     if (flow < 0) return -1;
     const at = flow * STRIDE;
     state.flows.words[at + MEMBER] = member;

@@ -247,8 +247,8 @@ export class Orphans {
     }
     const tier = graph.tiers.find(key.d0, key.d1, key.d2, key.d3, key.destinationPort, key.protocol);
     if (tier < 0 || flows.find(key) >= 0) return true;
-    this.path.makeRoom();
-    const flow = flows.add(key, KIND_REMOTE, state.now);
+    this.path.makeRoom(tier);
+    const flow = flows.add(key, KIND_REMOTE, state.now, this.path.groupOf(tier));
     if (flow < 0) return true;
     const record = flow * FLOW_STRIDE;
     flows.words[record + MEMBER] = member;

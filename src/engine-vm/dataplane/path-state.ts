@@ -59,6 +59,8 @@ export class PathState {
   newFlows = 0;
   /** Half-open flows that made room for others. */
   evictedFlows = 0;
+  /** As many of each service, by index; the first is of connections past the services. */
+  evictedOf = new Float64Array(1);
   /** Set while a packet is at hand that is captured: then it is seen, and its flow stays with TypeScript. */
   tap: Tap | null = null;
   readonly drops = new Float64Array(DROPS.length);

@@ -33,6 +33,7 @@ import {
 import { libc } from '../kernel/libc.ts';
 import { BUCKET_BYTES, bucketsFor, CONFIG_BYTES, FlowSlots, SLOT_BYTES } from './flow-slots.ts';
 import type { Pins } from './pins.ts';
+import { SHARE_BYTES, SHARES, type ShareMemory } from './upcall-shares.ts';
 
 export type FastPathKind = 'xdp' | 'tc';
 
@@ -50,10 +51,14 @@ export interface FastPathCounters {
   /** While TypeScript was silent: packets of unknown flows dropped (fail mode closed), and passed on (open). */
   held: number;
   bypassed: number;
+  /** Packets for TypeScript beyond what their service may have of it (upcall-shares.ts). */
+  overShare: number;
 }
 
 const ATTACH_TYPES = { xdp: BPF_XDP, tc: BPF_TCX_INGRESS } as const;
-const COUNTER_BYTES = 96;
+/** Bytes of struct counters of flow.bpf.c, and the index of its last one. */
+export const COUNTER_BYTES = 104;
+export const COUNTER_OVER_SHARE = 12;
 const RECORD_BYTES = 64;
 /** Packets that may wait for TypeScript between two ticks: more than it moves in the time. */
 const UPCALLS_PER_TICK = 65_536;
@@ -79,6 +84,7 @@ interface Loaded {
   config64: BigUint64Array;
   program: number;
   counters: number;
+  shares: ShareMemory;
   /** By name, as the program knows them. */
   maps: Readonly<Record<string, number>>;
   close(): void;
@@ -143,6 +149,11 @@ export class FastPath {
     this.#ports.fill(0);
     this.#ups.fill(0);
     return null;
+  }
+
+  /** What services may have of TypeScript, as the program in force sees it: another one after `openSlots`. */
+  get shares(): ShareMemory {
+    return this.#loaded.shares;
   }
 
   /** The program in force, as a file descriptor. */
@@ -259,6 +270,7 @@ export class FastPath {
       sum.refused += Number(words[at + 9]);
       sum.held += Number(words[at + 10]);
       sum.bypassed += Number(words[at + 11]);
+      sum.overShare += Number(words[at + COUNTER_OVER_SHARE]);
     }
     return sum;
   }
@@ -334,6 +346,7 @@ export class FastPath {
       const slots = shared('flow_slots', SLOT_BYTES, capacity);
       const flows = capacity >> 1;
       const records = shared('flow_records', RECORD_BYTES, Math.ceil(flowMemoryBytes(flows) / RECORD_BYTES));
+      const shares = shared('flow_shares', SHARE_BYTES, SHARES + 1);
       const counters = map({
         name: 'flow_counters',
         type: BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -348,6 +361,7 @@ export class FastPath {
         flow_index: index.fd,
         flow_slots: slots.fd,
         flow_counters: counters,
+        flow_shares: shares.fd,
       };
       const compiled = readProgram(object, maps);
       const program = own(loadProgram(compiled, ATTACH_TYPES[this.kind], 'weft_flow'));
@@ -368,6 +382,7 @@ export class FastPath {
         config64: new BigUint64Array(config.buffer),
         program,
         counters,
+        shares: { config: config.buffer, shares: shares.buffer },
         close,
       };
     } catch (error) {
@@ -387,5 +402,6 @@ function emptyCounters(): FastPathCounters {
     refused: 0,
     held: 0,
     bypassed: 0,
+    overShare: 0,
   };
 }

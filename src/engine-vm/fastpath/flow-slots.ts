@@ -13,7 +13,7 @@ import type { FlowMemory } from '../flow/flow-memory.ts';
 
 export const SLOT_BYTES = 128;
 export const BUCKET_BYTES = 64;
-export const CONFIG_BYTES = 64;
+export const CONFIG_BYTES = 128;
 
 const SLOT_WORDS = SLOT_BYTES / 4;
 const ENTRIES = 8;
@@ -317,22 +317,25 @@ export class FlowSlots {
 }
 
 /** A word with its bytes the other way round. */
-function swap(word: number): number {
+export function swap(word: number): number {
   return ((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | ((word >>> 24) & 0xff);
 }
 
-function swap16(word: number): number {
+/** As `swap`, of 16 bits. */
+export function swap16(word: number): number {
   return ((word & 0xff) << 8) | ((word >>> 8) & 0xff);
 }
 
-function mix(h: number, word: number): number {
+/** A round of the program's hash. */
+export function mix(h: number, word: number): number {
   let k = Math.imul(word, 0xcc9e2d51);
   k = (k << 15) | (k >>> 17);
   const mixed = h ^ Math.imul(k, 0x1b873593);
   return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
 }
 
-function finish(hash: number): number {
+/** The end of the program's hash. */
+export function finish(hash: number): number {
   let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return h ^ (h >>> 16);

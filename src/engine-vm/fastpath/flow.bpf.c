@@ -8,7 +8,8 @@
  *
  * The layout of slots, buckets and configuration is that of flow-slots.ts. Nothing here decides: a packet that differs
  * in anything from the one that TypeScript has judged (MACs, fragments, options, TCP SYN, FIN or RST) goes up.
- * Built by ./build; the objects beside it (flow.xdp.o, flow.tc.o) are what is loaded.
+ * Built by ./build; the objects beside it (flow.xdp.o, flow.tc.o) are what is loaded. flow.filter.o is the last part of
+ * it alone, for an engine without a program: what a flood of one service may take of TypeScript's time.
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -31,8 +32,11 @@ struct __sk_buff {
 		ifindex, tc_index, cb[5], hash, tc_classid, data, data_end, napi_id;
 };
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+#ifndef WEFT_FILTER
 static long (*redirect)(u32 ifindex, u64 flags) = (void *)23;
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160;
+#endif
+static u64 (*ktime_get_ns)(void) = (void *)5;
 
 /* Maps are made by the loader, which puts their file descriptors where these symbols are named. */
 struct map {
@@ -42,6 +46,7 @@ struct map flow_config SEC("maps");
 struct map flow_index SEC("maps");
 struct map flow_slots SEC("maps");
 struct map flow_counters SEC("maps");
+struct map flow_shares SEC("maps");
 
 struct config {
 	u32 seed;
@@ -56,6 +61,20 @@ struct config {
 	u64 stale_ns; /* 0: never */
 	u32 upcalls; /* counted here */
 	u32 upcall_limit; /* moved on by TypeScript */
+	u32 share; /* packets that a service may send up in a slice of time; 0: as many as come */
+	u32 unused[15];
+};
+
+/* What a service address has had of TypeScript: fastpath/upcall-shares.ts. */
+struct share {
+	u32 address[4]; /* as on the wire */
+	u32 service;	/* port and protocol as of `service_of`; 0 where free */
+	u32 slice;	/* of time, to which the next two belong */
+	u32 opened;	/* packets that begin flows */
+	u32 others;
+	u32 taken; /* these two since the map was made: let up, and refused */
+	u32 refused;
+	u32 unused[6];
 };
 
 struct entry {
@@ -95,6 +114,7 @@ struct counters {
 	u64 refused; /* upcalls over the limit */
 	u64 held;    /* TypeScript silent, fail mode closed */
 	u64 bypassed; /* TypeScript silent, fail mode open */
+	u64 over_share; /* upcalls over what their service may have */
 };
 
 INLINE u16 swap16(u16 x) { return __builtin_bswap16(x); }
@@ -321,8 +341,124 @@ INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress
 #define DROP 1
 #define BYPASS 2
 
+#define IPV4_HEAD 48 /* bytes of a frame that say whose it is */
+#define IPV6_HEAD 68
+#define SHARES 8192	  /* a power of two */
+#define SHARE_PROBES 8
+#define OTHERS SHARES /* the entry for what is for no service */
+#define SLICE_SHIFT 20	  /* a slice of time is 2^20 ns */
+
+/* The destination of a frame, as far as shares are concerned. */
+struct target {
+	u32 address[4];
+	u32 service;
+	u8 is_ip;
+	u8 opens; /* it begins a flow */
+};
+
+INLINE u32 service_of(u16 port, u8 protocol) { return ((u32)port << 8) | protocol; }
+
+/* Whose share a frame is of: fragments, options and the like are of nobody's. `room`: of the bytes up to `end`. */
+INLINE void read_target(u8 *head, u8 *end, u32 room, struct target *target)
+{
+	u8 *l4;
+	u8 protocol;
+	target->service = 0;
+	if (head + IPV4_HEAD > end || room < IPV4_HEAD)
+		return;
+	u16 type = *(u16 *)(head + 12);
+	target->is_ip = type == swap16(0x0800) || type == swap16(0x86dd);
+	if (type == swap16(0x0800)) {
+		if (head[14] != 0x45 || (*(u16 *)(head + 20) & swap16(0x3fff)) != 0)
+			return;
+		protocol = head[23];
+		target->address[0] = 0;
+		target->address[1] = 0;
+		target->address[2] = 0xffff0000;
+		target->address[3] = *(u32 *)(head + 30);
+		l4 = head + 34;
+	} else if (type == swap16(0x86dd)) {
+		if (head + IPV6_HEAD > end || room < IPV6_HEAD)
+			return;
+		protocol = head[20];
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			target->address[i] = *(u32 *)(head + 38 + i * 4);
+		l4 = head + 54;
+	} else {
+		return;
+	}
+	if (protocol == TCP)
+		target->opens = (l4[13] & 0x17) == 2;
+	else if (protocol == UDP)
+		target->opens = 1;
+	else
+		return;
+	target->service = service_of(*(u16 *)(l4 + 2), protocol);
+}
+
+/* The entry of the service that a frame is for; that of no service where it is for none. */
+INLINE struct share *share_of(struct target *target, struct config *config)
+{
+	u32 at = OTHERS;
+	if (target->service != 0) {
+		u32 h = config->seed;
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			h = mix(h, target->address[i]);
+		h = finish(mix(h, target->service));
+#pragma unroll
+		for (int i = 0; i < SHARE_PROBES; i++) {
+			u32 place = (h + i) & (SHARES - 1);
+			struct share *share = map_lookup(&flow_shares, &place);
+			if (!share || share->service == 0)
+				break;
+			if (share->service == target->service && share->address[3] == target->address[3] &&
+			    share->address[2] == target->address[2] && share->address[1] == target->address[1] &&
+			    share->address[0] == target->address[0])
+				return share;
+		}
+	}
+	return map_lookup(&flow_shares, &at);
+}
+
+/* Whether a frame is over what its service may take of TypeScript: each has the same, whatever the others get. */
+INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *config)
+{
+	if (config->share == 0)
+		return 0;
+	struct target target = {};
+	read_target(head, end, room, &target);
+	struct share *share = share_of(&target, config);
+	if (!share)
+		return 0;
+	/* What comes from inside answers what was let in: only what is for a service is counted there. */
+	if (share->service == 0 && (port != 0 || !target.is_ip))
+		return 0;
+#ifdef WEFT_FILTER
+	/* Of known connections everything comes here. */
+	if (share->service != 0 && !target.opens)
+		return 0;
+#endif
+	u32 slice = ktime_get_ns() >> SLICE_SHIFT;
+	if (share->slice != slice) {
+		share->slice = slice;
+		share->opened = 0;
+		share->others = 0;
+	}
+	u32 *used = target.opens ? &share->opened : &share->others;
+	if (*used >= config->share) {
+		__sync_fetch_and_add(&share->refused, 1);
+		return 1;
+	}
+	__sync_fetch_and_add(used, 1);
+	__sync_fetch_and_add(&share->taken, 1);
+	return 0;
+}
+
+#ifndef WEFT_FILTER
 /* What becomes of a frame for TypeScript. */
-INLINE int go_up(struct config *config)
+INLINE int go_up(struct config *config, u8 *data, u8 *data_end, u32 port)
 {
 	u32 zero = 0;
 	struct counters *counters = map_lookup(&flow_counters, &zero);
@@ -339,6 +475,10 @@ INLINE int go_up(struct config *config)
 			return DROP;
 		}
 	}
+	if (unlikely(is_over_share(data, data_end, IPV6_HEAD, port, config))) {
+		counters->over_share++;
+		return DROP;
+	}
 	u32 before = __sync_fetch_and_add(&config->upcalls, 1);
 	if (unlikely((s32)(before - config->upcall_limit) >= 0)) {
 		counters->refused++;
@@ -347,6 +487,7 @@ INLINE int go_up(struct config *config)
 	counters->upcalls++;
 	return UP;
 }
+#endif
 
 /* The port a frame came in by, 2 where by none of ours. */
 INLINE u32 port_of(u32 ifindex, struct config *config)
@@ -356,6 +497,7 @@ INLINE u32 port_of(u32 ifindex, struct config *config)
 	return ifindex == config->ifindex[1] ? 1 : 2;
 }
 
+#ifndef WEFT_FILTER
 INLINE void write_addresses(u8 *l3, struct key *key, struct action *action)
 {
 	if (key->version == 4) {
@@ -378,6 +520,8 @@ INLINE void write_macs(u8 *data, struct action *action)
 	for (int i = 0; i < 3; i++)
 		((u32 *)data)[i] = action->new_macs[i];
 }
+
+#endif
 
 #ifdef WEFT_XDP
 #define XDP_DROP 1
@@ -403,7 +547,7 @@ int weft_flow(struct xdp_md *ctx)
 	if (read_key(data, data_end, length, config->seed, &key))
 		slot = decide(data, &key, port, config, &action);
 	if (!slot) {
-		int way = go_up(config);
+		int way = go_up(config, data, data_end, port);
 		if (way == UP)
 			return XDP_PASS;
 		if (way == DROP)
@@ -436,7 +580,37 @@ int weft_flow(struct xdp_md *ctx)
 		return XDP_TX;
 	return redirect(config->ifindex[action.egress & 1], 0);
 }
-#else
+#endif
+#ifdef WEFT_FILTER
+static long (*skb_load_bytes)(const struct __sk_buff *skb, u32 offset, void *to, u32 len) = (void *)26;
+
+/* On the packet socket of a port: the bytes of the frame that TypeScript gets to see, all or none. */
+SEC("program")
+int weft_flow(struct __sk_buff *skb)
+{
+	u32 zero = 0;
+	struct config *config = map_lookup(&flow_config, &zero);
+	if (!config)
+		return -1;
+	/* The kernel reads words of the stack only where they belong. */
+	u8 aligned[IPV6_HEAD + 4] __attribute__((aligned(8))) = {};
+	u8 *head = aligned + 2;
+	u32 room = IPV6_HEAD;
+	if (skb_load_bytes(skb, 0, head, IPV6_HEAD) < 0) {
+		room = IPV4_HEAD;
+		if (skb_load_bytes(skb, 0, head, IPV4_HEAD) < 0)
+			return -1;
+	}
+	u32 port = port_of(skb->ifindex, config);
+	if (skb->vlan_present || port > 1 || !is_over_share(head, head + IPV6_HEAD, room, port, config))
+		return -1;
+	struct counters *counters = map_lookup(&flow_counters, &zero);
+	if (counters)
+		counters->over_share++;
+	return 0;
+}
+#endif
+#ifdef WEFT_TC
 static long (*l4_csum_replace)(struct __sk_buff *skb, u32 offset, u64 from, u64 to, u64 flags) = (void *)11;
 static long (*skb_pull_data)(struct __sk_buff *skb, u32 len) = (void *)39;
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
@@ -468,7 +642,7 @@ int weft_flow(struct __sk_buff *skb)
 	if (!skb->vlan_present && read_key(data, data_end, skb->len, config->seed, &key))
 		slot = decide(data, &key, port, config, &action);
 	if (!slot) {
-		int way = go_up(config);
+		int way = go_up(config, data, data_end, port);
 		if (way == DROP)
 			return TCX_DROP;
 		return redirect(way == UP ? config->up[port & 1] : config->ifindex[1 - (port & 1)], 0);

@@ -6,8 +6,9 @@
  * addressing (linear probes, backward-shift deletion, at most half full). IPv4 and IPv6 share the key. A table of n
  * flows takes about 184 bytes times n, all of it at the start; nothing is allocated later.
  *
- * Flows that are half open (nothing proves yet that the client exists) stand in a list by age: when half of the table
- * is half open, the oldest one makes room.
+ * Flows that are half open (nothing proves yet that the client exists) stand in a list by age, one for each service.
+ * When a quarter of the table is half open for one service, its oldest one makes room; when half of the table is half
+ * open, the oldest one of the service that has most.
  */
 import type { Packet } from '../../packet/packet.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
@@ -116,8 +117,12 @@ export class FlowTable {
   /** Hash, then reference + 1 (flow * 2 + direction + 1; 0 where free), per slot. */
   private readonly index: Int32Array;
   private firstFree = 0;
-  private oldestHalfOpen = -1;
-  private newestHalfOpen = -1;
+  /** The list of half-open flows that each flow is in: 0, or a service's. */
+  private readonly groups: Uint16Array;
+  /** By group. */
+  private oldestHalfOpen = new Int32Array(1).fill(-1);
+  private newestHalfOpen = new Int32Array(1).fill(-1);
+  private halfOpenOf = new Int32Array(1);
   private sweepAt = 0;
 
   /** `seed`: any 32-bit number that others cannot guess. `memory`: where the records shall lie, empty or as they were left. */
@@ -128,6 +133,7 @@ export class FlowTable {
     this.words = memory?.words ?? new Int32Array(capacity * STRIDE);
     this.traffic = memory?.traffic ?? new Float64Array(capacity * 2);
     this.bornAt = new Int32Array(capacity);
+    this.groups = new Uint16Array(capacity);
     let slots = 16;
     while (slots < capacity * 4) slots *= 2;
     this.index = new Int32Array(slots * 2);
@@ -202,16 +208,46 @@ export class FlowTable {
     return this.firstFree >= 0;
   }
 
-  /** The half-open flow to remove before another half-open one begins, or -1 while there are few enough. */
-  get evictable(): number {
-    return this.halfOpen >= this.capacity >> 1 ? this.oldestHalfOpen : -1;
+  /** The half-open flow to remove before another one of the group begins, or -1 while there are few enough. */
+  evictable(group: number): number {
+    if (this.halfOpenOf[group] >= Math.max(this.capacity >> 2, 1)) return this.oldestHalfOpen[group];
+    if (this.halfOpen < this.capacity >> 1) return -1;
+    let largest = 0;
+    for (let one = 1; one < this.halfOpenOf.length; one++) {
+      if (this.halfOpenOf[one] > this.halfOpenOf[largest]) largest = one;
+    }
+    return this.oldestHalfOpen[largest];
+  }
+
+  /** The group of a live flow. */
+  groupOf(flow: number): number {
+    return this.groups[flow];
+  }
+
+  /** Sets the number of groups, and puts every half-open flow into the one that `groupOf` says. */
+  regroup(count: number, groupOf: (flow: number) => number): void {
+    const { words } = this;
+    const heads = this.oldestHalfOpen;
+    this.oldestHalfOpen = new Int32Array(count).fill(-1);
+    this.newestHalfOpen = new Int32Array(count).fill(-1);
+    this.halfOpenOf = new Int32Array(count);
+    this.halfOpen = 0;
+    for (const head of heads) {
+      for (let flow = head; flow >= 0; ) {
+        const next = words[flow * STRIDE + NEXT];
+        this.groups[flow] = groupOf(flow);
+        this.enlist(flow);
+        flow = next;
+      }
+    }
   }
 
   /**
    * Takes a record for the flow that the packet begins as its client sends it, half open, and files its forward key.
-   * Returns the flow, or -1 where none is free. Every other field is for the caller to set.
+   * `group`: the service it counts for while it is half open. Returns the flow, or -1 where none is free. Every other
+   * field is for the caller to set.
    */
-  add(packet: Packet, kind: number, nowMs: number): number {
+  add(packet: Packet, kind: number, nowMs: number, group = 0): number {
     const flow = this.take();
     if (flow < 0) return -1;
     const words = this.words;
@@ -237,6 +273,7 @@ export class FlowTable {
     this.traffic[flow * 2 + 1] = 0;
     this.bornAt[flow] = Math.floor(nowMs / 100);
     words[at + STATE] = STATE_HALF_OPEN;
+    this.groups[flow] = group;
     this.enlist(flow);
     this.file(flow, FORWARD);
     return flow;
@@ -254,6 +291,7 @@ export class FlowTable {
     this.traffic[copy * 2] = from.traffic[flow * 2];
     this.traffic[copy * 2 + 1] = from.traffic[flow * 2 + 1];
     this.bornAt[copy] = from.bornAt[flow];
+    this.groups[copy] = 0;
     if (this.words[at + STATE] === STATE_HALF_OPEN) this.enlist(copy);
     this.file(copy, FORWARD);
     if ((this.words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(copy, REVERSE);
@@ -535,21 +573,26 @@ export class FlowTable {
 
   private enlist(flow: number): void {
     const at = flow * STRIDE;
+    const group = this.groups[flow];
+    const newest = this.newestHalfOpen[group];
     this.words[at + NEXT] = -1;
-    this.words[at + PREVIOUS] = this.newestHalfOpen;
-    if (this.newestHalfOpen >= 0) this.words[this.newestHalfOpen * STRIDE + NEXT] = flow;
-    else this.oldestHalfOpen = flow;
-    this.newestHalfOpen = flow;
+    this.words[at + PREVIOUS] = newest;
+    if (newest >= 0) this.words[newest * STRIDE + NEXT] = flow;
+    else this.oldestHalfOpen[group] = flow;
+    this.newestHalfOpen[group] = flow;
+    this.halfOpenOf[group]++;
     this.halfOpen++;
   }
 
   private delist(flow: number): void {
     const next = this.words[flow * STRIDE + NEXT];
     const previous = this.words[flow * STRIDE + PREVIOUS];
+    const group = this.groups[flow];
     if (previous >= 0) this.words[previous * STRIDE + NEXT] = next;
-    else this.oldestHalfOpen = next;
+    else this.oldestHalfOpen[group] = next;
     if (next >= 0) this.words[next * STRIDE + PREVIOUS] = previous;
-    else this.newestHalfOpen = previous;
+    else this.newestHalfOpen[group] = previous;
+    this.halfOpenOf[group]--;
     this.halfOpen--;
   }
 }

@@ -7,7 +7,7 @@
 import ffi from 'node:ffi';
 import { mkdirSync, readFileSync, statfsSync } from 'node:fs';
 import { WeftError } from '../../policy/errors.ts';
-import { kernelError, libc } from './libc.ts';
+import { kernelError, libc, setOption } from './libc.ts';
 
 /** Kinds of map, attach types and flags, by the kernel's numbers. */
 export const BPF_MAP_TYPE_ARRAY = 2;
@@ -15,6 +15,8 @@ export const BPF_MAP_TYPE_PERCPU_ARRAY = 6;
 export const BPF_F_MMAPABLE = 1 << 10;
 export const BPF_XDP = 37;
 export const BPF_TCX_INGRESS = 46;
+/** A filter of a socket is attached to no link, and its attach type says nothing. */
+export const BPF_SOCKET_FILTER = 0;
 
 const MAP_CREATE = 0;
 const MAP_LOOKUP_ELEM = 1;
@@ -23,11 +25,17 @@ const OBJ_PIN = 6;
 const OBJ_GET = 7;
 const LINK_CREATE = 28;
 const LINK_UPDATE = 29;
-const PROG_TYPE_SCHED_CLS = 3;
-const PROG_TYPE_XDP = 6;
+/** By attach type. */
+const PROG_TYPES: Readonly<Record<number, number>> = {
+  [BPF_SOCKET_FILTER]: 1,
+  [BPF_TCX_INGRESS]: 3,
+  [BPF_XDP]: 6,
+};
 const SYSCALL_NUMBERS: Readonly<Record<string, bigint>> = { x64: 321n, arm64: 280n };
 const ATTRIBUTE_BYTES = 144;
 const LOG_BYTES = 1 << 16;
+const SOL_SOCKET = 1;
+const SO_ATTACH_BPF = [50, 'SO_ATTACH_BPF'] as const;
 const LD_IMM64 = 0x18;
 const PSEUDO_MAP_FD = 1;
 /** statfs(2) of a bpf file system. */
@@ -166,7 +174,7 @@ export function loadProgram(program: CompiledProgram, attachType: number, name: 
   const license = Buffer.from(`${program.license}\0`, 'latin1');
   const load = (log: Uint8Array | null): number =>
     bpf(PROG_LOAD, (view) => {
-      view.setUint32(0, attachType === BPF_XDP ? PROG_TYPE_XDP : PROG_TYPE_SCHED_CLS, true);
+      view.setUint32(0, PROG_TYPES[attachType]!, true);
       view.setUint32(4, program.instructions.length / 8, true);
       view.setBigUint64(8, addressOf(program.instructions), true);
       view.setBigUint64(16, addressOf(license), true);
@@ -203,6 +211,11 @@ export function attachProgram(program: number, ifindex: number, attachType: numb
   });
   if (fd < 0) throw kernelError('bpf LINK_CREATE', object);
   return fd;
+}
+
+/** Has a socket take only the frames that a program lets pass, for as long as the socket lives. Throws ERR_KERNEL. */
+export function attachFilter(program: number, socket: number, object: string): void {
+  setOption(socket, SOL_SOCKET, SO_ATTACH_BPF, [program], object);
 }
 
 /** Puts another program in the place of a link's, without a packet in between. Throws ERR_KERNEL. */

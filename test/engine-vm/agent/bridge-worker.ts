@@ -27,7 +27,14 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
   connectionReport: () => ({ local: {}, sent: {}, received: {} }),
   connectionsChanged: () => false,
   peers: () => ({}),
-  counters: () => ({ drops: {}, flows: 0, newFlows: 0, evictedFlows: 0, components: {} }),
+  counters: () => ({
+    drops: {},
+    flows: 0,
+    newFlows: 0,
+    evictedFlows: 0,
+    evictedOf: new Map<string, number>(),
+    components: {},
+  }),
   explain: (params) => ({ explained: params }),
   trace() {
     throw new Error('there is no service of that name');

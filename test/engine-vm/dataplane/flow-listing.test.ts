@@ -98,7 +98,7 @@ describe('list of flows', () => {
   });
 
   it('is put together from slices of a large table, the greatest of all of them first', async () => {
-    const { network, engines, client } = settled({ maxFlows: 65_536 });
+    const { network, engines, client } = settled({ maxFlows: 131_072 });
     const count = 20_000;
     for (let n = 0; n < count; n++) {
       const from = `10.1.${n >> 8}.${n & 255}`;

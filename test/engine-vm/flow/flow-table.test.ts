@@ -95,17 +95,42 @@ describe('flow table', () => {
     );
   });
 
-  it('names the oldest half-open flow to evict once half of it is half open', () => {
-    const table = new FlowTable(8, 1);
+  it('names the oldest half-open flow to evict once a quarter of it is half open for one service', () => {
+    const table = new FlowTable(16, 1);
     const flows = [1, 2, 3, 4].map((port) => add(table, 1, port));
-    assert.equal(table.evictable, flows[0]);
+    assert.equal(table.evictable(0), flows[0]);
     table.setState(flows[0]!, STATE_ESTABLISHED);
-    assert.equal(table.evictable, -1);
+    assert.equal(table.evictable(0), -1);
     add(table, 1, 5);
-    assert.equal(table.evictable, flows[1]);
+    assert.equal(table.evictable(0), flows[1]);
     table.remove(flows[1]!);
     table.remove(flows[3]!);
     assert.equal(table.halfOpen, 2);
+  });
+
+  it('bounds the half-open flows of each service, and takes from the one that has most where all are too many', () => {
+    const table = new FlowTable(32, 1);
+    table.regroup(5, () => 0);
+    const open = (group: number, count: number) =>
+      Array.from({ length: count }, (_, n) => table.add(packetOf(group, n + 1), KIND_LOCAL, 0, group));
+    const flooded = open(1, 8);
+    assert.equal(table.evictable(1), flooded[0], "a quarter of the table is one service's");
+    assert.equal(table.evictable(2), -1, 'another one is not concerned');
+    open(2, 3);
+    open(3, 5);
+    assert.equal(table.evictable(2), flooded[0], 'half of the table is half open');
+    assert.equal(table.evictable(4), flooded[0]);
+    for (const flow of flooded.slice(0, 7)) table.remove(flow!);
+    assert.equal(table.evictable(4), -1);
+    // Services change their places: the flows and their order stay.
+    const before = table.halfOpen;
+    table.regroup(3, (flow) => (table.groupOf(flow) === 3 ? 2 : 0));
+    assert.equal(table.halfOpen, before);
+    for (const group of [0, 2]) assert.equal(table.evictable(group), -1);
+    const more = Array.from({ length: 3 }, (_, n) => table.add(packetOf(9, n + 1), KIND_LOCAL, 0, 2));
+    assert.ok(more.every((flow) => flow >= 0));
+    assert.notEqual(table.evictable(2), -1);
+    assert.ok(!more.includes(table.evictable(2)), 'the oldest one goes first');
   });
 
   it('moves flows to a table of another size', () => {
@@ -172,6 +197,6 @@ describe('the life of a flow', () => {
       const flow = add(table, round, 1);
       end(table, connections, flow);
     }
-    assert.deepEqual([table.size, table.halfOpen, table.evictable], [0, 0, -1]);
+    assert.deepEqual([table.size, table.halfOpen, table.evictable(0)], [0, 0, -1]);
   });
 });

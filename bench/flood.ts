@@ -1,0 +1,76 @@
+/**
+ * A flood of SYNs to one service, at the full rate of the kernel's generator: what requests to another service of the
+ * same engine take meanwhile. Needs root; installs ethtool from Debian's packages.
+ *
+ *   npm run bench -- flood [seconds per measurement] [rounds] [fast paths, for example tc,xdp,off]
+ *
+ * Engine on one processor, everything else on another, the generator with the lowest priority there. The generator
+ * takes that processor from the clients too; so in each round requests are measured in quiet, while it sends as fast
+ * to nowhere, and while it floods the engine. `p99Ratio` is flood over nowhere, what the engine is answerable for;
+ * `p99VsQuiet` has the loss of the processor in it. The last line is JSON, medians over the rounds.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastPathChoice } from '../src/policy/engine-group.ts';
+import { FloodSite, type Outcome, SPARED } from '../test/engine-vm/flood/flood-site.ts';
+
+const [secondsText = '3', roundsText = '3', kindsText = 'tc,xdp,off'] = process.argv.slice(2);
+const milliseconds = Number(secondsText) * 1000;
+const kinds = kindsText.split(',') as FastPathChoice[];
+/** Between two requests: so few that the clients do not load the processor by themselves. */
+const PAUSE_MS = 1;
+const SETTLE_MS = 500;
+const PHASES = ['quiet', 'nowhere', 'flood'] as const;
+
+type Phase = (typeof PHASES)[number];
+
+async function measure(site: FloodSite, phase: Phase): Promise<Outcome & { sent: number }> {
+  const stop = phase === 'quiet' ? async () => 0 : await site.flood(phase === 'nowhere');
+  await delay(SETTLE_MS);
+  const outcome = await site.request(SPARED, milliseconds, PAUSE_MS);
+  const sent = await stop();
+  await delay(SETTLE_MS);
+  return { ...outcome, sent };
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((left, right) => left - right)[values.length >> 1] ?? 0;
+}
+
+if (spawnSync('ethtool', ['--version'], { stdio: 'ignore' }).status !== 0) {
+  execFileSync('apt-get', ['update', '-qq'], { stdio: 'ignore' });
+  execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'ethtool'], {
+    stdio: 'ignore',
+  });
+}
+const result: Record<string, object> = {};
+for (const kind of kinds) {
+  const seen: Record<Phase, (Outcome & { sent: number })[]> = { quiet: [], nowhere: [], flood: [] };
+  for (let round = 1; round <= Number(roundsText); round++) {
+    const site = new FloodSite({ engine: 1, server: 0, client: 0, flood: 0 });
+    try {
+      await site.start(kind);
+      for (const phase of PHASES) {
+        const outcome = await measure(site, phase);
+        seen[phase].push(outcome);
+        console.log(
+          `  ${kind.padEnd(4)} ${phase.padEnd(8)} p50 ${outcome.p50Ms.toFixed(2)} ms, p99 ${outcome.p99Ms.toFixed(2)} ms, ${outcome.requests} requests, ${outcome.failed} failed, ${(outcome.sent / 1e6).toFixed(2)} M SYNs`,
+        );
+      }
+      console.log(`  ${kind.padEnd(4)} drops ${JSON.stringify((await site.counted()).drops)}`);
+    } finally {
+      await site.close();
+    }
+  }
+  const of = (phase: Phase, field: 'p50Ms' | 'p99Ms' | 'sent' | 'failed') =>
+    median(seen[phase].map((outcome) => outcome[field]));
+  const ratio = (left: number, right: number) => Number((left / right).toFixed(2));
+  result[kind] = {
+    p99Ratio: ratio(of('flood', 'p99Ms'), of('nowhere', 'p99Ms')),
+    p99VsQuiet: ratio(of('flood', 'p99Ms'), of('quiet', 'p99Ms')),
+    p50VsQuiet: ratio(of('flood', 'p50Ms'), of('quiet', 'p50Ms')),
+    failed: seen.flood.reduce((sum, { failed }) => sum + failed, 0),
+    synsPerSecond: Math.round((of('flood', 'sent') * 1000) / (milliseconds + SETTLE_MS)),
+  };
+}
+console.log(JSON.stringify({ bench: 'flood', ...result }));

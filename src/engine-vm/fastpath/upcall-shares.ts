@@ -1,0 +1,180 @@
+/**
+ * What each service may have of TypeScript's time, so that a flood of one does not starve the others: in every slice of
+ * a millisecond the kernel lets up only so many packets for one service address, the same number for all. Whoever asks
+ * for less is never refused; what a flood gets is what the others leave (max-min fairness).
+ *
+ * That number follows what TypeScript can take. A tick in which it never ran out of frames, most of them new flows, was
+ * too much, and the number falls below what the busiest service had; while it has time to spare and somebody is
+ * refused, the number grows again. At rest it is what the queue in front of TypeScript can hold until the next tick.
+ *
+ *   entry, 64 bytes: as struct share of flow.bpf.c; the last one is that of everything that is for no service
+ */
+import { parseAddress } from '../../packet/address.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../packet/parse.ts';
+import type { ServiceGraph } from '../../policy/graph.ts';
+import { finish, mix, swap, swap16 } from './flow-slots.ts';
+
+export const SHARE_BYTES = 64;
+/** Entries for service addresses; one more is everybody else's. */
+export const SHARES = 8192;
+
+const ENTRY_WORDS = SHARE_BYTES / 4;
+/** Places at which the program looks for an address. */
+const PROBES = 8;
+
+// Words of an entry.
+const SERVICE = 4;
+const TAKEN = 8;
+const REFUSED = 9;
+
+// Words of the configuration.
+const CONFIG_SEED = 0;
+const CONFIG_SHARE = 16;
+
+/** A slice of the program's time. */
+const SLICE_MS = 2 ** 20 / 1e6;
+/** Packets of a service in a slice: never fewer, as many while nobody is refused, never more. */
+const LEAST = 8;
+const AT_REST = 192;
+const MOST = 65_536;
+
+const EMPTY = new ArrayBuffer(0);
+
+/** The memory of the two maps. */
+export interface ShareMemory {
+  config: ArrayBuffer;
+  shares: ArrayBuffer;
+}
+
+interface Entry {
+  /** Null for everything that is for no service. */
+  service: string | null;
+  /** First word of the entry. */
+  at: number;
+  taken: number;
+  refused: number;
+}
+
+export class UpcallShares {
+  #memory: ShareMemory | null = null;
+  #words = new Int32Array(0);
+  #config = new Int32Array(0);
+  #entries: Entry[] = [];
+  #graph: ServiceGraph | null = null;
+  #share = AT_REST;
+  #tickedAt = 0;
+  /** Packets refused since the start, by service. */
+  readonly #refused = new Map<string, number>();
+
+  /** Packets that each service address may send up in a slice of time, now. */
+  get share(): number {
+    return this.#share;
+  }
+
+  /** Counts in this memory from now on; null: nobody does. */
+  use(memory: ShareMemory | null): void {
+    if (memory === this.#memory) return;
+    this.#memory = memory;
+    this.#words = new Int32Array(memory?.shares ?? EMPTY);
+    this.#config = new Int32Array(memory?.config ?? EMPTY);
+    this.#file();
+  }
+
+  /** The services of a graph that is in force. */
+  load(graph: ServiceGraph): void {
+    this.#graph = graph;
+    const names = new Set(graph.services.map(({ name }) => name));
+    for (const name of this.#refused.keys()) if (!names.has(name)) this.#refused.delete(name);
+    this.#file();
+  }
+
+  /**
+   * Moves the share on. To be called every few milliseconds with the frames that were taken since the last call, and
+   * whether there was a moment without any.
+   */
+  tick(nowMs: number, frames: number, hadPause: boolean): void {
+    if (this.#memory === null) return;
+    const words = this.#words;
+    const slices = Math.max(1, (nowMs - this.#tickedAt) / SLICE_MS);
+    this.#tickedAt = nowMs;
+    let all = 0;
+    let busiest = 0;
+    let isAnyoneRefused = false;
+    for (let i = 0; i < this.#entries.length; i++) {
+      const entry = this.#entries[i]!;
+      const taken = (words[entry.at + TAKEN]! - entry.taken) >>> 0;
+      const refused = (words[entry.at + REFUSED]! - entry.refused) >>> 0;
+      if (taken === 0 && refused === 0) continue;
+      entry.taken = words[entry.at + TAKEN]!;
+      entry.refused = words[entry.at + REFUSED]!;
+      all += taken;
+      if (taken > busiest) busiest = taken;
+      if (refused === 0) continue;
+      isAnyoneRefused = true;
+      if (entry.service !== null) {
+        this.#refused.set(entry.service, (this.#refused.get(entry.service) ?? 0) + refused);
+      }
+    }
+    const before = this.#share;
+    // A first packet is followed by its answer and by what ends the flow.
+    if (!hadPause) {
+      if (all * 4 >= frames)
+        this.#share = Math.max(LEAST, Math.floor(Math.min(before, busiest / slices) * 0.7));
+    } else if (isAnyoneRefused || before < AT_REST) this.#share = Math.min(MOST, before + (before >> 3) + 1);
+    else if (before > AT_REST) this.#share = Math.max(AT_REST, before - (before >> 3));
+    this.#config[CONFIG_SHARE] = this.#share;
+  }
+
+  /** Packets refused since the start, by service. */
+  refused(): ReadonlyMap<string, number> {
+    return this.#refused;
+  }
+
+  /** Writes the addresses of the graph's services where the program looks for them. */
+  #file(): void {
+    const words = this.#words;
+    this.#entries = [];
+    if (this.#memory === null) return;
+    // Until it is at its place again a service counts as none.
+    for (let at = 0; at < words.length; at += ENTRY_WORDS) words[at + SERVICE] = 0;
+    this.#config[CONFIG_SHARE] = this.#share;
+    this.#enter(null, SHARES * ENTRY_WORDS);
+    const address = new Int32Array(4);
+    for (const { name, protocol, tiers } of this.#graph?.services ?? []) {
+      const number = protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP;
+      for (const tier of tiers) {
+        const service = (swap16(tier.port) << 8) | number;
+        for (const { address: text } of tier.addresses) {
+          if (!parseAddress(text, address)) continue;
+          const at = this.#placeFor(address, service);
+          // So many addresses in one place are no attack, only a loss of fairness.
+          if (at < 0) continue;
+          for (let i = 0; i < 4; i++) words[at + i] = swap(address[i]!);
+          Atomics.store(words, at + SERVICE, service);
+          this.#enter(name, at);
+        }
+      }
+    }
+  }
+
+  #enter(service: string | null, at: number): void {
+    this.#entries.push({
+      service,
+      at,
+      taken: this.#words[at + TAKEN]!,
+      refused: this.#words[at + REFUSED]!,
+    });
+  }
+
+  /** The first word of a free entry for the address, -1 where there is none. */
+  #placeFor(address: Int32Array, service: number): number {
+    let h = this.#config[CONFIG_SEED]!;
+    for (let i = 0; i < 4; i++) h = mix(h, swap(address[i]!));
+    h = finish(mix(h, service));
+    for (let probe = 0; probe < PROBES; probe++) {
+      const at = ((h + probe) & (SHARES - 1)) * ENTRY_WORDS;
+      if (this.#words[at + SERVICE] === 0) return at;
+    }
+    return -1;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Tells a flood of new connections from a short burst: a service is under a flood from when many of its packets were
+ * refused or many of its half-open connections gave way to others, until that has been quiet for a while.
+ */
+import type { FloodReport } from '../state/shared.ts';
+
+/** Between two looks: fewer are a burst. */
+const FEWEST = 25;
+/** A flood without any more of it for so long is over. */
+const QUIET_MS = 5000;
+
+/** Totals of one service since the start of the engine. */
+export interface FloodFigures {
+  /** Packets over the service's share of the engine. */
+  refused: number;
+  /** Half-open connections that made room for others. */
+  evicted: number;
+}
+
+interface Watched extends FloodFigures {
+  flood: FloodReport | null;
+  /** When it last got worse, monotonic milliseconds. */
+  worseAt: number;
+}
+
+export class FloodAlarm {
+  readonly #watched = new Map<string, Watched>();
+
+  /** Takes the totals by service, some times a second; a service that is not named any more is forgotten. */
+  note(totals: ReadonlyMap<string, FloodFigures>, nowMs: number, wallMs: number): void {
+    for (const service of this.#watched.keys()) if (!totals.has(service)) this.#watched.delete(service);
+    for (const [service, { refused, evicted }] of totals) {
+      let watched = this.#watched.get(service);
+      if (watched === undefined) {
+        watched = { refused: 0, evicted: 0, flood: null, worseAt: nowMs };
+        this.#watched.set(service, watched);
+      }
+      const newlyRefused = refused - watched.refused;
+      const newlyEvicted = evicted - watched.evicted;
+      watched.refused = refused;
+      watched.evicted = evicted;
+      if (newlyRefused + newlyEvicted >= FEWEST) {
+        watched.worseAt = nowMs;
+        watched.flood ??= { since: wallMs, refused: 0, evicted: 0 };
+      } else if (nowMs - watched.worseAt >= QUIET_MS) watched.flood = null;
+      if (watched.flood === null) continue;
+      watched.flood.refused += newlyRefused;
+      watched.flood.evicted += newlyEvicted;
+    }
+  }
+
+  /** The floods of this moment, by service. */
+  floods(): Record<string, FloodReport> {
+    const floods: Record<string, FloodReport> = {};
+    for (const [service, { flood }] of this.#watched) if (flood !== null) floods[service] = { ...flood };
+    return floods;
+  }
+}

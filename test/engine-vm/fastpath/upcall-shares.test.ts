@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { CONFIG_BYTES } from '../../../src/engine-vm/fastpath/flow-slots.ts';
+import {
+  SHARE_BYTES,
+  SHARES,
+  type ShareMemory,
+  UpcallShares,
+} from '../../../src/engine-vm/fastpath/upcall-shares.ts';
+import { BALANCER, graphFor, VIP } from '../dataplane/network.ts';
+
+const WORDS = SHARE_BYTES / 4;
+const SERVICE = 4;
+const TAKEN = 8;
+const REFUSED = 9;
+const TICK_MS = 8;
+
+function memory(seed = 7): ShareMemory {
+  const config = new ArrayBuffer(CONFIG_BYTES);
+  new Int32Array(config)[0] = seed;
+  return { config, shares: new ArrayBuffer(SHARE_BYTES * (SHARES + 1)) };
+}
+
+/** The entries that are in use, and what a kernel counts in them. */
+function entriesOf({ shares }: ShareMemory): { count(taken: number, refused: number): void }[] {
+  const words = new Int32Array(shares);
+  const used = Array.from({ length: SHARES }, (_, entry) => entry * WORDS).filter(
+    (at) => words[at + SERVICE] !== 0,
+  );
+  return used.map((at) => ({
+    count(taken, refused) {
+      words[at + TAKEN]! += taken;
+      words[at + REFUSED]! += refused;
+    },
+  }));
+}
+
+describe('shares of services', () => {
+  const graph = graphFor('A', { components: [BALANCER] });
+  const addresses = graph.services.flatMap(({ tiers }) => tiers.flatMap((tier) => tier.addresses));
+
+  it('are kept for every address of a service, and again in other memory', () => {
+    const shares = new UpcallShares();
+    shares.load(graph);
+    for (const seed of [1, 2]) {
+      const here = memory(seed);
+      shares.use(here);
+      assert.equal(entriesOf(here).length, addresses.length);
+      shares.load({ ...graph, services: graph.services.slice(0, 1) });
+      assert.ok(entriesOf(here).length < addresses.length);
+      shares.load(graph);
+    }
+    assert.ok(addresses.some(({ address }) => address === VIP));
+  });
+
+  it('shrink while TypeScript never rests from new flows, and grow while it does and somebody is refused', () => {
+    const shares = new UpcallShares();
+    const here = memory();
+    shares.use(here);
+    shares.load(graph);
+    const [flooded, spared] = entriesOf(here) as [
+      { count(a: number, b: number): void },
+      { count(a: number, b: number): void },
+    ];
+    let now = 0;
+    const tick = (frames: number, hadPause: boolean) => {
+      now += TICK_MS;
+      shares.tick(now, frames, hadPause);
+    };
+    tick(0, true);
+    const atRest = shares.share;
+    for (let n = 0; n < 5; n++) {
+      flooded.count(shares.share * 7, 10_000);
+      spared.count(3, 0);
+      tick(shares.share * 14, false);
+    }
+    const under = shares.share;
+    assert.ok(under < atRest / 4, `${under} of ${atRest}`);
+    for (let n = 0; n < 100; n++) {
+      flooded.count(under * 7, 1000);
+      tick(under * 14, true);
+    }
+    assert.ok(shares.share > atRest, 'nobody else wants the time');
+    for (let n = 0; n < 100; n++) tick(0, true);
+    assert.equal(shares.share, atRest);
+    for (let n = 0; n < 200; n++) {
+      flooded.count(1, 1000);
+      tick(2, false);
+    }
+    assert.ok(shares.share >= 8, 'a service is never shut out');
+    assert.equal(shares.refused().size, 1, 'only the one that is flooded was refused anything');
+  });
+
+  it('stay as they are while known flows take the time', () => {
+    const shares = new UpcallShares();
+    const here = memory();
+    shares.use(here);
+    shares.load(graph);
+    shares.tick(TICK_MS, 0, true);
+    const before = shares.share;
+    for (let n = 2; n < 50; n++) {
+      for (const entry of entriesOf(here)) entry.count(2, 0);
+      shares.tick(n * TICK_MS, 4000, false);
+    }
+    assert.equal(shares.share, before);
+  });
+});
