@@ -59,6 +59,8 @@ export interface EngineActual {
   isReady: boolean;
   /** Revision of the graph that is in force on the engine; 0 before the first, or while it does not say. */
   graphRevision: number;
+  /** Its own addresses as it says itself; empty where it does not. */
+  dataAddresses: readonly string[];
   /** The graph that is in force on the engine, where the controller knows its content. */
   acknowledged: GraphContent | null;
   /** Since when the latest pushed graph waits for its acknowledgement; null where it has it. */
@@ -140,6 +142,15 @@ export const TIMING: Timing = {
   cloneSettleMs: 3000,
   cloneGraceMs: 600_000,
 };
+
+/** What engines that this store does not know have for addresses: they keep them when they are taken on. */
+export function foundAddresses({ engines, placements }: Actual): Map<string, readonly string[]> {
+  return new Map(
+    [...engines].flatMap(([id, { dataAddresses }]) =>
+      placements.has(id) || dataAddresses.length === 0 ? [] : [[id, dataAddresses] as const],
+    ),
+  );
+}
 
 /** Whether traffic through the engine still flows as far as anybody can tell. */
 export function isForwarding(engine: EngineActual | undefined): boolean {

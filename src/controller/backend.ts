@@ -5,9 +5,9 @@ import type { Adoption, Explanation, StepSummary, SystemStatus } from '../policy
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { Entry } from '../state/store.ts';
-import type { Actual } from './actual.ts';
+import { type Actual, foundAddresses } from './actual.ts';
 import { captureService } from './capture.ts';
-import { type Desired, desire } from './desired.ts';
+import { type Desired, desire, NOBODY } from './desired.ts';
 import { firewallView } from './firewall-view.ts';
 import { gatherFlows } from './flows.ts';
 import { explainHost } from './host-explanation.ts';
@@ -208,7 +208,7 @@ async function planChanges(
     const lacks = new Map(actual.lacks);
     for (const [name, platform] of opened) lacks.set(name, (await platform.lacks?.(signal)) ?? []);
     const proposed: Actual = { ...actual, world, lacks };
-    const steps = plan(desire(policies, world, actual.placements), proposed);
+    const steps = plan(desire(policies, world, actual.placements, NOBODY, foundAddresses(actual)), proposed);
     return await summarizeAll(steps, (cloud) => opened.get(cloud) ?? options.platform(cloud), signal);
   } finally {
     for (const platform of opened.values()) await platform.close();

@@ -3,8 +3,8 @@
  * requests under way are answered. They go as soon as no engine counts a connection of theirs, or after a while.
  * Nothing of this is stored: a controller that starts anew lets go at once.
  */
-import type { Actual } from './actual.ts';
-import { type Desired, desire } from './desired.ts';
+import { type Actual, foundAddresses } from './actual.ts';
+import { type Desired, desire, NOBODY } from './desired.ts';
 import { connectionsOf } from './member-figures.ts';
 import type { Policies } from './policies.ts';
 import type { World } from './world.ts';
@@ -26,7 +26,8 @@ export class Departures {
 
   /** What ought to be, those on their way out included. To be called once a round. */
   desire(policies: Policies, actual: Actual, now: number): Desired {
-    const desired = desire(policies, actual.world, actual.placements);
+    const found = foundAddresses(actual);
+    const desired = desire(policies, actual.world, actual.placements, NOBODY, found);
     const leaving = new Map<string, Map<string, number>>();
     for (const [pool, members] of this.#members) {
       if (!desired.usedPools.has(pool)) continue;
@@ -43,7 +44,7 @@ export class Departures {
     }
     this.#leaving = leaving;
     this.#members = desired.pools;
-    return leaving.size === 0 ? desired : desire(policies, actual.world, actual.placements, leaving);
+    return leaving.size === 0 ? desired : desire(policies, actual.world, actual.placements, leaving, found);
   }
 }
 

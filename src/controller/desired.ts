@@ -67,14 +67,19 @@ export interface Desired {
 /** Pool name to members that are none by their criteria any more, with the time since when. */
 export type Leaving = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
-const NOBODY: Leaving = new Map();
+/** Where nobody is on the way out. */
+export const NOBODY: Leaving = new Map();
 
-/** Derives what ought to be. Placements make it stable: an engine that exists keeps its id, addresses and segment. */
+/**
+ * Derives what ought to be. Placements make it stable: an engine that exists keeps its id, addresses and segment. One that
+ * no placement knows keeps the addresses that it was found with (`found`, by engine): its neighbours know it by them.
+ */
 export function desire(
   policies: Policies,
   world: World,
   placements: ReadonlyMap<string, Placement>,
   leaving: Leaving = NOBODY,
+  found: ReadonlyMap<string, readonly string[]> = new Map(),
 ): Desired {
   const shortcomings: Shortcoming[] = policies.unreadable.map((object) => ({ ...object }));
   const serviceAddresses = new Set<string>();
@@ -97,7 +102,7 @@ export function desire(
   );
 
   const seats = chooseSeats(policies, world, placements, candidates, shortcomings);
-  const engines = placeEngines(policies, world, placements, seats, serviceAddresses, shortcomings);
+  const engines = placeEngines(policies, world, placements, found, seats, serviceAddresses, shortcomings);
   const interceptions = new Map<string, string>();
   const observations = new Map<string, string>();
   for (const engine of engines.values()) {
@@ -388,12 +393,14 @@ function placeEngines(
   policies: Policies,
   world: World,
   placements: ReadonlyMap<string, Placement>,
+  found: ReadonlyMap<string, readonly string[]>,
   seats: readonly Seat[],
   serviceAddresses: ReadonlySet<string>,
   shortcomings: Shortcoming[],
 ): Map<string, WantedEngine> {
   const engines = new Map<string, WantedEngine>();
   const taken = new Set([...placements.values()].flatMap((p) => p.addresses.map(bare)));
+  const foundElsewhere = new Set([...found.values()].flat().map(bare));
   const ids = new Set(placements.keys());
   for (const seat of seats) {
     const group = policies.groups.get(seat.group);
@@ -401,7 +408,10 @@ function placeEngines(
     const isTaken = (address: string): boolean =>
       taken.has(address) || world.owners.has(address) || serviceAddresses.has(address);
     const ranges = rangesFor(group, seat.seated.host);
-    const addresses = allocate(ranges, seat.placement, isTaken);
+    const { host } = seat.seated;
+    const id = seat.placement?.engine ?? engineId(seat.group, seat.cloud, host.name, (c) => ids.has(c));
+    const present = seat.placement?.addresses ?? (found.get(id) ?? []).filter((one) => !isTaken(bare(one)));
+    const addresses = allocate(ranges, present, (one) => isTaken(one) || foundElsewhere.has(one));
     if (!addresses || addresses.length === 0) {
       const message = addresses
         ? `ERR_NO_CAPACITY: no range of dataAddresses of engine group ${seat.group} is for host ${seat.seated.host.name}: name it in one`
@@ -411,8 +421,6 @@ function placeEngines(
       continue;
     }
     for (const address of addresses) taken.add(bare(address));
-    const { host } = seat.seated;
-    const id = seat.placement?.engine ?? engineId(seat.group, seat.cloud, host.name, (c) => ids.has(c));
     ids.add(id);
     engines.set(id, {
       id,
@@ -442,16 +450,16 @@ export function rangesFor(
   );
 }
 
-/** What the placement has where it still fits the ranges, else new ones; null where a range is full. */
+/** What the engine has where it still fits the ranges, else new ones; null where a range is full. */
 function allocate(
   ranges: EngineGroupSpec['dataAddresses'],
-  placement: Placement | undefined,
+  present: readonly string[],
   isTaken: (address: string) => boolean,
 ): string[] | null {
   const addresses: string[] = [];
   for (const range of ranges) {
     const address =
-      placement?.addresses.find((candidate) => isInRange(candidate, range)) ??
+      present.find((candidate) => isInRange(candidate, range)) ??
       allocateAddress(range, (candidate) => isTaken(candidate) || addresses.map(bare).includes(candidate));
     if (address === null) return null;
     addresses.push(address);

@@ -187,6 +187,7 @@ export class Observer {
       isConnected: reports.connected.has(id),
       isReady: isAlive && report?.isReady === true,
       graphRevision: report?.graphRevision ?? 0,
+      dataAddresses: addressesOf(report?.dataAddresses),
       acknowledged: report ? graphs.content(id, report.graphRevision) : null,
       unacknowledgedSince: graphs.owedSince(id),
       isProven:
@@ -196,4 +197,9 @@ export class Observer {
         (inLineFor >= 3 * probeIntervalMs || (inLineFor >= probeIntervalMs && isInsideSeen)),
     };
   }
+}
+
+/** As an engine says it: anything, until it was looked at. */
+function addressesOf(said: unknown): string[] {
+  return Array.isArray(said) ? said.filter((one) => typeof one === 'string').slice(0, 16) : [];
 }

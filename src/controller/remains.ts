@@ -10,10 +10,10 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Adoption, KeptPolicy } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { PolicyItem } from '../policy/refs.ts';
-import type { Actual } from './actual.ts';
+import { type Actual, foundAddresses } from './actual.ts';
 import { isNamedAsClone } from './autoscale/plan-clones.ts';
 import type { View } from './backend.ts';
-import { type Desired, desire } from './desired.ts';
+import { type Desired, desire, NOBODY } from './desired.ts';
 import { plan } from './plan.ts';
 import type { PolicyCopy } from './policy-copy.ts';
 import { handoverOf } from './replacement.ts';
@@ -37,7 +37,13 @@ export function describeAdoption(cloud: string, view: View): Omit<Adoption, 'kep
   const reason = held.get(cloud) ?? null;
   held.delete(cloud);
   const freed: Actual = { ...actual, held };
-  const desired = desire(view.desired.policies, actual.world, actual.placements);
+  const desired = desire(
+    view.desired.policies,
+    actual.world,
+    actual.placements,
+    NOBODY,
+    foundAddresses(actual),
+  );
   const steps = plan(desired, freed).filter((step) => step.cloud === cloud);
   const engines = foundEngines(cloud, desired, actual);
   const nics = foundNics(cloud, desired, actual, engines);

@@ -335,7 +335,8 @@ class Agent {
     }
     this.#log.info({ revision: graph.revision }, 'graph in force');
     this.#graph = graph;
-    this.#reporter.announce({ graphRevision: graph.revision, host: graph.engine.host, graphError });
+    const { host, dataAddresses } = graph.engine;
+    this.#reporter.announce({ graphRevision: graph.revision, host, dataAddresses, graphError });
     // One after the other, and never in the way of frames.
     this.#disk = this.#disk
       .then(() => this.#settle(graph))

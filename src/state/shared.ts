@@ -73,6 +73,8 @@ export interface EngineReport {
   host: string;
   /** Revision of the graph that is in force; 0 before the first. */
   graphRevision: number;
+  /** Its own addresses by that graph, with prefix length; missing before the first, and from older engines. */
+  dataAddresses?: string[];
   /** Why the latest graph was not applied, or null. */
   graphError: string | null;
   /** Both ports are open and the data-plane thread turns. */

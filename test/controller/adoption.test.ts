@@ -130,6 +130,28 @@ describe('a controller with an empty store', () => {
     assert.deepEqual(await harness.stored('interception/lab/id-app1/eth0'), { segment: 'prod' });
   });
 
+  it('leaves to engines the addresses that their neighbours know them by, whatever they claim besides', async () => {
+    await applyShop(harness);
+    harness.engines.cutOff.clear();
+    await harness.run(1000);
+    const graphOf = (id: string) => harness.engines.engines.get(id)!.graph!;
+    const [own1] = graphOf('edge-h1').engine.dataAddresses;
+    const [own2] = graphOf('edge-h2').engine.dataAddresses;
+    assert.ok(own1 && own2);
+    // They were deployed in another order than this controller would choose; and one claims too much.
+    const outside = ['not an address', '192.0.2.7/24', 7 as unknown as string];
+    graphOf('edge-h1').engine.dataAddresses = [...outside, own2];
+    graphOf('edge-h2').engine.dataAddresses = [own2, own1];
+    await harness.run(1000);
+    await adopt();
+    await serving();
+    const placed = async (id: string) => (await harness.stored<Placement>(`placement/${id}`))?.addresses;
+    const [first, second] = [await placed('edge-h1'), await placed('edge-h2')];
+    assert.deepEqual(first, [own2]);
+    assert.equal(second?.length, 1);
+    assert.notDeepEqual(second, first, 'no address is given twice');
+  });
+
   it('replaces engines that do not come one host after the other, the others in line meanwhile', async () => {
     await applyShop(harness);
     await harness.run(6000);

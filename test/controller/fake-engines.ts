@@ -147,6 +147,7 @@ export class FakeEngines {
     return {
       host: engine.graph?.engine.host ?? '',
       graphRevision: engine.graph?.revision ?? 0,
+      ...(engine.graph ? { dataAddresses: engine.graph.engine.dataAddresses } : {}),
       graphError: null,
       isReady: true,
       heartbeat: engine.heartbeat,

@@ -5,7 +5,9 @@ import { Notes } from '../../src/controller/notes.ts';
 import { Scheduler } from '../../src/controller/scheduler.ts';
 import type { Step } from '../../src/controller/step.ts';
 import type { Note, Platform } from '../../src/hypervisor/platform.ts';
+import { datacenterOf } from '../hypervisor/memory-platform.ts';
 import { FakeClock } from './fake-clock.ts';
+import { applyShop, Harness } from './harness.ts';
 import { MemoryStore } from './memory-store.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -252,5 +254,42 @@ describe('notes for a platform', () => {
       ],
     );
     await scheduler.close();
+  });
+});
+
+describe('notes of a controller', () => {
+  it('show an engine deployed, its canary, and the other members of its host as one thing', async () => {
+    const vms = Array.from({ length: 24 }, (_, index) => `app${index}`);
+    const harness = new Harness(datacenterOf({ h1: vms }));
+    const { notes } = harness.datacenter;
+    harness.datacenter.slow('deployEngine', 60_000);
+    await harness.start();
+    try {
+      await applyShop(harness);
+      await harness.until('the engine is being deployed', () => notes.length > 0);
+      await harness.run(3000);
+      harness.datacenter.heal();
+      await harness.until('it serves', async () => (await harness.service('web')) === 'serving');
+      await harness.run(2000);
+    } finally {
+      await harness.stop();
+    }
+    const deployed = notes.filter(({ kind }) => kind === 'engine-deployed');
+    assert.deepEqual(
+      deployed.map(({ state, progress, engine }) => [state, progress, engine]),
+      [
+        ['running', undefined, 'edge-h1'],
+        ['running', 1, 'edge-h1'],
+        ['success', undefined, 'edge-h1'],
+      ],
+    );
+    const bent = notes.filter(({ kind }) => kind === 'path-bent');
+    assert.deepEqual([bent[0]?.state, bent[1]?.state], ['running', 'success'], 'the canary is alone');
+    const batch = bent.filter(({ id }) => id.startsWith('batch:'));
+    assert.deepEqual([batch[0]?.state, batch.at(-1)?.state], ['running', 'success']);
+    assert.equal(batch.at(-1)?.message, '23 ports');
+    assert.equal(new Set(batch.map(({ id }) => id)).size, 1);
+    const each = bent.filter(({ vm, state }) => vm !== null && state === 'success');
+    assert.equal(new Set(each.map(({ vm }) => vm)).size, 24, 'an event for each');
   });
 });

@@ -12,6 +12,7 @@ import type {
   Mirror,
   Nic,
   NicRef,
+  Note,
   Owner,
   OwnerRecord,
   PlannedCall,
@@ -69,6 +70,8 @@ export class MemoryDatacenter {
   /** Share of one core by VM name, where it is not 0.1. */
   readonly cpu = new Map<string, number>();
   readonly calls: { method: Mutation; subject: string }[] = [];
+  /** What its administrators are shown. */
+  readonly notes: Note[] = [];
   readonly #file: string | null;
   readonly #failures = new Map<string, 'refused' | 'reply-lost'>();
   readonly #lasting = new Map<string, string>();
@@ -403,6 +406,10 @@ export class MemoryPlatform implements Platform {
       }
       vm.host = hostId;
     });
+  }
+
+  async note(note: Note): Promise<void> {
+    this.#datacenter.notes.push(structuredClone(note));
   }
 
   async lacks(signal: AbortSignal): Promise<Lack[]> {

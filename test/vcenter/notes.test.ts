@@ -111,6 +111,19 @@ describe('what Weft does, in vCenter', function () {
     assert.match(await messages(vm), /bypass silent service engine failed: no port is free/);
   });
 
+  it('shows what is done to many objects as a task of the root folder', async () => {
+    await register();
+    const batch = note({ id: 'batch:path-bent:1', vm: null });
+    await notes.note({ ...batch, state: 'running' }, signal);
+    await notes.note({ ...batch, state: 'running', progress: 0.5 }, signal);
+    const [task] = await tasks();
+    assert.deepEqual([task?.entity?.value, task?.state, task?.progress], ['group-d1', 'running', 50]);
+    await notes.note({ ...batch, message: '23 ports' }, signal);
+    assert.equal((await tasks())[0]?.state, 'success');
+    const [event] = (await query({ eventTypeId: ['com.weft.path-bent'] })) as Vim<'EventEx'>[];
+    assert.deepEqual([event?.objectType, event?.objectId, event?.vm], ['Folder', 'group-d1', undefined]);
+  });
+
   it('shows as events of its own types, with severity and object, where the extension is registered', async () => {
     await register();
     await notes.note(note({}), signal);

@@ -439,6 +439,7 @@ describe('engine', () => {
     await startHub();
     const taken = await report(({ isReady }) => isReady);
     assert.equal(taken.graphRevision, 3, 'what it did it goes on doing');
+    assert.deepEqual(taken.dataAddresses, graph(3).engine.dataAddresses);
     assert.notEqual(authority(), first);
     tell({ put: `graph/${ENGINE}`, value: graph(4) });
     await report(({ graphRevision }) => graphRevision === 4);
