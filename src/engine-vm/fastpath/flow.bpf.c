@@ -346,7 +346,7 @@ INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress
 #define SHARES 8192	  /* a power of two */
 #define SHARE_PROBES 8
 #define OTHERS SHARES /* the entry for what is for no service */
-#define SLICE_SHIFT 20	  /* a slice of time is 2^20 ns */
+#define SLICE_SHIFT 22	  /* a slice of time is 2^22 ns */
 
 /* The destination of a frame, as far as shares are concerned. */
 struct target {

@@ -1,9 +1,9 @@
 /**
  * What each service may have of TypeScript's time, so that a flood of one does not starve the others: in every slice of
- * a millisecond the kernel lets up only so many packets for one service address, the same number for all. Whoever asks
+ * four milliseconds the kernel lets up only so many packets for one service address, the same number for all. Whoever asks
  * for less is never refused; what a flood gets is what the others leave (max-min fairness).
  *
- * That number follows what TypeScript can take. A tick in which it never ran out of frames, most of them new flows, was
+ * That number follows what TypeScript can take. Ticks in which it never ran out of frames, most of them new flows, were
  * too much, and the number falls below what the busiest service had; while it has time to spare and somebody is
  * refused, the number grows again. At rest it is what the queue in front of TypeScript can hold until the next tick.
  *
@@ -32,11 +32,13 @@ const CONFIG_SEED = 0;
 const CONFIG_SHARE = 16;
 
 /** A slice of the program's time. */
-const SLICE_MS = 2 ** 20 / 1e6;
+const SLICE_MS = 2 ** 22 / 1e6;
 /** Packets of a service in a slice: never fewer, as many while nobody is refused, never more. */
-const LEAST = 8;
-const AT_REST = 192;
-const MOST = 65_536;
+const LEAST = 64;
+const AT_REST = 768;
+const MOST = 262_144;
+/** A single tick without a pause may only follow a standstill. */
+const BUSY_TICKS = 2;
 
 const EMPTY = new ArrayBuffer(0);
 
@@ -63,6 +65,8 @@ export class UpcallShares {
   #graph: ServiceGraph | null = null;
   #share = AT_REST;
   #tickedAt = 0;
+  /** Ticks without a pause, up to now. */
+  #busyTicks = 0;
   /** Packets refused since the start, by service. */
   readonly #refused = new Map<string, number>();
 
@@ -115,10 +119,11 @@ export class UpcallShares {
         this.#refused.set(entry.service, (this.#refused.get(entry.service) ?? 0) + refused);
       }
     }
+    this.#busyTicks = hadPause ? 0 : this.#busyTicks + 1;
     const before = this.#share;
     // A first packet is followed by its answer and by what ends the flow.
     if (!hadPause) {
-      if (all * 4 >= frames)
+      if (this.#busyTicks >= BUSY_TICKS && all * 4 >= frames)
         this.#share = Math.max(LEAST, Math.floor(Math.min(before, busiest / slices) * 0.7));
     } else if (isAnyoneRefused || before < AT_REST) this.#share = Math.min(MOST, before + (before >> 3) + 1);
     else if (before > AT_REST) this.#share = Math.max(AT_REST, before - (before >> 3));

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { LAYOUT } from '../../../src/engine-vm/fastpath/pins.ts';
 import { openAuthority } from '../../../src/pki/authority.ts';
 import type { ServiceGraph } from '../../../src/policy/graph.ts';
 import { requireRoot } from '../../root.ts';
@@ -281,7 +282,7 @@ describe('an engine that is restarted', () => {
       readdirSync(join(directory, 'pins'))
         .filter((name) => !name.endsWith('.debug'))
         .sort(),
-      ['link-0', 'link-1', 'maps-tc-1'],
+      ['link-0', 'link-1', `maps-tc-${LAYOUT}`],
     );
     unmount();
     assert.deepEqual(readdirSync(join(directory, 'pins')), []);
