@@ -22,7 +22,7 @@ const WALLS: Record<string, readonly string[]> = {
   analytics: ['policy', 'state'],
   api: ['policy', 'state'],
   controller: ['policy', 'packet', 'hypervisor', 'state', 'pki', 'api'],
-  'engine-vm': ['policy', 'packet', 'state', 'pki'],
+  'engine-vm': ['policy', 'packet', 'state', 'pki', 'attract'],
   console: ['policy'],
   cli: ['policy'],
   'main.ts': ['cli'],

@@ -14,6 +14,7 @@ import type {
 import { patternMatcher } from '../policy/name-pattern.ts';
 import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
 import { type Actual, type GraphContent, isForwarding, type Placement } from './actual.ts';
+import { prefixMatcher } from './address-range.ts';
 import { announcersOf, isNear } from './announce.ts';
 import { leavingVms } from './autoscale/fleet-view.ts';
 import { type Desired, type Member, rangesFor } from './desired.ts';
@@ -125,6 +126,7 @@ function compileGraph(
       mode: isMirror ? 'mirror' : 'in-line',
       dataAddresses: placement.addresses,
       ...crossingOf(group, engine.seated.host),
+      ...bgpOf(group, placement.addresses),
       probeIntervalMs: group.probeIntervalMs,
       deadAfterMs: group.deadAfterMs,
       // The kernel's program forwards, and copies are not to be forwarded.
@@ -159,6 +161,19 @@ function crossingOf(
 ): Pick<ServiceGraph['engine'], 'gateways' | 'siteMtu'> {
   const gateways = rangesFor(group, host).flatMap(({ gateway }) => (gateway === undefined ? [] : [gateway]));
   return gateways.length > 0 ? { gateways, siteMtu: group.siteMtu } : {};
+}
+
+/** The routers in the engine's own networks. */
+function bgpOf(group: EngineGroupSpec, addresses: readonly string[]): Pick<ServiceGraph['engine'], 'bgp'> {
+  const isOnLink = prefixMatcher(addresses);
+  const peers = (group.bgp?.peers ?? []).filter(({ address }) => isOnLink(address));
+  return group.bgp && peers.length > 0 ? { bgp: { ...group.bgp, peers } } : {};
+}
+
+/** Those that are not to be switched off; all, where none would be left. */
+function stayingOf(engines: readonly string[], desired: Desired): string[] {
+  const staying = engines.filter((id) => desired.engines.get(id)?.isResting !== true);
+  return staying.length > 0 ? staying : [...engines];
 }
 
 /** The API keeps references whole; a store edited by hand may not. Half a service is worse than none. */
@@ -268,13 +283,20 @@ function compileService(
     ...(spec.returnPath === 'engine' ? { returnPath: spec.returnPath } : {}),
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
-      const announcers = announcersOf(announced, carriers, isNear(desired));
+      const isRouted = spec.attraction === 'bgp';
+      const announcers = announcersOf(announced, carriers, isRouted ? () => false : isNear(desired));
       for (const [address, order] of announcers) announcers.set(address, restingLast(order, desired, actual));
+      // Engines that are to be switched off tell no router any more.
+      const tellers = isRouted ? stayingOf(carriers, desired) : [];
       return {
         name: tier.name,
         port: tier.port,
         pool: poolNames.indexOf(tier.pool),
-        addresses: tier.addresses.map((address) => ({ address, announcers: announcers.get(address) ?? [] })),
+        addresses: tier.addresses.map((address) => {
+          const order = announcers.get(address) ?? [];
+          if (!isRouted || order.length === 0) return { address, announcers: order };
+          return { address, announcers: tellers, attraction: 'bgp' };
+        }),
       };
     }),
     components: spec.components.map((component): GraphComponent => {

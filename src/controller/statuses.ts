@@ -7,6 +7,7 @@ import type { PoolStatus } from '../policy/pool.ts';
 import type { ServiceAlert, VirtualServiceSpec, VirtualServiceStatus } from '../policy/virtual-service.ts';
 import type { HealthReport } from '../state/shared.ts';
 import { type Actual, isForwarding } from './actual.ts';
+import { prefixMatcher } from './address-range.ts';
 import { isNear } from './announce.ts';
 import type { Desired, Member, WantedEngine } from './desired.ts';
 import { engineFor } from './interception.ts';
@@ -166,6 +167,7 @@ export function serviceStatus(
       (address) =>
         `no engine of the service is in the network of ${address}: nobody announces it there; let a host of that network run a member`,
     ),
+    ...unheardByRouters(spec, concerned, desired),
     ...noMembers.map((tier) => `pool ${tier.pool} of tier ${tier.name} has no member`),
     ...broken.map(
       ({ engine, state }) => `engine ${engine} is ${state}: ${actual.engines.get(engine)?.reason ?? ''}`,
@@ -211,11 +213,34 @@ function unheardAddresses(
   actual: Actual,
 ): string[] {
   const ranges = desired.policies.groups.get(spec.engineGroup)?.dataAddresses ?? [];
+  if (spec.attraction === 'bgp') return [];
   if (concerned.length === 0 || !ranges.some(({ gateway }) => gateway !== undefined)) return [];
   const isHeard = isNear(desired);
   return spec.tiers
     .flatMap(({ addresses }) => addresses)
     .filter((one) => !actual.world.owners.has(one) && !concerned.some(({ id }) => isHeard(one, id)));
+}
+
+/** Why nobody tells routers of the service's addresses, though it asks for that. */
+function unheardByRouters(
+  spec: VirtualServiceSpec,
+  concerned: readonly WantedEngine[],
+  desired: Desired,
+): string[] {
+  if (spec.attraction !== 'bgp') return [];
+  const bgp = desired.policies.groups.get(spec.engineGroup)?.bgp;
+  if (!bgp) {
+    return [
+      `attraction is bgp, and engine-group ${spec.engineGroup} names no routers: give it bgp with localAs and peers`,
+    ];
+  }
+  const isAnyOnLink = concerned.some(({ addresses }) =>
+    bgp.peers.some(({ address }) => prefixMatcher(addresses)(address)),
+  );
+  if (concerned.length === 0 || isAnyOnLink) return [];
+  return [
+    `no router of bgp.peers of engine-group ${spec.engineGroup} is in the network of an engine of the service`,
+  ];
 }
 
 function unobservedMembers(service: string, desired: Desired, actual: Actual): number {

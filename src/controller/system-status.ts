@@ -1,7 +1,7 @@
 /** The whole system at a glance, from what the controller observed last. Pure. */
 import { hopsBetween } from '../hypervisor/topology.ts';
 import type { EngineStatus, MemberStatus, SystemStatus } from '../policy/answers.ts';
-import type { EngineReport, HealthReport } from '../state/shared.ts';
+import type { BgpReport, EngineReport, HealthReport } from '../state/shared.ts';
 import type { Actual } from './actual.ts';
 import { scaleStatuses } from './autoscale/scale-status.ts';
 import type { Desired, Member } from './desired.ts';
@@ -87,7 +87,10 @@ function engineStatus(id: string, facts: SystemFacts): EngineStatus {
     host: engine?.hostName ?? '',
     group: engine?.group ?? '',
     state: engine ? engineState(engine, desired, actual) : 'deploying',
-    message: report?.graphError ?? (current && underWay(current, facts)) ?? state?.reason ?? '',
+    message:
+      report?.graphError ??
+      (current && underWay(current, facts)) ??
+      [bgpText(report?.bgp), state?.reason ?? ''].filter((text) => text !== '').join('; '),
     datapath: report?.datapath ?? '',
     graphRevision: report?.graphRevision ?? 0,
     wantedRevision: facts.wantedRevision(id),
@@ -100,6 +103,19 @@ function engineStatus(id: string, facts: SystemFacts): EngineStatus {
     drops: report?.drops ?? {},
     rules: report?.components ?? {},
   };
+}
+
+/** What an engine says to routers, in few words; an empty text where it says nothing. */
+function bgpText(bgp: BgpReport | undefined): string {
+  if (!bgp) return '';
+  if (bgp.problem !== null) return bgp.problem;
+  const sessions = Object.entries(bgp.sessions);
+  const down = sessions.filter(([, state]) => state !== 'Established');
+  if (down.length > 0) {
+    return down.map(([router, state]) => `BGP with ${router} is not established: ${state}`).join('; ');
+  }
+  const count = bgp.addresses.length;
+  return `tells ${sessions.map(([router]) => router).join(', ')} of ${count} ${count === 1 ? 'address' : 'addresses'} by BGP`;
 }
 
 function memberStatuses(facts: SystemFacts): MemberStatus[] {

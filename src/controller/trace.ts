@@ -83,9 +83,10 @@ function liveAnnouncers(
     .filter((e) => actual.world.engineVms.get(e.id)?.some(({ vm }) => vm.host === e.host) === true)
     .map((engine) => engine.id)
     .sort();
+  const isRouted = desired.policies.services.get(service)?.attraction === 'bgp';
   const tier = desired.policies.services.get(service)?.tiers.find((t) => t.addresses.includes(to));
   const announced = tier?.addresses.filter((address) => !actual.world.owners.has(address)) ?? [];
-  const order = announcersOf(announced, existing, isNear(desired)).get(to) ?? [];
+  const order = announcersOf(announced, existing, isRouted ? () => false : isNear(desired)).get(to) ?? [];
   return order.filter((engine) => isForwarding(actual.engines.get(engine)));
 }
 

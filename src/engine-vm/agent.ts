@@ -5,8 +5,11 @@
  * Headless by construction: links, data plane and the last good graph come first and need nobody; enrolment and the
  * controller's link come after, in the background, and their loss changes nothing in the data plane.
  */
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { destination, type Logger, pino } from 'pino';
+import { announceTakeover, BgpSpeaker, endTakeover } from '../attract/speaker.ts';
+import { speechOf } from '../attract/speech.ts';
 import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
@@ -66,7 +69,9 @@ export async function runEngine(options: EngineOptions): Promise<void> {
     const agent = new Agent(stateDir, options.pins, log, signal);
     if (options.replaces !== undefined) {
       await agent.prepare();
+      announceTakeover(bgpDirectory(stateDir));
       await endPredecessor(options.replaces, signal);
+      endTakeover(bgpDirectory(stateDir));
     }
     agent.start(await keptGraph(stateDir, engine));
     try {
@@ -78,6 +83,10 @@ export async function runEngine(options: EngineOptions): Promise<void> {
     if (!signal.aborted) throw error;
   }
   log.info('engine stopped');
+}
+
+function bgpDirectory(stateDir: string): string {
+  return join(stateDir, 'bgp');
 }
 
 type Counters = Extract<FromDataplane, { type: 'counters' }>;
@@ -106,6 +115,7 @@ class Agent {
   #settled: ServiceGraph | null = null;
   #election: HealthElection | null = null;
   readonly #reporter = new Reporter();
+  readonly #speaker: BgpSpeaker;
   #disk: Promise<void> = Promise.resolve();
 
   constructor(stateDir: string, pins: string | undefined, log: Logger, signal: AbortSignal) {
@@ -113,6 +123,11 @@ class Agent {
     this.#pins = pins;
     this.#log = log;
     this.#signal = signal;
+    this.#speaker = new BgpSpeaker({
+      directory: bgpDirectory(stateDir),
+      onReport: (report) => this.#reporter.bgp(report),
+      onLine: (line) => log.warn({ bird: line }, 'BIRD says'),
+    });
     this.#thread = new DataplaneThread({
       ports: PORT_NAMES,
       fastPath: () => this.#fastPath,
@@ -208,6 +223,7 @@ class Agent {
   }
 
   async stop(): Promise<void> {
+    this.#speaker.stop();
     this.#reporter.stop();
     this.#exchange?.stop();
     this.#election?.stop();
@@ -350,6 +366,8 @@ class Agent {
     if (graph !== this.#graph) return;
     await setDataAddresses(graph.engine.dataAddresses, this.#signal);
     await setRoutes(routesOf(graph.engine, graph.peers, graph.members), this.#signal);
+    // From the addresses that the stack has now, and about services that are in force.
+    this.#speaker.say(speechOf(graph));
     this.#settled = graph;
     this.#judge();
     await keepGraph(this.#stateDir, graph);

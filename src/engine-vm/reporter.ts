@@ -1,5 +1,5 @@
 /** What the engine says of itself: collects it from everywhere, and says it on every change and twice a second. */
-import type { EngineReport, PeerObservation } from '../state/shared.ts';
+import type { BgpReport, EngineReport, PeerObservation } from '../state/shared.ts';
 
 const REPORT_MS = 500;
 /** Changes that come together make one report. */
@@ -54,6 +54,13 @@ export class Reporter {
   announce(facts: Partial<EngineReport>): void {
     this.note(facts);
     if (this.#put !== null) this.#soon ??= setTimeout(() => this.say(), REPORT_SOON_MS);
+  }
+
+  /** Takes how the sessions with routers are, which is news; null where there are none any more. */
+  bgp(bgp: BgpReport | null): void {
+    const { bgp: _before, ...others } = this.#report;
+    this.#report = others;
+    this.announce(bgp === null ? {} : { bgp });
   }
 
   /** Takes what the probes of peers say: news where somebody came or went, else only a newer measurement. */

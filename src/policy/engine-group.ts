@@ -5,6 +5,8 @@ import type { PathFigures } from './answers.ts';
 import { Address, DurationMs, Name, Prefix } from './attributes.ts';
 import { defineKind } from './kind.ts';
 
+const AutonomousSystem = z.int().min(1).max(4_294_967_294);
+
 export const EngineGroupSpec = z
   .strictObject({
     cloud: Name.meta({ description: 'The cloud whose hosts carry the engines.' }),
@@ -40,6 +42,33 @@ export const EngineGroupSpec = z
       .meta({
         description:
           'Addresses on the production network, one per engine and family: the source of health probes, and of connections to members that have no engine beside them.',
+      }),
+    bgp: z
+      .strictObject({
+        localAs: AutonomousSystem.meta({ description: 'The autonomous system of the engines.' }),
+        peers: z
+          .strictObject({
+            address: Address.meta({ description: 'Its address in the network of the data addresses.' }),
+            as: AutonomousSystem.meta({ description: 'Its autonomous system.' }),
+          })
+          .array()
+          .min(1)
+          .max(32)
+          .meta({
+            description: 'Routers. An engine speaks with those in the networks of its own data addresses.',
+          }),
+        holdTimeSeconds: z.int().min(3).max(240).default(3).meta({
+          description: 'A router that hears nothing of an engine for so long takes its routes away.',
+        }),
+        bfd: z.boolean().default(true).meta({
+          description:
+            'Whether engines also offer BFD, by which a router finds within `deadAfterMs` that one is gone.',
+        }),
+      })
+      .optional()
+      .meta({
+        description:
+          'With whom engines speak BGP, for services whose attraction is `bgp`; needs BIRD 2 on the engine.',
       }),
     siteMtu: z.int().min(1280).max(9000).default(1500).meta({
       description:
@@ -121,6 +150,8 @@ export const EngineGroupSpec = z
 export type EngineGroupSpec = z.output<typeof EngineGroupSpec>;
 
 export type FlowTimeouts = EngineGroupSpec['timeouts'];
+
+export type BgpSettings = NonNullable<EngineGroupSpec['bgp']>;
 
 export type FastPathChoice = EngineGroupSpec['fastPath'];
 

@@ -5,7 +5,7 @@
  * Addresses are text in canonical form, MACs are lower-case colon-separated text, and lists refer to each other
  * by index into `members`, so that the engine can load it into typed arrays in one pass.
  */
-import type { FastPathChoice, FlowTimeouts } from './engine-group.ts';
+import type { BgpSettings, FastPathChoice, FlowTimeouts } from './engine-group.ts';
 import type { FirewallPolicySpec, FirewallRule } from './firewall-policy.ts';
 import type { HealthMonitor } from './pool.ts';
 import type { BalancingMethod, ReturnPath } from './virtual-service.ts';
@@ -72,6 +72,8 @@ export interface GraphEngine {
   gateways?: string[];
   /** The largest IP packet between networks; 1500 where it is not said. */
   siteMtu?: number;
+  /** Routers that the engine tells of addresses; only those in its own networks. */
+  bgp?: BgpSettings;
   probeIntervalMs: number;
   deadAfterMs: number;
   maxFlows: number;
@@ -136,6 +138,8 @@ export interface GraphAddress {
    * address by ARP and ND, best first: the first one that lives does.
    */
   announcers: string[];
+  /** `bgp`: all announcers tell routers of the address at once, and none answers for it on the link. */
+  attraction?: 'bgp';
 }
 
 export type GraphComponent =

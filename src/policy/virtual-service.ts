@@ -71,6 +71,10 @@ export const VirtualServiceSpec = z
       .max(16)
       .default([{ type: 'load-balancer', method: 'topological', persistence: { type: 'none' } }])
       .meta({ description: 'The chain each new flow walks, in this order.' }),
+    attraction: z.enum(['arp', 'bgp']).default('arp').meta({
+      description:
+        'How packets to addresses that no VM owns come to an engine: `arp` has one engine at a time answer for an address on its link (ARP, ND), `bgp` has all engines of the service tell the routers of their engine group (`bgp`), which spread flows over them.',
+    }),
     returnPath: z.enum(['direct', 'engine']).default('direct').meta({
       description:
         "How answers go back to the client: `direct` from the member's host, past the engine that chose the member; `engine` through that engine, which translates the client's address into its own, so that members see the engine's.",

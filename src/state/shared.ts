@@ -88,6 +88,8 @@ export interface EngineReport {
   ports: Record<string, PortCounters>;
   /** Who forwarded how much; null before the data plane has counted. Missing from older engines. */
   path?: PathFigures | null;
+  /** What it says to routers; missing where it says nothing. */
+  bgp?: BgpReport;
   /** Packets dropped, by reason. */
   drops: Record<string, number>;
   flows: number;
@@ -108,6 +110,16 @@ export interface FloodReport {
   refused: number;
   /** Half-open connections that made room for others in it. */
   evicted: number;
+}
+
+/** How an engine's sessions with routers are. */
+export interface BgpReport {
+  /** By the router's address: `Established`, or what keeps it from that. */
+  sessions: Record<string, string>;
+  /** Addresses that routers are told of. */
+  addresses: string[];
+  /** Why nothing is said at all, or null. */
+  problem: string | null;
 }
 
 export interface PeerObservation {

@@ -3,6 +3,8 @@
  * answers ARP requests and neighbour solicitations on the production side; to the members beside it, every engine
  * answers with its own MAC. Changes of ownership are told with gratuitous ARP and unsolicited advertisements.
  *
+ * Addresses of which routers are told by BGP (../../attract) are nobody's on the link: only members are answered.
+ *
  * Nobody takes an address in a hurry: an engine that has just started first lets its probes find out who lives, and
  * an owner keeps the address until the better engine, back from the dead, has claimed it or had the time to.
  */
@@ -68,7 +70,7 @@ export class Announcer {
     const known = new Map(this.addresses.map((address) => [address.text, address]));
     this.addresses = graph.announcedText.map((text, index) => {
       const ranking: number[] = [];
-      for (const id of graph.announcers[index]) {
+      for (const id of graph.isRoutedTo[index] ? [] : graph.announcers[index]) {
         const peer = id === graph.source.engine.id ? -1 : this.peers.find(id);
         if (id === graph.source.engine.id || peer >= 0) ranking.push(peer);
       }

@@ -112,6 +112,8 @@ export class CompiledGraph {
   readonly announced: Int32Array;
   readonly announcedText: readonly string[];
   readonly announcers: readonly (readonly string[])[];
+  /** Whether routers are told of the announced address: then nobody answers for it on the link. */
+  readonly isRoutedTo: readonly boolean[];
   /** Services that have a tier at the announced address. */
   readonly announcedServices: readonly (readonly number[])[];
 
@@ -287,6 +289,7 @@ export class CompiledGraph {
     const announced: number[] = [];
     const announcedText: string[] = [];
     const announcers: string[][] = [];
+    const isRoutedTo: boolean[] = [];
     const announcedServices: number[][] = [];
     let index = 0;
     services.forEach((service, serviceIndex) => {
@@ -298,7 +301,7 @@ export class CompiledGraph {
         this.tierPool[index] = tier.pool;
         this.tierMemberPort[index] = pools[tier.pool].port;
         this.tierReturns[index] = service.returnPath === 'engine' ? 1 : 0;
-        for (const { address, announcers: engines } of tier.addresses) {
+        for (const { address, announcers: engines, attraction } of tier.addresses) {
           check(parseAddress(address, words), `${where}: ${address} is no address`);
           check(
             this.tiers.add(words, 0, tier.port, protocol, index),
@@ -316,6 +319,7 @@ export class CompiledGraph {
             announced.push(...words);
             announcedText.push(address);
             announcers.push(engines);
+            isRoutedTo.push(attraction === 'bgp');
             announcedServices.push([serviceIndex]);
           } else {
             check(known >= ANNOUNCED, `${where}: ${address} is owned by a VM in another tier`);
@@ -340,6 +344,7 @@ export class CompiledGraph {
     this.announced = Int32Array.from(announced);
     this.announcedText = announcedText;
     this.announcers = announcers;
+    this.isRoutedTo = isRoutedTo;
     this.announcedServices = announcedServices;
   }
 

@@ -44,6 +44,9 @@ const ROUTER = {
   'ipv4/conf/default/rp_filter': '0',
   'ipv4/conf/all/send_redirects': '0',
   'ipv4/conf/default/send_redirects': '0',
+  // Of several ways of equal cost each flow takes one, ports included.
+  'ipv4/fib_multipath_hash_policy': '1',
+  'ipv6/fib_multipath_hash_policy': '1',
   'ipv6/conf/all/forwarding': '1',
   'ipv6/conf/default/accept_dad': '0',
 };

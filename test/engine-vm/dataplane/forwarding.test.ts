@@ -247,6 +247,27 @@ for (const family of [4, 6] as const) {
   });
 }
 
+describe('an address of which routers are told', () => {
+  it('is balanced by every engine, answered for on no link, and known to members by their own engine', () => {
+    const { engine: _engine, services } = graphFor('A');
+    services[0]!.tiers[0]!.addresses = [{ address: VIP, announcers: ['A', 'B', 'C'], attraction: 'bgp' }];
+    const { network, engines, hosts, client } = settled({ services: [services[0]!] });
+    for (const id of ['A', 'B', 'C']) {
+      assert.deepEqual(engines[id]!.dataplane.ownedAddresses(), []);
+      const toMac = engines[id]!.mac;
+      network.emit(client, { from: CLIENT, to: VIP, sport: 4000 + toMac.length, dport: 8080, toMac });
+      assert.equal(receivers(hosts).length, 1, id);
+    }
+    const ask = (host: Host, sender: string) =>
+      network.send(host, arp({ operation: 1, fromMac: host.mac, sender, target: VIP }));
+    ask(client, CLIENT);
+    assert.equal(client.take().length, 0, 'nobody on the production segment answers');
+    for (const host of Object.values(hosts)) host.take();
+    ask(hosts.b1!, memberIp('b1'));
+    assert.equal(hosts.b1!.one().fromMac, engines.B!.mac);
+  });
+});
+
 describe('a service', () => {
   it('counts a connection once, from SYN to the second FIN, retransmissions and all', () => {
     const { network, engines, hosts, client } = settled();
