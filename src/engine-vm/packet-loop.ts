@@ -19,10 +19,13 @@ import { UpcallShares } from './fastpath/upcall-shares.ts';
 import { FloodAlarm, type FloodFigures } from './flood-alarm.ts';
 import type { EventFd } from './kernel/event-fd.ts';
 import { PacketMemory } from './kernel/packet-memory.ts';
-import { NIC_MEMORY, Nic } from './kernel/packet-ring.ts';
+import { NIC_MEMORY } from './kernel/packet-ring.ts';
 import { Poll } from './kernel/poll.ts';
+import { MAX_QUEUES, xskMemory } from './kernel/xsk.ts';
 import type { FastPathPlan } from './link.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
+import { emptyCounters, Port, sumCounters } from './port.ts';
+import { UpcallSockets } from './upcall-sockets.ts';
 
 /** What the loop asks of the data plane; dataplane/dataplane.ts says what each means. */
 export interface LoopDataplane {
@@ -89,6 +92,8 @@ const DATAPATHS = {
 
 /** Frames from one port before the next port has its turn. */
 const BUDGET = 64;
+/** The ports that the kernel's program is attached to come first. */
+const FAST_PORTS = 2;
 const SLEEP_MS = 10;
 const TICK_MS = 8;
 /** Connection counts are reported as often as this for each peer that hears them: few engines know more of each other. */
@@ -110,8 +115,9 @@ const MAX_FRAME_FAULT_MS = 2000;
 export class PacketLoop {
   readonly #options: LoopOptions;
   readonly #memory: PacketMemory;
-  readonly #nics: (Nic | null)[];
+  readonly #ports: (Port | null)[];
   readonly #poll: Poll;
+  readonly #upcalls: UpcallSockets;
   readonly #dataplane: LoopDataplane;
   readonly #totals: PortCounters[];
   #fastPath: FastPath | null = null;
@@ -147,13 +153,16 @@ export class PacketLoop {
 
   constructor(options: LoopOptions) {
     this.#options = options;
-    this.#memory = new PacketMemory(options.ports.length * NIC_MEMORY);
-    this.#nics = options.ports.map(() => null);
+    this.#memory = new PacketMemory(options.ports.length * NIC_MEMORY + xskMemory(FAST_PORTS * MAX_QUEUES));
+    this.#ports = options.ports.map(() => null);
+    const isVirtual = options.fastPath?.best === 'tc';
+    this.#upcalls = new UpcallSockets(this.#memory, options.ports.slice(0, FAST_PORTS), isVirtual);
     this.#totals = options.ports.map(() => emptyCounters());
-    this.#poll = new Poll([...options.ports.map(() => -1), options.wake.fd]);
+    const sockets = new Array<number>(FAST_PORTS * MAX_QUEUES).fill(-1);
+    this.#poll = new Poll([...options.ports.map(() => -1), options.wake.fd, ...sockets]);
     this.#dataplane = options.makeDataplane({
       wire: {
-        send: (port, buffer, start, length) => this.#nics[port]?.send(buffer, start, length) ?? false,
+        send: (port, buffer, start, length) => this.#ports[port]?.send(buffer, start, length) ?? false,
       },
       nowMs: () => this.#now,
       wallMs: () => Date.now(),
@@ -237,7 +246,7 @@ export class PacketLoop {
 
   /** Another way than before: ports are opened anew, flows are the data plane's again until it entrusts them. */
   #restartFastPath(): void {
-    for (let port = 0; port < this.#nics.length; port++) this.#closePort(port);
+    for (let port = 0; port < this.#ports.length; port++) this.#closePort(port);
     this.#dataplane.closeSlots();
     this.#fastPath?.remove();
     this.#fastPath = null;
@@ -250,7 +259,7 @@ export class PacketLoop {
 
   /** Moves frames until `stop` comes or nothing works any more. Throws only what makes going on pointless. */
   run(): void {
-    const wakeIndex = this.#nics.length;
+    const wakeIndex = this.#ports.length;
     try {
       // The graph of the last boot first, where there is one: a port that opens before it would pass on untranslated
       // what comes, and copies of traffic would be taken for traffic.
@@ -259,7 +268,7 @@ export class PacketLoop {
         this.#now = performance.now();
         if (this.#now - this.#presenceAt >= PRESENCE_MS) this.#openPorts();
         let moved = 0;
-        for (let port = 0; port < this.#nics.length; port++) moved += this.#receive(port);
+        for (let port = 0; port < this.#ports.length; port++) moved += this.#receive(port);
         this.#flush();
         this.#heartbeat++;
         if (moved === 0) this.#hadPause = true;
@@ -275,16 +284,16 @@ export class PacketLoop {
       this.#shares.use(null);
       this.#fastPath?.close();
       this.#filter?.close();
-      for (const nic of this.#nics) nic?.close();
+      for (const port of this.#ports) port?.close();
       this.#memory.close();
     }
   }
 
   #receive(port: number): number {
-    const nic = this.#nics[port];
-    if (nic === null) return 0;
+    const opened = this.#ports[port];
+    if (opened === null) return 0;
     try {
-      const count = nic.receive(this.#dataplane, port, BUDGET);
+      const count = opened.receive(this.#dataplane, port, BUDGET);
       if (count > 0) this.#frameFaults = 0;
       return count;
     } catch (error) {
@@ -299,7 +308,7 @@ export class PacketLoop {
   }
 
   #flush(): void {
-    for (const nic of this.#nics) nic?.flush();
+    for (const port of this.#ports) port?.flush();
   }
 
   /** What is due by the clock. */
@@ -352,10 +361,10 @@ export class PacketLoop {
     this.#alarm.note(guarded, this.#now, Date.now());
     let typescriptPackets = 0;
     for (const [port, name] of this.#options.ports.entries()) {
-      ports[name] = sum(this.#totals[port], this.#nics[port]?.counters() ?? emptyCounters());
+      ports[name] = sumCounters(this.#totals[port], this.#ports[port]?.counters() ?? emptyCounters());
       if (port < 2) typescriptPackets += ports[name].receivedPackets;
       if (fast !== null && port < 2) {
-        ports[name] = sum(ports[name], {
+        ports[name] = sumCounters(ports[name], {
           receivedPackets: fast.receivedPackets[port],
           receivedBytes: fast.receivedBytes[port],
           sentPackets: fast.sentPackets[port],
@@ -485,20 +494,19 @@ export class PacketLoop {
     this.#presenceAt = this.#now;
     let problem: string | null = null;
     for (const [port, name] of this.#options.ports.entries()) {
-      const nic = this.#nics[port];
-      if (nic?.isPresent()) continue;
+      if (this.#ports[port]?.nic.isPresent()) continue;
       this.#closePort(port);
       try {
-        const opened = new Nic(name, this.#memory, this.#upOf(port)?.up);
-        this.#nics[port] = opened;
-        this.#poll.replace(port, opened.fd);
+        const opened = new Port(name, this.#memory, this.#upOf(port)?.up);
+        this.#ports[port] = opened;
+        this.#poll.replace(port, opened.nic.fd);
       } catch (error) {
         problem ??= messageOf(error);
         continue;
       }
       if (port > 1) continue;
       if (this.#fastPath === null) {
-        this.#attempt(() => this.#filter?.attach(port, name, this.#nics[port]!.fd));
+        this.#attempt(() => this.#filter?.attach(port, name, this.#ports[port]!.nic.fd));
         continue;
       }
       try {
@@ -509,31 +517,59 @@ export class PacketLoop {
         this.#openPorts();
         return;
       }
+      this.#upcalls.reset(port);
     }
     const isReady = problem === null;
+    // The packet rings take frames already; the sockets, which take longer to open, come after it.
     if (isReady) this.#fastPath?.release();
+    for (let port = 0; port < FAST_PORTS; port++) this.#openSockets(port);
     if (isReady === this.#isReady && !this.#isNewsUnsaid) return;
     this.#isReady = isReady;
     this.#isNewsUnsaid = false;
     const fds = [
-      ...this.#nics.flatMap((nic) => (nic === null ? [] : [nic.fd])),
+      ...this.#ports.flatMap((port) =>
+        port === null ? [] : [port.nic.fd, ...port.sockets.map(({ fd }) => fd)],
+      ),
       ...(this.#fastPath?.fds() ?? []),
     ];
     this.#options.post(
       problem === null
-        ? { type: 'ready', datapath: this.#datapath, fds }
+        ? { type: 'ready', datapath: this.#datapathText(), fds }
         : { type: 'unready', message: problem },
     );
   }
 
+  #datapathText(): string {
+    return this.#fastPath?.kind === 'xdp'
+      ? `${this.#datapath}, which come ${this.#upcalls.text}`
+      : this.#datapath;
+  }
+
   #closePort(port: number): void {
-    const nic = this.#nics[port];
-    if (nic === null) return;
-    this.#totals[port] = sum(this.#totals[port], nic.counters());
-    if (port < 2) this.#fastPath?.detach(port);
-    nic.close();
-    this.#nics[port] = null;
+    const opened = this.#ports[port];
+    if (opened === null) return;
+    this.#totals[port] = sumCounters(this.#totals[port], opened.counters());
+    if (port < FAST_PORTS) {
+      this.#fastPath?.detach(port);
+      this.#fastPath?.forgetSockets(port);
+      for (let queue = 0; queue < MAX_QUEUES; queue++) this.#poll.replace(this.#socketPlace(port, queue), -1);
+    }
+    opened.close();
+    this.#ports[port] = null;
     this.#poll.replace(port, -1);
+  }
+
+  /** Frames for TypeScript by AF_XDP, where the XDP program hands them up. */
+  #openSockets(index: number): void {
+    const port = this.#ports[index];
+    if (this.#fastPath?.kind !== 'xdp' || index >= FAST_PORTS || port === null) return;
+    if (!this.#upcalls.open(index, port, this.#fastPath)) return;
+    this.#isNewsUnsaid = true;
+    for (const { queue, fd } of port.sockets) this.#poll.replace(this.#socketPlace(index, queue), fd);
+  }
+
+  #socketPlace(port: number, queue: number): number {
+    return this.#options.ports.length + 1 + port * MAX_QUEUES + queue;
   }
 
   /** Where a port's packets come up by, where the kernel's program sees them first. */
@@ -542,8 +578,14 @@ export class PacketLoop {
   }
 
   #clearErrors(): void {
-    for (let port = 0; port < this.#nics.length; port++) {
-      if (this.#poll.hasError(port)) this.#nics[port]?.clearError();
+    for (let port = 0; port < this.#ports.length; port++) {
+      let hasError = this.#poll.hasError(port);
+      if (port < FAST_PORTS) {
+        for (let queue = 0; queue < MAX_QUEUES; queue++) {
+          hasError ||= this.#poll.hasError(this.#socketPlace(port, queue));
+        }
+      }
+      if (hasError) this.#ports[port]?.clearError();
     }
   }
 
@@ -586,18 +628,4 @@ function isKind(choice: FastPathChoice): choice is FastPathKind {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function emptyCounters(): PortCounters {
-  return { receivedPackets: 0, sentPackets: 0, receivedBytes: 0, sentBytes: 0, lost: 0 };
-}
-
-function sum(left: PortCounters, right: PortCounters): PortCounters {
-  return {
-    receivedPackets: left.receivedPackets + right.receivedPackets,
-    sentPackets: left.sentPackets + right.sentPackets,
-    receivedBytes: left.receivedBytes + right.receivedBytes,
-    sentBytes: left.sentBytes + right.sentBytes,
-    lost: left.lost + right.lost,
-  };
 }

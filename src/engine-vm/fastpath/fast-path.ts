@@ -20,6 +20,7 @@ import {
   BPF_F_MMAPABLE,
   BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_PERCPU_ARRAY,
+  BPF_MAP_TYPE_XSKMAP,
   BPF_TCX_INGRESS,
   BPF_XDP,
   createMap,
@@ -29,8 +30,10 @@ import {
   readMap,
   readProgram,
   replaceProgram,
+  writeMap,
 } from '../kernel/bpf.ts';
 import { libc } from '../kernel/libc.ts';
+import { MAX_QUEUES } from '../kernel/xsk.ts';
 import { BUCKET_BYTES, bucketsFor, CONFIG_BYTES, FlowSlots, SLOT_BYTES } from './flow-slots.ts';
 import type { Pins } from './pins.ts';
 import { SHARE_BYTES, SHARES, type ShareMemory } from './upcall-shares.ts';
@@ -85,6 +88,8 @@ interface Loaded {
   program: number;
   counters: number;
   shares: ShareMemory;
+  /** The map of AF_XDP sockets; -1 for tc, which knows none. */
+  sockets: number;
   /** By name, as the program knows them. */
   maps: Readonly<Record<string, number>>;
   close(): void;
@@ -100,6 +105,8 @@ export class FastPath {
   readonly #links: number[] = [-1, -1];
   readonly #ports = [0, 0];
   readonly #ups = [0, 0];
+  /** AF_XDP sockets by their place in the map. */
+  readonly #sockets = new Map<number, number>();
   #nowMs = 0;
   #isFailOpen = true;
   #staleMs = 0;
@@ -197,6 +204,21 @@ export class FastPath {
     slots.invalidate();
   }
 
+  /**
+   * Frames of a queue of a port that are for TypeScript come by this socket from now on, until it is closed; the others
+   * come by the packet ring. Throws ERR_KERNEL.
+   */
+  addSocket(port: number, socket: { readonly fd: number; readonly queue: number }): void {
+    const index = port * MAX_QUEUES + socket.queue;
+    writeMap(this.#loaded.sockets, index, socket.fd);
+    this.#sockets.set(index, socket.fd);
+  }
+
+  /** The port's sockets are about to be closed: the kernel takes them out by itself. */
+  forgetSockets(port: number): void {
+    for (let queue = 0; queue < MAX_QUEUES; queue++) this.#sockets.delete(port * MAX_QUEUES + queue);
+  }
+
   /** Lets go of an interface: its frames are TypeScript's alone, or nobody's. */
   detach(port: number): void {
     if (this.#links[port] >= 0) libc.close(this.#links[port]);
@@ -220,6 +242,7 @@ export class FastPath {
     this.#loaded = next;
     this.#isHeldBack = false;
     this.#configure();
+    for (const [index, fd] of this.#sockets) writeMap(next.sockets, index, fd);
     this.tick(this.#nowMs);
     for (const [port, link] of this.#links.entries()) {
       if (link < 0) continue;
@@ -355,6 +378,17 @@ export class FastPath {
         entries: 1,
         flags: 0,
       });
+      const sockets =
+        this.kind === 'tc'
+          ? -1
+          : map({
+              name: 'flow_sockets',
+              type: BPF_MAP_TYPE_XSKMAP,
+              keyBytes: 4,
+              valueBytes: 4,
+              entries: 2 * MAX_QUEUES,
+              flags: 0,
+            });
       const object = readFileSync(new URL(`flow.${this.kind}.o`, import.meta.url));
       const maps = {
         flow_config: config.fd,
@@ -362,6 +396,7 @@ export class FastPath {
         flow_slots: slots.fd,
         flow_counters: counters,
         flow_shares: shares.fd,
+        ...(sockets < 0 ? {} : { flow_sockets: sockets }),
       };
       const compiled = readProgram(object, maps);
       const program = own(loadProgram(compiled, ATTACH_TYPES[this.kind], 'weft_flow'));
@@ -383,6 +418,7 @@ export class FastPath {
         program,
         counters,
         shares: { config: config.buffer, shares: shares.buffer },
+        sockets,
         close,
       };
     } catch (error) {

@@ -47,6 +47,9 @@ struct map flow_index SEC("maps");
 struct map flow_slots SEC("maps");
 struct map flow_counters SEC("maps");
 struct map flow_shares SEC("maps");
+#ifdef WEFT_XDP
+struct map flow_sockets SEC("maps"); /* AF_XDP: port * SOCKET_QUEUES + queue */
+#endif
 
 struct config {
 	u32 seed;
@@ -524,9 +527,21 @@ INLINE void write_macs(u8 *data, struct action *action)
 #endif
 
 #ifdef WEFT_XDP
+static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
 #define XDP_DROP 1
 #define XDP_PASS 2
 #define XDP_TX 3
+#define SOCKET_QUEUES 8
+#define SOCKET_FRAME 1780 /* longer ones fit no chunk of a socket */
+
+/* Up by the socket of the queue; by the packet ring where there is none, as after the end of its process. */
+INLINE int hand_up(struct xdp_md *ctx, u32 port, u32 length)
+{
+	u32 queue = ctx->rx_queue_index;
+	if (queue >= SOCKET_QUEUES || length > SOCKET_FRAME)
+		return XDP_PASS;
+	return redirect_map(&flow_sockets, (port & 1) * SOCKET_QUEUES + queue, XDP_PASS);
+}
 
 SEC("program")
 int weft_flow(struct xdp_md *ctx)
@@ -549,7 +564,7 @@ int weft_flow(struct xdp_md *ctx)
 	if (!slot) {
 		int way = go_up(config, data, data_end, port);
 		if (way == UP)
-			return XDP_PASS;
+			return hand_up(ctx, port, length);
 		if (way == DROP)
 			return XDP_DROP;
 		return redirect(config->ifindex[1 - (port & 1)], 0);

@@ -12,6 +12,7 @@ import { kernelError, libc, setOption } from './libc.ts';
 /** Kinds of map, attach types and flags, by the kernel's numbers. */
 export const BPF_MAP_TYPE_ARRAY = 2;
 export const BPF_MAP_TYPE_PERCPU_ARRAY = 6;
+export const BPF_MAP_TYPE_XSKMAP = 17;
 export const BPF_F_MMAPABLE = 1 << 10;
 export const BPF_XDP = 37;
 export const BPF_TCX_INGRESS = 46;
@@ -20,6 +21,7 @@ export const BPF_SOCKET_FILTER = 0;
 
 const MAP_CREATE = 0;
 const MAP_LOOKUP_ELEM = 1;
+const MAP_UPDATE_ELEM = 2;
 const PROG_LOAD = 5;
 const OBJ_PIN = 6;
 const OBJ_GET = 7;
@@ -99,6 +101,18 @@ export function readMap(fd: number, index: number, value: Uint8Array): void {
     view.setBigUint64(16, addressOf(value), true);
   });
   if (result < 0) throw kernelError('bpf MAP_LOOKUP_ELEM', `map ${fd}`);
+}
+
+/** Writes a 32-bit word at an index of a map: of a map of sockets, the fd of one. Throws ERR_KERNEL. */
+export function writeMap(fd: number, index: number, word: number): void {
+  const key = new Uint8Array(Uint32Array.of(index).buffer);
+  const value = new Uint8Array(Uint32Array.of(word).buffer);
+  const result = bpf(MAP_UPDATE_ELEM, (view) => {
+    view.setUint32(0, fd, true);
+    view.setBigUint64(8, addressOf(key), true);
+    view.setBigUint64(16, addressOf(value), true);
+  });
+  if (result < 0) throw kernelError('bpf MAP_UPDATE_ELEM', `map ${fd}`);
 }
 
 /** An array map as memory that the program sees at once. `unmap` ends every view of it. */

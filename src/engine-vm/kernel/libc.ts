@@ -27,6 +27,7 @@ export const libc = ffi.dlopen('libc.so.6', {
   eventfd: { arguments: ['u32', 'i32'], return: 'i32' },
   read: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
   write: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
+  ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
   syscall: { arguments: ['i64', 'i64', 'pointer', 'i64', 'i64', 'i64', 'i64'], return: 'i64' },
   __errno_location: { arguments: [], return: 'pointer' },

@@ -72,6 +72,13 @@ export class PacketMemory {
     return extent;
   }
 
+  /** Maps `length` bytes of a file, from `offset` on, over the beginning of an extent. Throws ERR_KERNEL. */
+  map(extent: Extent, length: number, fd: number, offset: number, object: string): void {
+    const flags = MAP_SHARED | MAP_FIXED;
+    const at = libc.mmap(extent.address, BigInt(length), PROT_READ_WRITE, flags, fd, BigInt(offset));
+    if (at === MAP_FAILED) throw kernelError('mmap', object);
+  }
+
   #grow(size: number, object: string): Extent {
     if (this.#used + size > this.#length) {
       throw new WeftError(

@@ -275,6 +275,11 @@ export class Nic {
     return true;
   }
 
+  /** Whether frames wait for a flush. */
+  get hasQueued(): boolean {
+    return this.#queued !== 0;
+  }
+
   /** Gives what `send` has collected to the kernel. Frames that it does not take are counted as lost. */
   flush(): void {
     const queued = this.#queued;

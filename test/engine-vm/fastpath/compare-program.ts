@@ -1,12 +1,17 @@
 /**
  * For the test of the fast path: gives random packets to the kernel's program, and what it leaves to TypeScript to a
  * data plane with kernel slots; and all of them to a data plane without. Both must say the same, to the byte.
- * `compare-program.ts <xdp|tc> <packets> <seed>` in a namespace with the interfaces out and in; prints one JSON line.
+ * `compare-program.ts <xdp|tc|xsk> <packets> <seed>` in a namespace with the interfaces out and in, whose other ends are
+ * far-out and far-in; prints one JSON line. `xsk`: as xdp, but what is for TypeScript is taken from AF_XDP sockets,
+ * and what it sends leaves by them and is looked at on the other side.
  */
 import { Dataplane, PORT_IN, PORT_OUT } from '../../../src/engine-vm/dataplane/dataplane.ts';
 import { FastPath, type FastPathKind } from '../../../src/engine-vm/fastpath/fast-path.ts';
 import { addressOf, bpf } from '../../../src/engine-vm/kernel/bpf.ts';
 import { libc } from '../../../src/engine-vm/kernel/libc.ts';
+import { PacketMemory } from '../../../src/engine-vm/kernel/packet-memory.ts';
+import { NIC_MEMORY, Nic } from '../../../src/engine-vm/kernel/packet-ring.ts';
+import { Umem, XskSocket, xskMemory } from '../../../src/engine-vm/kernel/xsk.ts';
 import { HEADROOM } from '../../../src/packet/packet.ts';
 import { type FrameSpec, frame } from '../../packet/frames.ts';
 import {
@@ -21,8 +26,11 @@ import {
   VIP6,
 } from '../dataplane/network.ts';
 
-const [kind, count, seed] = process.argv.slice(2) as [FastPathKind, string, string];
+const [way, count, seed] = process.argv.slice(2) as [FastPathKind | 'xsk', string, string];
+const kind: FastPathKind = way === 'tc' ? 'tc' : 'xdp';
 const PROG_TEST_RUN = 10;
+const LIVE_FRAMES = 2;
+const PATIENCE_MS = 10_000;
 const NAMES = ['out', 'in'] as const;
 /** The kernel takes no shorter test frames for tc than an Ethernet and an IPv6 header. */
 const SHORTEST = kind === 'tc' ? 54 : 14;
@@ -42,7 +50,10 @@ interface Sent {
 }
 
 /** One engine, and what it has sent since the last look. */
-function engineOf(openSlots?: FastPath['openSlots']): {
+function engineOf(
+  openSlots?: FastPath['openSlots'],
+  also?: (port: number, buffer: Uint8Array, start: number, length: number) => void,
+): {
   dataplane: Dataplane;
   take(): Sent[];
   clock: { now: number };
@@ -53,6 +64,7 @@ function engineOf(openSlots?: FastPath['openSlots']): {
     wire: {
       send(port, buffer, start, length) {
         sent.push({ port, bytes: Buffer.from(buffer.subarray(start, start + length)).toString('hex') });
+        also?.(port, buffer, start, length);
         return true;
       },
     },
@@ -107,6 +119,76 @@ function run(port: number, bytes: Uint8Array): { verdict: number; bytes: string 
   };
 }
 
+/** AF_XDP on both ports, and who sees what arrives at their other ends. */
+class Sockets {
+  /** What the sockets gave to the far ends, of what they were given; frames with tags, which the far end untags, aside. */
+  sent: string[] = [];
+  seen: string[] = [];
+  /** Frames that came up by a socket. */
+  received = 0;
+  readonly #sockets: XskSocket[];
+  readonly #far: Nic[];
+
+  constructor() {
+    const memory = new PacketMemory(xskMemory(2) + 2 * NIC_MEMORY);
+    const umem = new Umem(memory, 2);
+    this.#sockets = NAMES.map((name) => new XskSocket(name, 0, umem));
+    for (const [port, socket] of this.#sockets.entries()) fast.addSocket(port, socket);
+    this.#far = NAMES.map((name) => new Nic(`far-${name}`, memory));
+  }
+
+  /** Runs the program on a frame as on one that has arrived; the data plane then gets it from the socket. */
+  bringUp(port: number, bytes: Uint8Array, into: Dataplane): void {
+    const context = new DataView(new ArrayBuffer(24));
+    context.setUint32(4, bytes.length, true);
+    context.setUint32(12, ifindex[port]!, true);
+    const contextBytes = new Uint8Array(context.buffer);
+    const result = bpf(PROG_TEST_RUN, (view) => {
+      view.setUint32(0, fast.program, true);
+      view.setUint32(8, bytes.length, true);
+      view.setBigUint64(16, addressOf(bytes), true);
+      view.setUint32(32, 1, true);
+      view.setUint32(40, contextBytes.length, true);
+      view.setBigUint64(48, addressOf(contextBytes), true);
+      view.setUint32(64, LIVE_FRAMES, true);
+    });
+    if (result < 0) throw new Error(`BPF_PROG_TEST_RUN failed for a live frame of ${bytes.length} bytes`);
+    const count = this.#sockets[port]!.receive(into, port, 64);
+    if (count !== 1) throw new Error(`${count} frames came up where there was one`);
+    this.received++;
+    for (const socket of this.#sockets) socket.flush();
+  }
+
+  /** Waits for what was sent: the kernel may deliver it a moment later. */
+  settle(): void {
+    const note = {
+      receive: (far: number, buffer: Uint8Array, start: number, length: number): void => {
+        const hex = Buffer.from(buffer.subarray(start, start + length)).toString('hex');
+        if (!isTagged(hex)) this.seen.push(`${far} ${hex}`);
+      },
+    };
+    const end = Date.now() + PATIENCE_MS;
+    do {
+      for (const [far, nic] of this.#far.entries()) nic.receive(note, far, 64);
+    } while (this.seen.length < this.sent.length && Date.now() < end);
+  }
+
+  send(port: number, buffer: Uint8Array, start: number, length: number): void {
+    const socket = this.#sockets[port];
+    if (socket === undefined) return;
+    if (!socket.takes(buffer, start, length) || !socket.send(buffer, start, length)) {
+      throw new Error('the socket did not take a frame');
+    }
+    const hex = Buffer.from(buffer.subarray(start, start + length)).toString('hex');
+    if (!isTagged(hex)) this.sent.push(`${port} ${hex}`);
+  }
+}
+
+function isTagged(hex: string): boolean {
+  return ['8100', '88a8'].includes(hex.slice(24, 28));
+}
+
+const sockets = way === 'xsk' ? new Sockets() : null;
 const random = dice(Number(seed));
 const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
 const firewall = {
@@ -118,7 +200,10 @@ const firewall = {
 const graph = (revision: number) => ({
   ...graphFor('A', { components: [firewall, BALANCER], engineOf: { c2: null }, revision, maxFlows: 4096 }),
 });
-const quick = engineOf((capacity, by) => fast.openSlots(capacity, by));
+const quick = engineOf(
+  (capacity, by) => fast.openSlots(capacity, by),
+  (...frame) => sockets?.send(...frame),
+);
 const slow = engineOf();
 for (const one of [quick, slow]) one.dataplane.load(graph(1));
 
@@ -251,7 +336,8 @@ for (let n = 0; n < Number(count) && mismatch === null; n++) {
   const isUp = after.upcalls > before.upcalls;
   let seen: Sent[];
   if (isUp) {
-    quick.dataplane.receive(port, clone(), HEADROOM, bytes.length);
+    if (sockets === null) quick.dataplane.receive(port, clone(), HEADROOM, bytes.length);
+    else sockets.bringUp(port, Uint8Array.from(bytes), quick.dataplane);
     seen = quick.take();
   } else if (ran.verdict === REDIRECT || ran.verdict === TX) {
     forwarded++;
@@ -265,6 +351,13 @@ for (let n = 0; n < Number(count) && mismatch === null; n++) {
   if (JSON.stringify(seen) !== JSON.stringify(expected)) {
     mismatch = { n, port, spec, frame: Buffer.from(bytes).toString('hex'), isUp, seen, expected };
   }
+  if (sockets !== null && mismatch === null) {
+    sockets.settle();
+    const [given, arrived] = [sockets.sent.sort(), sockets.seen.sort()].map((list) => list.join('\n'));
+    if (given !== arrived) mismatch = { n, port, given, arrived };
+    sockets.sent = [];
+    sockets.seen = [];
+  }
   for (const one of expected) remember(one);
 }
 // Both tables must have counted the same, too.
@@ -276,6 +369,7 @@ const unlike = listings[0]!.findIndex((flow, index) => flow !== listings[1]![ind
 console.log(
   JSON.stringify({
     forwarded,
+    received: sockets?.received ?? 0,
     mismatch,
     flows: listings[1]!.length,
     unlike: unlike < 0 ? null : [listings[0]![unlike], listings[1]![unlike]],

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { requireRoot } from '../../root.ts';
+import { requireAfXdp } from '../kernel/af-xdp.ts';
 import { Namespaces } from '../kernel/namespaces.ts';
 
 const folder = fileURLToPath(new URL('../../../src/engine-vm/fastpath/', import.meta.url));
@@ -15,6 +16,8 @@ const SEED = Number(process.env.WEFT_FASTPATH_SEED ?? Date.now() % 1_000_000);
 
 interface Comparison {
   forwarded: number;
+  /** By an AF_XDP socket. */
+  received: number;
   mismatch: object | null;
   flows: number;
   unlike: string[] | null;
@@ -33,9 +36,14 @@ describe('fast path', () => {
   });
   after(() => spaces.close());
 
-  for (const kind of ['xdp', 'tc']) {
-    it(`gives ${PACKETS} random packets the same verdict and the same bytes as TypeScript does, as ${kind}`, function () {
+  for (const [kind, how] of [
+    ['xdp', 'as xdp'],
+    ['tc', 'as tc'],
+    ['xsk', 'as xdp with AF_XDP both ways'],
+  ] as const) {
+    it(`gives ${PACKETS} random packets the same verdict and the same bytes as TypeScript does, ${how}`, function () {
       this.timeout(120_000);
+      if (kind === 'xsk') requireAfXdp(this);
       console.log(`      seed ${SEED}`);
       const output = spaces.run(space, process.execPath, [
         '--disable-warning=ExperimentalWarning',
@@ -49,6 +57,7 @@ describe('fast path', () => {
       assert.equal(result.unlike, null, `the flow tables differ: ${result.unlike?.join(' against ')}`);
       assert.ok(result.forwarded > PACKETS / 10, `the program forwarded ${result.forwarded} of ${PACKETS}`);
       assert.ok(result.flows > 100);
+      if (kind === 'xsk') assert.ok(result.received > PACKETS / 10, `${result.received} came by AF_XDP`);
     });
   }
 

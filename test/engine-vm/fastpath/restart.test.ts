@@ -9,6 +9,7 @@ import { LAYOUT } from '../../../src/engine-vm/fastpath/pins.ts';
 import { openAuthority } from '../../../src/pki/authority.ts';
 import type { ServiceGraph } from '../../../src/policy/graph.ts';
 import { requireRoot } from '../../root.ts';
+import { whyNoAfXdp } from '../kernel/af-xdp.ts';
 import { line, Namespaces } from '../kernel/namespaces.ts';
 
 const traffic = fileURLToPath(new URL('restart-traffic.ts', import.meta.url));
@@ -217,6 +218,7 @@ describe('an engine that is restarted', () => {
         await delay(200);
       }
       check(await finish());
+      if (kind === 'xdp' && whyNoAfXdp() === null) assert.match(log, /which come by AF_XDP/);
     });
 
     it(`loses none either where it is killed and started again, as ${kind}`, async function () {
