@@ -32,6 +32,7 @@ export interface LoopDataplane {
   load(graph: ServiceGraph): void;
   openSlots(): void;
   closeSlots(): void;
+  foresee?(buffer: Uint8Array, words: Uint32Array, start: number, length: number): void;
   receive(port: number, buffer: Uint8Array, start: number, length: number): void;
   tick(): void;
   applyConnections(engine: string, report: ConnectionReport | null): void;

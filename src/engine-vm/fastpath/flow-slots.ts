@@ -149,12 +149,19 @@ export class FlowSlots {
     const { words, config } = this;
     const at = slot * SLOT_WORDS;
     const isIpv4 = packet.ipVersion === 4;
-    if (!isFiled && !this.file(slot, this.hash(key, keyAt, ports, packet.protocol, isIpv4))) {
-      this.crowded++;
-      return false;
+    let entry = 0;
+    let hash = 0;
+    if (!isFiled) {
+      hash = this.hash(key, keyAt, ports, packet.protocol, isIpv4);
+      entry = this.findEntry(hash);
+      if (entry < 0) {
+        this.crowded++;
+        return false;
+      }
     }
     const sequence = words[at + SEQUENCE] | 1;
-    Atomics.store(words, at + SEQUENCE, sequence);
+    // Odd already where it was taken out: who looks at it still finds out.
+    if (words[at + SEQUENCE] !== sequence) publish(words, at + SEQUENCE, sequence);
     words[at + EPOCH] = config[CONFIG_EPOCH];
     for (let i = 0; i < 8; i++) words[at + ADDRESSES + i] = swap(key[keyAt + i]);
     words[at + PORTS] = swap(ports);
@@ -189,10 +196,17 @@ export class FlowSlots {
       words[at + PACKETS] = 0;
       words[at + BYTES] = 0;
       words[at + BYTES + 1] = 0;
-      this.read.fill(0, slot * 3, slot * 3 + 3);
+      const { read } = this;
+      read[slot * 3] = 0;
+      read[slot * 3 + 1] = 0;
+      read[slot * 3 + 2] = 0;
     }
     words[at + LAST_MS] = config[CONFIG_NOW_MS];
-    Atomics.store(words, at + SEQUENCE, (sequence + 1) | 0 || 2);
+    publish(words, at + SEQUENCE, (sequence + 1) | 0 || 2);
+    if (!isFiled) {
+      this.index[entry] = hash;
+      publish(this.index, entry + 1, slot + 1);
+    }
     return true;
   }
 
@@ -252,6 +266,16 @@ export class FlowSlots {
     return this.words[slot * SLOT_WORDS + LAST_MS];
   }
 
+  /** As FlowTable.foresee, for the two buckets of the key. */
+  foresee(protocol: number, source: number, destination: number, ports: number): number {
+    const h = mix(mix(this.seed, swap(source)), swap(destination));
+    const hash = finish(mix(h, swap(ports) ^ protocol));
+    return (
+      this.index[(hash & this.mask) * BUCKET_WORDS] ^
+      this.index[(otherPlace(hash) & this.mask) * BUCKET_WORDS]
+    );
+  }
+
   private hash(key: Int32Array, at: number, ports: number, protocol: number, isIpv4: boolean): number {
     let h = this.seed;
     if (!isIpv4) {
@@ -281,19 +305,16 @@ export class FlowSlots {
     return finish(mix(h, words[at + PORTS] ^ (words[at + WAY] & 0xff)));
   }
 
-  private file(slot: number, hash: number): boolean {
+  /** A free entry of the index for a hash, in the emptier of its two buckets; -1 where both are full. */
+  private findEntry(hash: number): number {
     const first = (hash & this.mask) * BUCKET_WORDS;
     const second = (otherPlace(hash) & this.mask) * BUCKET_WORDS;
     const inFirst = this.freeIn(first);
     const inSecond = this.freeIn(second);
-    if (inFirst === 0 && inSecond === 0) return false;
-    const bucket = inSecond > inFirst ? second : first;
-    for (let entry = bucket; ; entry += 2) {
-      if (this.index[entry + 1] !== 0) continue;
-      this.index[entry] = hash;
-      Atomics.store(this.index, entry + 1, slot + 1);
-      return true;
-    }
+    if (inFirst === 0 && inSecond === 0) return -1;
+    let entry = inSecond > inFirst ? second : first;
+    while (this.index[entry + 1] !== 0) entry += 2;
+    return entry;
   }
 
   private unfile(slot: number, hash: number): void {
@@ -314,6 +335,15 @@ export class FlowSlots {
     }
     return free;
   }
+}
+
+/** Stores become visible in their order by themselves, so that Atomics, a call in V8, can be left out. */
+const IS_ORDERED = process.arch === 'x64';
+
+/** A store that the kernel's program sees after those before it. */
+function publish(words: Int32Array, at: number, value: number): void {
+  if (IS_ORDERED) words[at] = value;
+  else Atomics.store(words, at, value);
 }
 
 /** A word with its bytes the other way round. */

@@ -27,6 +27,42 @@ export function hashFlow(
   return h ^ (h >>> 16);
 }
 
+/** The same for the flow table's own index, which no other engine sees: of IPv4 keys only the words that differ. */
+export function hashKey(
+  seed: number,
+  protocol: number,
+  s0: number,
+  s1: number,
+  s2: number,
+  s3: number,
+  d0: number,
+  d1: number,
+  d2: number,
+  d3: number,
+  ports: number,
+): number {
+  if (s2 !== 0xffff || (s0 | s1) !== 0) {
+    return hashFlow(seed, protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports);
+  }
+  return hashIpv4Key(seed, protocol, s3, d3, ports);
+}
+
+/** `hashKey` of an IPv4 key: its addresses, one word each. */
+export function hashIpv4Key(
+  seed: number,
+  protocol: number,
+  source: number,
+  destination: number,
+  ports: number,
+): number {
+  let h = round(seed ^ protocol, source);
+  h = round(h, destination);
+  h = round(h, ports);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
 function round(h: number, word: number): number {
   let k = Math.imul(word, 0xcc9e2d51);
   k = Math.imul((k << 15) | (k >>> 17), 0x1b873593);

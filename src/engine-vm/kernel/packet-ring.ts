@@ -21,6 +21,8 @@ import { type Extent, PacketMemory } from './packet-memory.ts';
 
 /** Whoever takes the frames of a NIC. The bytes belong to it until it returns; HEADROOM bytes before `start` too. */
 export interface FrameReceiver {
+  /** A frame will follow, and others before it: nothing is done with it yet but to bring near what it will need. */
+  foresee?(buffer: Uint8Array, words: Uint32Array, start: number, length: number): void;
   receive(port: number, buffer: Uint8Array, start: number, length: number): void;
 }
 

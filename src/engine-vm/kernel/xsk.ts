@@ -50,6 +50,8 @@ const SHARE_BYTES = (RX_CHUNKS + TX_CHUNKS) * CHUNK;
 /** A ring's head and its descriptors, rounded up; there are two of 16 bytes an entry and two of 8. */
 const RING_BYTES = 4096 + RX_CHUNKS * 16;
 const SEND_BUFFER = 8 << 20;
+/** So many frames at once are worth a look ahead. */
+const FORESEEN = 4;
 /** Words are copied one by one up to here: a call costs more. */
 const SHORT_FRAME = 256;
 
@@ -246,6 +248,12 @@ export class XskSocket {
     const base = this.#umem.extent.offset;
     const from = this.#receive.descriptors;
     const back = this.#fill.descriptors;
+    if (count >= FORESEEN && handler.foresee !== undefined) {
+      for (let index = 0; index < count; index++) {
+        const descriptor = from + ((this.#received + index) & (RX_CHUNKS - 1)) * 4;
+        handler.foresee(bytes, words, base + words[descriptor], words[descriptor + 2]);
+      }
+    }
     try {
       for (let index = 0; index < count; index++) {
         const descriptor = from + (this.#received & (RX_CHUNKS - 1)) * 4;
