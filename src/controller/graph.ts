@@ -280,6 +280,7 @@ function compileService(
   return {
     name,
     protocol: spec.protocol,
+    ...(spec.delivery === 'dsr' ? { delivery: spec.delivery } : {}),
     ...(spec.returnPath === 'engine' ? { returnPath: spec.returnPath } : {}),
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));

@@ -168,6 +168,7 @@ export function serviceStatus(
         `no engine of the service is in the network of ${address}: nobody announces it there; let a host of that network run a member`,
     ),
     ...unheardByRouters(spec, concerned, desired),
+    ...otherPorts(spec, desired),
     ...noMembers.map((tier) => `pool ${tier.pool} of tier ${tier.name} has no member`),
     ...broken.map(
       ({ engine, state }) => `engine ${engine} is ${state}: ${actual.engines.get(engine)?.reason ?? ''}`,
@@ -241,6 +242,18 @@ function unheardByRouters(
   return [
     `no router of bgp.peers of engine-group ${spec.engineGroup} is in the network of an engine of the service`,
   ];
+}
+
+/** Tiers whose members would get packets for a port that they do not serve: with DSR nobody changes it. */
+function otherPorts(spec: VirtualServiceSpec, desired: Desired): string[] {
+  if (spec.delivery !== 'dsr') return [];
+  return spec.tiers.flatMap(({ name, port, pool }) => {
+    const served = desired.policies.pools.get(pool)?.port;
+    if (served === undefined || served === port) return [];
+    return [
+      `delivery is dsr: pool ${pool} serves port ${served}, so the port of tier ${name} must be ${served} too`,
+    ];
+  });
 }
 
 function unobservedMembers(service: string, desired: Desired, actual: Actual): number {

@@ -119,6 +119,8 @@ export interface GraphService {
   protocol: 'tcp' | 'udp';
   tiers: GraphTier[];
   components: GraphComponent[];
+  /** `dsr`: members get packets for the service address itself. Their own address where it is not said. */
+  delivery?: 'dsr';
   /** `engine`: answers return through the engine that chose the member. `direct` where it is not said. */
   returnPath?: ReturnPath;
 }

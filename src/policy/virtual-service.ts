@@ -75,6 +75,10 @@ export const VirtualServiceSpec = z
       description:
         'How packets to addresses that no VM owns come to an engine: `arp` has one engine at a time answer for an address on its link (ARP, ND), `bgp` has all engines of the service tell the routers of their engine group (`bgp`), which spread flows over them.',
     }),
+    delivery: z.enum(['translated', 'dsr']).default('translated').meta({
+      description:
+        'What members get: `translated` packets for their own address, `dsr` (direct server return) packets as clients sent them, told apart by MAC alone: members bear the service addresses on their loopback, answer no ARP for them, and serve the tier port.',
+    }),
     returnPath: z.enum(['direct', 'engine']).default('direct').meta({
       description:
         "How answers go back to the client: `direct` from the member's host, past the engine that chose the member; `engine` through that engine, which translates the client's address into its own, so that members see the engine's.",
@@ -95,6 +99,13 @@ export const VirtualServiceSpec = z
         code: 'custom',
         path: ['components'],
         message: `must hold exactly one load-balancer, holds ${balancers}`,
+      });
+    }
+    if (spec.delivery === 'dsr' && spec.returnPath === 'engine') {
+      context.addIssue({
+        code: 'custom',
+        path: ['returnPath'],
+        message: 'must be direct with delivery dsr: members answer clients themselves',
       });
     }
     const names = new Set<string>();

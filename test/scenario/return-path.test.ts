@@ -19,15 +19,27 @@ spec:
   components:
     - { type: load-balancer, method: round-robin }
 `;
+/** Members bear the address themselves and serve its port. */
+const DSR = `
+kind: virtual-service
+name: straight
+spec:
+  engineGroup: edge
+  delivery: dsr
+  tiers:
+    - { name: shop, addresses: [10.77.0.153], port: 8080, pool: shop }
+  components:
+    - { type: load-balancer, method: round-robin }
+`;
 const BACK = { address: '10.77.0.151', port: 80 };
 const OWN = ['10.77.0.9', 'fd77::9'];
 
 /** Requests one after another; prints for each the host that answered, and the client as the member saw it. */
 const HTTP = `
 const http = require('node:http');
-const [host, count] = process.argv.slice(1);
+const [host, port, count] = process.argv.slice(1);
 const one = () => new Promise((resolve, reject) => {
-  http.get({ host, port: 80, agent: false, timeout: 5000 }, (response) => {
+  http.get({ host, port: +port, agent: false, timeout: 5000 }, (response) => {
     const { 'x-weft-host': at, 'x-weft-client': client } = response.headers;
     response.resume().on('end', () => resolve([at, client]));
   }).on('timeout', () => reject(new Error('no answer'))).on('error', reject);
@@ -51,21 +63,27 @@ describe('the return path of a service', function () {
   });
   after(async () => lab?.close());
 
-  it('shows members on other hosts the address of the engine that chose, in both families', async () => {
-    const { stdout } = await promisify(execFile)('nsenter', [
-      `--net=${namespaceFile(namespaceOf(lab.name, 'client'))}`,
-      ...[process.execPath, '-e', HTTP, BACK.address, '12'],
-    ]);
+  const inside = (place: string, ...command: string[]) =>
+    promisify(execFile)('nsenter', [`--net=${namespaceFile(namespaceOf(lab.name, place))}`, ...command]);
+  /** Client addresses that members saw, by host. */
+  const seenBy = async (address: string, port: number): Promise<Map<string, Set<string>>> => {
+    const { stdout } = await inside('client', process.execPath, '-e', HTTP, address, String(port), '12');
     const seen = new Map<string, Set<string>>();
     for (const [host, client] of JSON.parse(stdout) as [string, string][]) {
       seen.set(host, (seen.get(host) ?? new Set()).add(client));
     }
-    assert.deepEqual([...seen.keys()].sort(), ['h1', 'h2', 'h3'], stdout);
+    return seen;
+  };
+
+  it('shows members on other hosts the address of the engine that chose, in both families', async () => {
+    const seen = await seenBy(BACK.address, 80);
+    const said = JSON.stringify([...seen].map(([host, clients]) => [host, [...clients]]));
+    assert.deepEqual([...seen.keys()].sort(), ['h1', 'h2', 'h3'], said);
     const direct = [...seen].filter(([, clients]) => OWN.some((own) => clients.has(own)));
-    assert.equal(direct.length, 1, `only the host of the engine that chose saw the client: ${stdout}`);
+    assert.equal(direct.length, 1, `only the host of the engine that chose saw the client: ${said}`);
     entryHost = direct[0]![0];
     for (const [host, clients] of seen) {
-      assert.equal(clients.size, 1, stdout);
+      assert.equal(clients.size, 1, said);
       if (host !== entryHost) assert.match([...clients][0]!, /^10\.77\.0\.2[0-3]\d$/);
     }
     const ipv6 = await lab.client.get({ address: 'fd77::151', port: 80 });
@@ -116,5 +134,36 @@ describe('the return path of a service', function () {
       [...lab.client.steady].every(([key, { requests }]) => requests > before.get(key)! + 3),
     );
     assert.equal(lab.client.steadyBroken.size, 0, JSON.stringify([...lab.client.steadyBroken.values()]));
+  });
+
+  it('is no matter for members that bear the service address: they see and answer the client on every host', async () => {
+    for (const vm of ['app1', 'app2', 'app3', 'app4', 'app5', 'app6']) {
+      const quiet = ['arp_ignore=1', 'arp_announce=2'].map((one) => `net.ipv4.conf.all.${one}`);
+      await inside(vm, 'sysctl', '-q', '-w', ...quiet);
+      await inside(vm, 'ip', 'address', 'add', '10.77.0.153/32', 'dev', 'lo');
+    }
+    await lab.controller.apply(parseDocuments(DSR, 'dsr'));
+    await lab.until('it serves', ({ services }) =>
+      services.some(({ name, state }) => name === 'straight' && state === 'serving'),
+    );
+    const all = async () => {
+      const seen = await seenBy('10.77.0.153', 8080);
+      assert.deepEqual([...seen.keys()].sort(), ['h1', 'h2', 'h3']);
+      for (const clients of seen.values()) assert.deepEqual([...clients], ['10.77.0.9']);
+    };
+    await all();
+    const { hops, outcome } = await lab.controller.trace({ service: 'straight', from: '10.77.0.9' });
+    assert.match(outcome, /^delivered to app\d$/);
+    assert.match(JSON.stringify(hops), /bears the service address itself \(DSR\)/);
+    const host = entryHost === 'h3' ? 'h2' : 'h3';
+    await lab.context.fault('hang', `edge-${host}`);
+    try {
+      await lab.until('its members are bypassed', ({ members }) =>
+        members.every((member) => member.host !== host || !member.isIntercepted),
+      );
+      await all();
+    } finally {
+      await lab.context.fault('resume', `edge-${host}`);
+    }
   });
 });

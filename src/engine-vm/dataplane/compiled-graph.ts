@@ -100,6 +100,8 @@ export class CompiledGraph {
   readonly tierPool: Int32Array;
   /** The port on which the members of the tier's pool serve. */
   readonly tierMemberPort: Int32Array;
+  /** 1 where members get packets for the service address itself (DSR). */
+  readonly tierIsDsr: Uint8Array;
   /** 1 where answers return through the engine that chose the member. */
   readonly tierReturns: Uint8Array;
   /** Service address, port and protocol to the tier. */
@@ -283,6 +285,7 @@ export class CompiledGraph {
     this.tierPool = new Int32Array(tierCount);
     this.tierMemberPort = new Int32Array(tierCount);
     this.tierReturns = new Uint8Array(tierCount);
+    this.tierIsDsr = new Uint8Array(tierCount);
     this.tiers = new AddressTable(addressCount);
     this.addresses = new AddressTable(addressCount);
     this.memberPorts = new AddressTable(poolEntries * 2);
@@ -300,6 +303,7 @@ export class CompiledGraph {
         this.tierPosition[index] = position;
         this.tierPool[index] = tier.pool;
         this.tierMemberPort[index] = pools[tier.pool].port;
+        this.tierIsDsr[index] = service.delivery === 'dsr' ? 1 : 0;
         this.tierReturns[index] = service.returnPath === 'engine' ? 1 : 0;
         for (const { address, announcers: engines, attraction } of tier.addresses) {
           check(parseAddress(address, words), `${where}: ${address} is no address`);

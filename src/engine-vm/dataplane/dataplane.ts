@@ -825,6 +825,9 @@ export class Dataplane {
     const { flows, graph, now } = this.state;
     const member = flows.words[at + MEMBER];
     if (graph.memberPlace[member] !== PLACE_NO_ENGINE || flows.words[at + RELAY] >= 0) return false;
+    const tier = flows.words[at + TIER];
+    // What needs no translation needs no engine.
+    if (tier >= 0 && graph.tierIsDsr[tier] === 1) return false;
     return !this.bypasses.isWorthWaiting(member, now);
   }
 

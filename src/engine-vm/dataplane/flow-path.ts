@@ -185,11 +185,14 @@ export class FlowPath {
   open(tier: number, member: number, viaPeer: string | null): number {
     const state = this.state;
     const { packet, graph, flows, connections } = state;
-    const memberAt = graph.memberAddressAt(member, packet.ipVersion);
-    if (memberAt < 0) return refused(NO_MEMBER);
-    const addresses = graph.memberAddresses(packet.ipVersion);
-    const port = graph.tierMemberPort[tier];
     const place = graph.memberPlace[member];
+    const isDsr = graph.tierIsDsr[tier] === 1;
+    if (isDsr && place === PLACE_NO_ENGINE) return this.openToMac(tier, member);
+    const memberAt = isDsr ? 0 : graph.memberAddressAt(member, packet.ipVersion);
+    if (memberAt < 0) return refused(NO_MEMBER);
+    if (isDsr) this.keepDestination();
+    const addresses = isDsr ? this.destination : graph.memberAddresses(packet.ipVersion);
+    const port = isDsr ? packet.destinationPort : graph.tierMemberPort[tier];
     if (place === PLACE_BESIDE_PEER && viaPeer === null && graph.tierReturns[tier] === 0) {
       const flow = this.add(KIND_REMOTE, member, tier);
       return flow < 0 ? refused(FULL) : flow;
@@ -199,6 +202,8 @@ export class FlowPath {
       packet.s2 === addresses[memberAt + 2] &&
       packet.s1 === addresses[memberAt + 1] &&
       packet.s0 === addresses[memberAt];
+    // Nobody else bears the service address.
+    if (isDsr && isItself) return refused(NO_MEMBER);
     const isFar = place !== PLACE_HERE || isItself;
     // A port is found before the flow is made: a failed choice leaves nothing behind.
     const clientPort = isFar
@@ -228,6 +233,27 @@ export class FlowPath {
       words[at + FLAGS] |= FLAG_COUNTED_SENT;
     }
     return flow;
+  }
+
+  /** Opens a flow to a member that needs no translation and has no engine beside it: told apart by MAC alone. */
+  private openToMac(tier: number, member: number): number {
+    const { flows, connections, graph, packet } = this.state;
+    // A MAC leads nowhere across a router.
+    if (graph.isRouted(member, packet.ipVersion)) return refused(NO_MEMBER);
+    const flow = this.add(KIND_REMOTE, member, tier);
+    if (flow < 0) return refused(FULL);
+    connections.openedSent(member);
+    flows.words[flow * STRIDE + FLAGS] |= FLAG_COUNTED_SENT;
+    return flow;
+  }
+
+  /** The service address of the packet at hand, in place of a member's. */
+  private keepDestination(): void {
+    const { packet } = this.state;
+    this.destination[0] = packet.d0;
+    this.destination[1] = packet.d1;
+    this.destination[2] = packet.d2;
+    this.destination[3] = packet.d3;
   }
 
   /**
@@ -291,6 +317,7 @@ export class FlowPath {
   }
 
   private farAddress = 0;
+  private readonly destination = new Int32Array(4);
 
   private add(kind: number, member: number, tier: number): number {
     const state = this.state;

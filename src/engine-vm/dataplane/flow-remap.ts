@@ -152,9 +152,12 @@ function takeOver(state: PathState, flow: number): void {
   const member = words[at + MEMBER];
   const version =
     words[at + CLIENT + 2] === 0xffff && words[at + CLIENT] === 0 && words[at + CLIENT + 1] === 0 ? 4 : 6;
-  const from = graph.memberAddressAt(member, version);
-  const addresses = graph.memberAddresses(version);
-  const ports = (graph.tierMemberPort[words[at + TIER]] << 16) | (words[at + PORTS] >>> 16);
+  const tier = words[at + TIER];
+  const isDsr = graph.tierIsDsr[tier] === 1;
+  const from = isDsr ? at + SERVICE : graph.memberAddressAt(member, version);
+  const addresses = isDsr ? words : graph.memberAddresses(version);
+  const port = isDsr ? words[at + PORTS] & 0xffff : graph.tierMemberPort[tier];
+  const ports = (port << 16) | (words[at + PORTS] >>> 16);
   const isFree =
     from >= 0 &&
     flows.findKey(
@@ -207,7 +210,7 @@ function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Rem
     if (words[at + RELAY] >= 0) return remap.peers[words[at + RELAY]] >= 0;
     return isReachable;
   }
-  if (!hasAddress(words, at + MEMBER_SIDE, next, member)) return false;
+  if (!isUntranslated(words, at) && !hasAddress(words, at + MEMBER_SIDE, next, member)) return false;
   if (kind === KIND_LOCAL) return isReachable;
   if (kind === KIND_DIRECT) return place === PLACE_HERE;
   const c = at + CLIENT_SEEN;
@@ -215,6 +218,12 @@ function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Rem
     kind === KIND_FAR &&
     next.dataAddresses.find(words[c], words[c + 1], words[c + 2], words[c + 3], 0, 0) === 0
   );
+}
+
+/** Whether the member gets packets for the service address itself (DSR). */
+function isUntranslated(words: Int32Array, at: number): boolean {
+  for (let i = 0; i < 4; i++) if (words[at + MEMBER_SIDE + i] !== words[at + SERVICE + i]) return false;
+  return words[at + MEMBER_PORTS] >>> 16 === (words[at + PORTS] & 0xffff);
 }
 
 function hasAddress(words: Int32Array, at: number, graph: CompiledGraph, member: number): boolean {

@@ -120,6 +120,10 @@ export class MemberSide {
   /** Translates and delivers without making a flow: the end of a connection that we do not know. */
   private deliver(tier: number, member: number): void {
     const { packet, graph } = this.state;
+    if (graph.tierIsDsr[tier] === 1) {
+      this.state.send(PORT_IN);
+      return;
+    }
     const at = graph.memberAddressAt(member, packet.ipVersion);
     if (at < 0) {
       this.state.drop(NO_MEMBER);

@@ -202,6 +202,14 @@ export class Tracer {
       answer.next = { engine: target.engine ?? '', member: target.id };
       return;
     }
+    if (graph.tierIsDsr[tier] === 1) {
+      const detail = `destination ${target.mac} alone: ${target.vm} bears the service address itself (DSR)`;
+      steps.push({ component: 'rewrite', verdict: 'done', detail });
+      const way = place === PLACE_HERE ? 'in' : 'out';
+      steps.push({ component: 'send', verdict: way, detail: `to ${target.vm} on ${target.host}` });
+      answer.outcome = `delivered to ${target.vm}`;
+      return;
+    }
     const to = endpoint(this.memberText(member, packet.ipVersion), graph.tierMemberPort[tier]);
     if (place === PLACE_HERE) {
       steps.push({ component: 'rewrite', verdict: 'done', detail: `destination ${to}, ${target.mac}` });
