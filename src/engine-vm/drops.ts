@@ -52,6 +52,10 @@ export const DROPS = [
     'service-share',
     'More packets of unknown flows came for one service than its share of the engine; the kernel refused the rest.',
   ],
+  [
+    'group-mac',
+    'A packet to a service address came in a frame to a broadcast or multicast MAC, by which no client sends it.',
+  ],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

@@ -19,6 +19,8 @@ export interface FloodFigures {
 
 interface Watched extends FloodFigures {
   flood: FloodReport | null;
+  /** Its half-open flows have pushed each other out in this flood. */
+  isOverflowing: boolean;
   /** When it last got worse, monotonic milliseconds. */
   worseAt: number;
 }
@@ -32,7 +34,7 @@ export class FloodAlarm {
     for (const [service, { refused, evicted }] of totals) {
       let watched = this.#watched.get(service);
       if (watched === undefined) {
-        watched = { refused: 0, evicted: 0, flood: null, worseAt: nowMs };
+        watched = { refused: 0, evicted: 0, flood: null, isOverflowing: false, worseAt: nowMs };
         this.#watched.set(service, watched);
       }
       const newlyRefused = refused - watched.refused;
@@ -43,10 +45,19 @@ export class FloodAlarm {
         watched.worseAt = nowMs;
         watched.flood ??= { since: wallMs, refused: 0, evicted: 0 };
       } else if (nowMs - watched.worseAt >= QUIET_MS) watched.flood = null;
-      if (watched.flood === null) continue;
+      if (newlyEvicted >= FEWEST) watched.isOverflowing = true;
+      if (watched.flood === null) {
+        watched.isOverflowing = false;
+        continue;
+      }
       watched.flood.refused += newlyRefused;
       watched.flood.evicted += newlyEvicted;
     }
+  }
+
+  /** Services in whose floods half-open flows pushed each other out. */
+  overflowing(): Set<string> {
+    return new Set([...this.#watched].filter(([, { isOverflowing }]) => isOverflowing).map(([name]) => name));
   }
 
   /** The floods of this moment, by service. */

@@ -50,6 +50,8 @@ export interface LoopDataplane {
     flows: number;
     newFlows: number;
     evictedFlows: number;
+    /** Half-open flows that one service may have. */
+    halfOpenMost: number;
     /** By service, since its first one. */
     evictedOf: ReadonlyMap<string, number>;
     components: Record<string, number>;
@@ -360,6 +362,7 @@ export class PacketLoop {
     const overShare = fast?.overShare ?? this.#filter?.overShare() ?? 0;
     const guarded = this.#guarded(counters.evictedOf);
     this.#alarm.note(guarded, this.#now, Date.now());
+    this.#shares.confine(this.#alarm.overflowing(), counters.halfOpenMost);
     let typescriptPackets = 0;
     for (const [port, name] of this.#options.ports.entries()) {
       ports[name] = sumCounters(this.#totals[port], this.#ports[port]?.counters() ?? emptyCounters());

@@ -35,7 +35,8 @@ const corpus = Array.from({ length: 2000 }, () => {
     fromMac: pick(fromMacs),
     toMac: pick(toMacs),
     protocol: pick(['tcp', 'tcp', 'udp', 'icmp']),
-    sport: Math.floor(random() * 65536),
+    // Often the same ones, so that connections come about.
+    sport: random() < 0.5 ? pick([1001, 1002, 1003]) : Math.floor(random() * 65536),
     dport: pick([80, 81, 8080, 53, 40000]),
     flags: pick(['S', 'SA', 'A', 'FA', 'R', 'PA', 'SF', '']),
     payload: new Uint8Array(Math.floor(random() * 200)),

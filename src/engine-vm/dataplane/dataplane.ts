@@ -133,6 +133,8 @@ export interface DataplaneOptions {
 
 /** Most sessions that an engine remembers, at about 60 bytes each. */
 const SESSIONS = 65_536;
+/** Of the upper half of a MAC: it is that of a group, or of all. */
+const GROUP_BIT = 0x0100;
 /** After this much silence nobody repeats data of a connection that both sides have closed. */
 const LAST_WORDS_MS = 1000;
 /** Flows looked at for silence per tick: a quarter of a millisecond's worth. */
@@ -149,6 +151,7 @@ const NOT_LOCAL = dropIndex('not-local');
 const NO_FLOW = dropIndex('no-flow');
 const HELD = dropIndex('held');
 const OBSERVING = dropIndex('observing');
+const GROUP_MAC = dropIndex('group-mac');
 const TUNNEL_INVALID = dropIndex('tunnel-invalid');
 
 export class Dataplane {
@@ -505,6 +508,7 @@ export class Dataplane {
     flows: number;
     newFlows: number;
     evictedFlows: number;
+    halfOpenMost: number;
     evictedOf: ReadonlyMap<string, number>;
     components: Record<string, number>;
   } {
@@ -532,6 +536,7 @@ export class Dataplane {
       flows: state.flows.size,
       newFlows: state.newFlows,
       evictedFlows: state.evictedFlows,
+      halfOpenMost: state.flows.mostHalfOpen,
       evictedOf,
       components,
     };
@@ -614,6 +619,14 @@ export class Dataplane {
     const isFromPeer = macKind(source) === MAC_PEER;
     const high = destinationHigh(packet);
     const low = destinationLow(packet);
+    // Bridged, it would come past the firewall: members take datagrams from such frames (RFC 1122 section 3.3.6).
+    if (
+      (high & GROUP_BIT) !== 0 &&
+      graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) >= 0
+    ) {
+      state.drop(GROUP_MAC);
+      return true;
+    }
     const destination = graph.macs.find(high, low);
     const destinationKind = macKind(destination);
     // A frame that a switch only flooded here is another engine's.

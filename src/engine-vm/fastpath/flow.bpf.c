@@ -77,7 +77,8 @@ struct share {
 	u32 others;
 	u32 taken; /* these two since the map was made: let up, and refused */
 	u32 refused;
-	u32 unused[6];
+	u32 most_opened; /* a limit of its own for packets that begin flows; 0: none */
+	u32 unused[5];
 };
 
 struct entry {
@@ -450,7 +451,10 @@ INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *c
 		share->others = 0;
 	}
 	u32 *used = target.opens ? &share->opened : &share->others;
-	if (*used >= config->share) {
+	u32 most = config->share;
+	if (target.opens && share->most_opened != 0 && share->most_opened < most)
+		most = share->most_opened;
+	if (*used >= most) {
 		__sync_fetch_and_add(&share->refused, 1);
 		return 1;
 	}

@@ -7,6 +7,9 @@
  * too much, and the number falls below what the busiest service had; while it has time to spare and somebody is
  * refused, the number grows again. At rest it is what the queue in front of TypeScript can hold until the next tick.
  *
+ * A service whose half-open flows give way to each other gets no more new ones than so many that each lives long enough
+ * for its client's answer (`confine`): more would only push each other out, and take time of engine and members.
+ *
  *   entry, 64 bytes: as struct share of flow.bpf.c; the last one is that of everything that is for no service
  */
 import { parseAddress } from '../../packet/address.ts';
@@ -26,6 +29,7 @@ const PROBES = 8;
 const SERVICE = 4;
 const TAKEN = 8;
 const REFUSED = 9;
+const MOST_OPENED = 10;
 
 // Words of the configuration.
 const CONFIG_SEED = 0;
@@ -37,6 +41,8 @@ const SLICE_MS = 2 ** 22 / 1e6;
 const LEAST = 64;
 const AT_REST = 768;
 const MOST = 262_144;
+/** How long a half-open flow of a confined service shall live at the least. */
+const ANSWER_MS = 3000;
 /** A single tick without a pause may only follow a standstill. */
 const BUSY_TICKS = 2;
 
@@ -67,6 +73,9 @@ export class UpcallShares {
   #tickedAt = 0;
   /** Ticks without a pause, up to now. */
   #busyTicks = 0;
+  #confined: ReadonlySet<string> = new Set();
+  /** New flows of a confined service in a slice of time. */
+  #most = 1;
   /** Packets refused since the start, by service. */
   readonly #refused = new Map<string, number>();
 
@@ -130,6 +139,20 @@ export class UpcallShares {
     this.#config[CONFIG_SHARE] = this.#share;
   }
 
+  /**
+   * Gives these services no more new flows than so many half-open ones that have time to be answered; the others are not
+   * confined any more.
+   */
+  confine(services: ReadonlySet<string>, halfOpen: number): void {
+    this.#confined = services;
+    this.#most = Math.max(1, Math.floor((halfOpen * SLICE_MS) / ANSWER_MS));
+    for (const { service, at } of this.#entries) this.#confineEntry(service, at);
+  }
+
+  #confineEntry(service: string | null, at: number): void {
+    this.#words[at + MOST_OPENED] = service !== null && this.#confined.has(service) ? this.#most : 0;
+  }
+
   /** Packets refused since the start, by service. */
   refused(): ReadonlyMap<string, number> {
     return this.#refused;
@@ -163,6 +186,7 @@ export class UpcallShares {
   }
 
   #enter(service: string | null, at: number): void {
+    this.#confineEntry(service, at);
     this.#entries.push({
       service,
       at,

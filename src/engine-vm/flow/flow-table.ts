@@ -218,9 +218,14 @@ export class FlowTable {
     return this.firstFree >= 0;
   }
 
+  /** Half-open flows that one group may have. */
+  get mostHalfOpen(): number {
+    return Math.max(this.capacity >> 2, 1);
+  }
+
   /** The half-open flow to remove before another one of the group begins, or -1 while there are few enough. */
   evictable(group: number): number {
-    if (this.halfOpenOf[group] >= Math.max(this.capacity >> 2, 1)) return this.oldestHalfOpen[group];
+    if (this.halfOpenOf[group] >= this.mostHalfOpen) return this.oldestHalfOpen[group];
     if (this.halfOpen < this.capacity >> 1) return -1;
     let largest = 0;
     for (let one = 1; one < this.halfOpenOf.length; one++) {

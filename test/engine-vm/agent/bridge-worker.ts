@@ -32,6 +32,7 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
     flows: 0,
     newFlows: 0,
     evictedFlows: 0,
+    halfOpenMost: 1,
     evictedOf: new Map<string, number>(),
     components: {},
   }),

@@ -49,6 +49,27 @@ describe('bridge', () => {
     assert.deepEqual(engine.dataplane.counters().drops, { held: 1 });
   });
 
+  it('drops packets to a service in frames to a group of MACs, which would come past its firewall', () => {
+    const { network, engines, hosts, client } = settled();
+    for (const toMac of ['ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:01'])
+      for (const [to, dport] of [
+        [VIP, 53],
+        [OWNED, 53],
+        [VIP, 7],
+      ] as const)
+        network.emit(client, { from: CLIENT, to, protocol: 'udp', sport: 5, dport, toMac });
+    assert.deepEqual(receivers(hosts), []);
+    assert.equal(engines.A!.dataplane.counters().drops['group-mac'], 6);
+    network.emit(client, {
+      from: CLIENT,
+      to: '10.0.0.255',
+      protocol: 'udp',
+      dport: 9,
+      toMac: 'ff:ff:ff:ff:ff:ff',
+    });
+    assert.ok(receivers(hosts).length > 0, 'other broadcasts pass');
+  });
+
   it('passes frames that no policy names unchanged, both ways, also ones it cannot parse', () => {
     const { network, hosts, client } = settled();
     const { a1 } = hosts as { a1: Host };

@@ -12,6 +12,7 @@ const WORDS = SHARE_BYTES / 4;
 const SERVICE = 4;
 const TAKEN = 8;
 const REFUSED = 9;
+const MOST_OPENED = 10;
 const TICK_MS = 8;
 
 function memory(seed = 7): ShareMemory {
@@ -88,6 +89,27 @@ describe('shares of services', () => {
     }
     assert.ok(shares.share >= 64, 'a service is never shut out');
     assert.equal(shares.refused().size, 1, 'only the one that is flooded was refused anything');
+  });
+
+  it('are bounded for a service whose half-open flows push each other out, also over a new graph', () => {
+    const shares = new UpcallShares();
+    const here = memory();
+    const words = new Int32Array(here.shares);
+    const bounds = () =>
+      words.filter((_, at) => at % WORDS === MOST_OPENED && words[at - MOST_OPENED + SERVICE] !== 0);
+    shares.use(here);
+    shares.load(graph);
+    assert.ok(bounds().every((most) => most === 0));
+    const { name, tiers } = graph.services[0]!;
+    const own = tiers.flatMap((tier) => tier.addresses).length;
+    shares.confine(new Set([name]), 16_384);
+    // Three seconds for each of 16,384, in slices of 4.2 ms.
+    const confined = [...bounds()].filter((most) => most > 0);
+    assert.deepEqual(confined, new Array<number>(own).fill(22));
+    shares.load({ ...graph });
+    assert.equal([...bounds()].filter((most) => most > 0).length, own);
+    shares.confine(new Set(), 16_384);
+    assert.ok(bounds().every((most) => most === 0));
   });
 
   it('stay as they are while known flows take the time', () => {

@@ -1,26 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
 import type { FastPathChoice } from '../../../src/policy/engine-group.ts';
 import { requireRoot } from '../../root.ts';
+import { hasEthtool, INSTALL_MS } from './ethtool.ts';
 import { FloodSite, SPARED } from './flood-site.ts';
 
-const INSTALL_MS = 120_000;
 const REQUESTS_MS = 1000;
-
-/** Without it virtual NICs take no frames from a generator in the kernel. */
-function hasEthtool(): boolean {
-  const isHere = () => spawnSync('ethtool', ['--version'], { stdio: 'ignore' }).status === 0;
-  if (isHere()) return true;
-  const options = { stdio: 'ignore', timeout: INSTALL_MS } as const;
-  try {
-    execFileSync('apt-get', ['update', '-q'], options);
-    execFileSync('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'ethtool'], options);
-  } catch {
-    // Said below.
-  }
-  if (!isHere()) console.log('      no flood was sent: `apt-get install ethtool` failed');
-  return isHere();
-}
 
 describe('a flood of SYNs to one service', function () {
   this.timeout(60_000 + 2 * INSTALL_MS);
