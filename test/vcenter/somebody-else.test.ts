@@ -5,8 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildOva } from '../../src/engine-vm/image/ova.ts';
 import type { EngineSpec, Platform } from '../../src/hypervisor/platform.ts';
+import { isWeftError } from '../../src/policy/errors.ts';
+import { pinEngine } from '../../src/vcenter/cluster-rules.ts';
 import { openVcenter } from '../../src/vcenter/index.ts';
 import { readPortGroupMark } from '../../src/vcenter/marks.ts';
+import { VcenterSession } from '../../src/vcenter/session.ts';
+import type { MoRef } from '../../src/vcenter/vim/schema.ts';
 import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 
 describe('somebody else at the same vCenter', function () {
@@ -108,5 +112,25 @@ describe('somebody else at the same vCenter', function () {
       vlanOverride: false,
       teamingOverride: false,
     });
+  });
+
+  it('deletes an engine before it is pinned: the pin is refused, and nothing of it is left on the segment', async () => {
+    const { url: address, user, thumbprint } = paper;
+    const session = new VcenterSession({ address, user, password: () => paper.password, thumbprint });
+    await session.connect(never);
+    const { id } = await platform.deployEngine(engine, () => {}, never);
+    const vm: MoRef = { type: 'VirtualMachine', value: id };
+    await session.task(vm, 'PowerOffVM_Task', {}, never);
+    await session.task(vm, 'Destroy_Task', {}, never);
+    const { groups, rules } = structuredClone(paper.vcenter.state.cluster);
+    const pin = { engine: 'edge-h1', vm, host: { type: 'HostSystem', value: host }, segment: 'prod' };
+    await assert.rejects(pinEngine(session, pin, never), (error) => isWeftError(error, 'ERR_NOT_FOUND'));
+    assert.deepEqual(
+      [paper.vcenter.state.cluster.groups, paper.vcenter.state.cluster.rules],
+      [groups, rules],
+    );
+    await session.close();
+    await platform.removeSegment(host, 'prod-weft', never);
+    assert.deepEqual(paper.vcenter.state.cluster, { rules: [], groups: [], drsVms: [], dasVms: [] });
   });
 });

@@ -14,9 +14,9 @@ import { portgroupOf, realize, removeUnusedSegments, settingOf } from '../ports.
 import type { PortgroupRecord, PortRecord } from '../state.ts';
 import type { Vcenter } from '../vcenter.ts';
 import { invalidArgument, VimFault } from '../wire/fault.ts';
-import { isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
+import { isMoRef, isStruct, type MoRef, moRef, type Struct } from '../wire/values.ts';
 import { duplicate, lab } from './machines.ts';
-import { type Methods, startTask } from './method.ts';
+import { type Methods, startTask, vmOf } from './method.ts';
 
 const MAX_PORTGROUPS = 1000;
 
@@ -93,6 +93,7 @@ export const fabricMethods: Methods = {
       throw invalidArgument('spec', 'a cluster takes a ClusterConfigSpecEx (xsi:type)');
     }
     return startTask(call, async () => {
+      requireMachines(call.vcenter, spec);
       const { cluster } = call.vcenter.state;
       if (call.args.modify !== true) {
         cluster.rules = [];
@@ -258,6 +259,16 @@ function applyChanges(present: Struct[], changes: Struct[string], key: string, w
     if (change.operation !== 'remove' && info) result.push(info);
   }
   return result;
+}
+
+/** Groups, rules and overrides can name only VMs that are there: nobody would take the others out again. */
+function requireMachines(vcenter: Vcenter, spec: Struct): void {
+  for (const list of [spec.groupSpec, spec.rulesSpec, spec.drsVmConfigSpec, spec.dasVmConfigSpec]) {
+    for (const { info } of (list ?? []) as { info?: Struct }[]) {
+      const named = [info?.key, ...(Array.isArray(info?.vm) ? info.vm : [])];
+      for (const ref of named) if (isMoRef(ref)) vmOf(vcenter, ref);
+    }
+  }
 }
 
 function applyRules(vcenter: Vcenter, present: Struct[], changes: readonly Struct[]): Struct[] {
