@@ -30,6 +30,7 @@ import { UpcallSockets } from './upcall-sockets.ts';
 /** What the loop asks of the data plane; dataplane/dataplane.ts says what each means. */
 export interface LoopDataplane {
   load(graph: ServiceGraph): void;
+  prepare(graph: ServiceGraph): Iterator<void, void>;
   openSlots(): void;
   closeSlots(): void;
   foresee?(buffer: Uint8Array, words: Uint32Array, start: number, length: number): void;
@@ -93,6 +94,8 @@ const DATAPATHS = {
   xdp: 'XDP program for known flows, TypeScript for the others',
 } as const;
 
+/** Of each turn, for a graph that is being prepared. */
+const PREPARE_MS = 1;
 /** Frames from one port before the next port has its turn. */
 const BUDGET = 64;
 /** The ports that the kernel's program is attached to come first. */
@@ -139,6 +142,9 @@ export class PacketLoop {
   #now = performance.now();
   #heartbeat = 0;
   #isStopped = false;
+  /** A graph that is being prepared between frames; other messages wait for it. */
+  #coming: { graph: ServiceGraph; steps: Iterator<void, void> } | null = null;
+  #hasGraph = false;
   #isReady = false;
   #isNewsUnsaid = true;
   #tickAt = 0;
@@ -277,6 +283,10 @@ export class PacketLoop {
         if (moved === 0) this.#hadPause = true;
         else this.#frames += moved;
         this.#work();
+        if (this.#coming !== null) {
+          this.#prepare();
+          moved++;
+        }
         const hasSlept = this.#poll.rest(moved, SLEEP_MS);
         if (hasSlept) this.#clearErrors();
         if (hasSlept ? this.#poll.isReady(wakeIndex) : this.#heartbeat % BUSY_MESSAGE_TURNS === 0) {
@@ -422,7 +432,7 @@ export class PacketLoop {
 
   #takeMessages(): void {
     this.#options.wake.drain();
-    for (let count = 0; count < MESSAGE_BUDGET; count++) {
+    for (let count = 0; count < MESSAGE_BUDGET && this.#coming === null; count++) {
       const message = this.#options.nextMessage();
       if (message === undefined) return;
       this.#attempt(() => this.#obey(message));
@@ -434,23 +444,11 @@ export class PacketLoop {
   #obey(message: ToDataplane): void {
     const dataplane = this.#dataplane;
     switch (message.type) {
-      case 'graph': {
-        let error: string | null = null;
-        try {
-          dataplane.load(message.graph);
-          this.#heed(message.graph);
-          this.#useShares();
-          this.#shares.load(message.graph);
-          this.#connectionsMs = Math.min(
-            CONNECTIONS_MS_PER_PEER * message.graph.peers.length,
-            MAX_CONNECTIONS_MS,
-          );
-        } catch (cause) {
-          error = messageOf(cause);
-        }
-        this.#options.post({ type: 'graph-applied', revision: message.graph.revision, error });
+      case 'graph':
+        // Before the first one no frame is moved that could wait.
+        if (this.#hasGraph) this.#coming = { graph: message.graph, steps: dataplane.prepare(message.graph) };
+        else this.#load(message.graph);
         break;
-      }
       case 'connections':
         dataplane.applyConnections(message.engine, message.report);
         break;
@@ -467,6 +465,41 @@ export class PacketLoop {
         this.#isStopped = true;
         break;
     }
+  }
+
+  /** Goes on with the graph that comes, for a moment. */
+  #prepare(): void {
+    if (this.#coming === null) return;
+    const { graph, steps } = this.#coming;
+    const end = performance.now() + PREPARE_MS;
+    try {
+      while (performance.now() < end) {
+        if (steps.next().done !== true) continue;
+        this.#coming = null;
+        this.#load(graph);
+        break;
+      }
+    } catch (error) {
+      this.#coming = null;
+      this.#options.post({ type: 'graph-applied', revision: graph.revision, error: messageOf(error) });
+    }
+    // What came meanwhile.
+    if (this.#coming === null) this.#options.wake.signal();
+  }
+
+  #load(graph: ServiceGraph): void {
+    let error: string | null = null;
+    try {
+      this.#dataplane.load(graph);
+      this.#hasGraph = true;
+      this.#heed(graph);
+      this.#useShares();
+      this.#shares.load(graph);
+      this.#connectionsMs = Math.min(CONNECTIONS_MS_PER_PEER * graph.peers.length, MAX_CONNECTIONS_MS);
+    } catch (cause) {
+      error = messageOf(cause);
+    }
+    this.#options.post({ type: 'graph-applied', revision: graph.revision, error });
   }
 
   /** What a graph that is in force says of the way of packets. */

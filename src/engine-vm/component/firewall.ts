@@ -18,6 +18,7 @@ import {
   LOG_REJECTED,
   type LogWriter,
 } from './firewall-log.ts';
+import type { PreparedFirewall } from './prepared-rules.ts';
 import { RateLimiter } from './rate-limiter.ts';
 import { RuleClassifier } from './rule-classifier.ts';
 import { RuleSchedule } from './rule-schedule.ts';
@@ -91,16 +92,22 @@ export class Firewall implements Component, LogWriter {
 
   /**
    * `previous`: the firewall before it in the same place; counters and buckets go on for rules of the same name.
+   * `prepared`: the rules of the same component, where they are compiled already.
    * Throws ERR_POLICY_INVALID where a rule cannot be read.
    */
-  constructor(spec: Spec, context: FirewallContext = BARE_CONTEXT, previous?: Component) {
+  constructor(
+    spec: Spec,
+    context: FirewallContext = BARE_CONTEXT,
+    previous?: Component,
+    prepared?: PreparedFirewall,
+  ) {
     this.spec = spec;
     this.context = context;
     this.service = context.service;
     this.policy = spec.policy;
     const { rules } = spec;
-    this.schedule = new RuleSchedule(rules, context.wallMs());
-    this.classifier = new RuleClassifier(rules, context, this.schedule.isResting);
+    this.schedule = prepared?.schedule ?? new RuleSchedule(rules, context.wallMs());
+    this.classifier = prepared?.classifier ?? new RuleClassifier(rules, context, this.schedule.isResting);
     this.verdicts = Uint8Array.of(
       ...rules.map((rule) => VERDICTS[rule.action]),
       VERDICTS[spec.defaultAction],

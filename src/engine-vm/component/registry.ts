@@ -7,6 +7,7 @@ import type { AddressClasses } from './address-classes.ts';
 import type { Component } from './component.ts';
 import { Firewall } from './firewall.ts';
 import type { FirewallLog } from './firewall-log.ts';
+import type { PreparedRules } from './prepared-rules.ts';
 
 /** What a component may use of its engine. */
 export interface ComponentContext {
@@ -18,6 +19,8 @@ export interface ComponentContext {
   /** The address sets of the graph. */
   readonly addressSets: AddressClasses;
   readonly firewallLog: FirewallLog;
+  /** Rules of this graph that are compiled already. */
+  readonly preparedRules?: PreparedRules | null;
   /** Loaded with this graph. */
   readonly sessions: SessionMap;
   /** The latest verdict on a member (index into `graph.members`) of a pool; true where there is none. */
@@ -68,6 +71,7 @@ const COMPONENTS: {
         wallMs: context.wallMs,
       },
       previous,
+      context.preparedRules?.of(spec),
     );
   },
   'load-balancer': (spec, context, previous) => new LoadBalancer(spec, context, previous),

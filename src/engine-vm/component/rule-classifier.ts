@@ -88,9 +88,14 @@ interface Branch {
 
 type Part = Leaf | Branch;
 
+/** Rules looked at between two pauses of a classifier that is made in steps: a fraction of a millisecond's worth. */
+const STEP = 256;
+
 export class RuleClassifier {
-  private readonly rules: (CompiledRule | null)[];
-  private readonly root: Part | null;
+  private readonly rules: (CompiledRule | null)[] = [];
+  private root: Part | null = null;
+  /** Rules looked at since the last pause. */
+  private work = 0;
   private readonly key = new Uint32Array(KEY_WORDS * CONDITIONS.length);
   private protocol = 0;
   private entries = 0;
@@ -99,27 +104,44 @@ export class RuleClassifier {
   private readonly memberSets: Int32Array[];
   /** By condition, the sets that hold the packet's value. */
   private readonly lists: Int32Array[] = CONDITIONS.map(() => NO_SETS);
-  private readonly usesFromSets: boolean;
-  private readonly usesToSets: boolean;
+  private usesFromSets = false;
+  private usesToSets = false;
   private readonly isResting: Uint8Array | null;
 
   /**
    * `isResting`: by rule, 1 while it is passed over. Throws ERR_POLICY_INVALID where a prefix or port range cannot be
-   * read.
+   * read. `isInSteps`: nothing fits until `steps` has been run to its end, which then throws.
    */
   constructor(
     rules: readonly GraphFirewallRule[],
     context: ClassifierContext | null = null,
     isResting: Uint8Array | null = null,
+    isInSteps = false,
   ) {
-    this.rules = rules.map((rule) => compile(rule, context?.tiers ?? []));
     this.isResting = rules.some((rule) => rule.times !== undefined) ? isResting : null;
     this.addressSets = context?.addressSets ?? null;
     this.memberSets = membersToSets(context?.memberSets ?? []);
+    if (isInSteps) return;
+    for (const _ of this.steps(rules, context?.tiers ?? []));
+  }
+
+  /** Compiles the rules, with pauses. Once, with the rules that the constructor had. */
+  *steps(rules: readonly GraphFirewallRule[], tiers: readonly string[]): Generator<void, void> {
+    for (const rule of rules) {
+      this.rules.push(compile(rule, tiers));
+      if (this.isTired(1)) yield;
+    }
     this.usesFromSets = this.rules.some((rule) => (rule?.conditions[FROM]?.sets.length ?? 0) > 0);
     this.usesToSets = this.rules.some((rule) => (rule?.conditions[TO]?.sets.length ?? 0) > 0);
     const live = this.rules.flatMap((rule, index) => (rule === null ? [] : [index]));
-    this.root = live.length === 0 ? null : this.build(live, 0);
+    if (live.length > 0) this.root = yield* this.build(live, 0);
+  }
+
+  private isTired(looked: number): boolean {
+    this.work += looked;
+    if (this.work < STEP) return false;
+    this.work = 0;
+    return true;
   }
 
   /** Index of the first rule that fits, or -1. `tier` is a position, `member` the chosen one, -1 for none. */
@@ -217,13 +239,14 @@ export class RuleClassifier {
   }
 
   /** `rules` ascend; `known`: bits of the conditions that need no more looking at. */
-  private build(rules: number[], known: number): Part {
-    const condition = this.bestCondition(rules, known);
+  private *build(rules: number[], known: number): Generator<void, Part> {
+    const condition = yield* this.bestCondition(rules, known);
     if (condition < 0) return { kind: 'leaf', first: rules[0], rules: Int32Array.from(rules), known };
     const groups = new Map<string, { prefix: Prefix; rules: number[] }>();
     const ofSets = new Map<number, number[]>();
     const rest: number[] = [];
     for (const rule of rules) {
+      if (this.isTired(1)) yield;
       const wanted = this.conditionsOf(rule)[condition];
       if (wanted === null) rest.push(rule);
       for (const set of wanted?.sets ?? []) {
@@ -242,20 +265,12 @@ export class RuleClassifier {
     const index = new PrefixIndex(groups.size);
     // A rule with many prefixes has as many entries; those that lead to the same rules share what comes next.
     const shared = new Map<string, Part>();
-    const partOf = (within: number[]): Part => {
-      const signature = within.join();
-      let part = shared.get(signature);
-      if (!part) {
-        part = this.build(within, inside);
-        shared.set(signature, part);
-      }
-      return part;
-    };
-    for (const group of groups.values()) index.add(group.prefix, partOf(group.rules));
+    for (const group of groups.values())
+      index.add(group.prefix, yield* this.partOf(shared, group.rules, inside));
     let bySet: (Part | null)[] | null = null;
     if (ofSets.size > 0) {
       bySet = new Array<Part | null>(Math.max(...ofSets.keys()) + 1).fill(null);
-      for (const [set, within] of ofSets) bySet[set] = partOf(within);
+      for (const [set, within] of ofSets) bySet[set] = yield* this.partOf(shared, within, inside);
     }
     return {
       kind: 'branch',
@@ -263,12 +278,21 @@ export class RuleClassifier {
       condition,
       index,
       bySet,
-      rest: rest.length === 0 ? null : this.build(rest, inside),
+      rest: rest.length === 0 ? null : yield* this.build(rest, inside),
     };
   }
 
+  private *partOf(shared: Map<string, Part>, rules: number[], known: number): Generator<void, Part> {
+    const signature = rules.join();
+    const before = shared.get(signature);
+    if (before !== undefined) return before;
+    const part = yield* this.build(rules, known);
+    shared.set(signature, part);
+    return part;
+  }
+
   /** The condition that leaves the fewest rules to look at in the worst case, or -1 to compare one by one. */
-  private bestCondition(rules: number[], known: number): number {
+  private *bestCondition(rules: number[], known: number): Generator<void, number> {
     if (this.entries > MAX_ENTRIES) return -1;
     let best = -1;
     let bestLeft = Number.POSITIVE_INFINITY;
@@ -279,6 +303,7 @@ export class RuleClassifier {
       let largest = 0;
       let rest = 0;
       for (const rule of rules) {
+        if (this.isTired(1)) yield;
         const own = this.conditionsOf(rule)[condition];
         if (own === null) rest++;
         for (const text of textsOf(own)) {

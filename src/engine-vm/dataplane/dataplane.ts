@@ -35,6 +35,7 @@ import { AddressClasses, keyOf } from '../component/address-classes.ts';
 import { PASS, REJECT } from '../component/component.ts';
 import { Firewall } from '../component/firewall.ts';
 import { FirewallLog, LOG_ENTRIES } from '../component/firewall-log.ts';
+import { PreparedRules } from '../component/prepared-rules.ts';
 import { createComponent } from '../component/registry.ts';
 import { DROPS, dropIndex } from '../drops.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
@@ -181,6 +182,7 @@ export class Dataplane {
   private readonly echoDecision = newDecision();
   private readonly log = new FirewallLog();
   private addressSets = new AddressClasses();
+  private prepared: PreparedRules | null = null;
   private codec: ControlCodec | null = null;
   /** Reports and sessions that came before the first graph. */
   private readonly earlyReports = new Map<string, ConnectionReport>();
@@ -301,6 +303,17 @@ export class Dataplane {
       evictedOf[0],
       ...services.map(({ name }) => counted.get(name) ?? 0),
     ]);
+  }
+
+  /**
+   * Does what takes longest of loading a graph, with pauses in which frames can be moved; `load` with the same object
+   * then has the rest. Throws as `load` does.
+   */
+  *prepare(graph: ServiceGraph): Generator<void, void> {
+    this.prepared = null;
+    const prepared = new PreparedRules(graph, this.addressSets, this.options.wallMs);
+    yield* prepared.steps();
+    this.prepared = prepared;
   }
 
   /** Entrusts flows to the kernel from now on, where it has room for them. */
@@ -1028,7 +1041,11 @@ export class Dataplane {
     sessions.load(graph);
     // Sets that did not change are not laid over each other again.
     const sets = graph.addressSets ?? [];
-    const addressSets = keyOf(sets) === this.addressSets.key ? this.addressSets : new AddressClasses(sets);
+    const prepared = this.prepared?.graph === graph ? this.prepared : null;
+    this.prepared = null;
+    const addressSets =
+      prepared?.addressSets ??
+      (keyOf(sets) === this.addressSets.key ? this.addressSets : new AddressClasses(sets));
     this.addressSets = addressSets;
     const previous = new Map(before.map((chain) => [chain.service, chain.components]));
     return graph.services.map((service, serviceIndex) => {
@@ -1039,6 +1056,7 @@ export class Dataplane {
         sessions,
         addressSets,
         firewallLog: this.log,
+        preparedRules: prepared,
         isMemberUp: (pool: number, member: number) => health.isUp(pool, member),
         nowMs: options.nowMs,
         wallMs: options.wallMs,

@@ -18,6 +18,7 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
     if (buffer[start + 12] === 0xde && buffer[start + 13] === 0xad) throw new Error('a dead frame');
     wire.send(1 - from, buffer, start, length);
   },
+  *prepare() {},
   openSlots() {},
   closeSlots() {},
   tick() {},

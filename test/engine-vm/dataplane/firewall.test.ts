@@ -51,6 +51,36 @@ function scene(
 }
 
 describe('a firewall on the path', () => {
+  it('compiles a long list of rules between packets, which the former ones judge until the graph is in force', () => {
+    const { A, send } = scene([firewall([], 'allow'), BALANCER]);
+    const others = Array.from({ length: 10_000 }, (_, n) => ({
+      name: `r${n}`,
+      action: 'deny' as const,
+      from: [`172.${16 + (n >> 12)}.${(n >> 4) & 255}.${(n & 15) * 16}/28`],
+    }));
+    const next = firewall([...others, { name: 'client', action: 'reject', from: [CLIENT] }], 'allow');
+    const graph = graphFor('A', { components: [next, BALANCER], revision: 3 });
+    const steps = A.dataplane.prepare(graph);
+    let pauses = 0;
+    while (steps.next().done !== true) {
+      pauses++;
+      if (pauses % 10 === 0) assert.equal(send('S', pauses).length, 1, 'the former rules hold');
+    }
+    assert.ok(pauses > 10_000 / 256, `${pauses} pauses`);
+    assert.equal(send('S', 9).length, 1);
+    A.dataplane.load(graph);
+    assert.equal(send('S', 10).length, 0);
+    assert.equal(send('S', 10, '172.16.5.21').length, 0);
+    assert.equal(send('S', 10, '10.0.0.10').length, 1);
+    assert.equal(A.dataplane.firewall({ policy: 'p', limit: 1 }).packets.client, 1);
+    const broken = graphFor('A', {
+      components: [firewall([{ name: 'odd', from: ['10.0.0.300'] }], 'allow'), BALANCER],
+      revision: 4,
+    });
+    assert.throws(() => [...A.dataplane.prepare(broken)], /firewall rule odd/);
+    assert.equal(send('S', 11).length, 0, 'the graph before stays');
+  });
+
   it('holds a limit of packets for an established flow, which lives on', () => {
     const slow = firewall(
       [
