@@ -21,6 +21,7 @@ const FIRST_SEED = 10_001;
 /** What once went wrong, each with a seed that showed it. */
 const ONCE_FAILED = {
   'a segment half made, and its last member destroyed': 624_532_436,
+  'an engine deleted before it was pinned': 637_721_843,
 };
 /** Lines of the story of a failed schedule that are shown: what led there is at its end. */
 const STORY_LINES = 40;
