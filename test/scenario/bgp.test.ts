@@ -52,7 +52,7 @@ spec:
 `;
 
 const ROUTER = `
-log stderr { warning, error, fatal };
+log stderr { warning, error };
 router id 10.77.0.1;
 protocol device { scan time 1; }
 protocol kernel { merge paths on; ipv4 { import none; export all; }; }
