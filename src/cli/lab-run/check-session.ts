@@ -14,10 +14,11 @@ export async function checkSession(context: CheckContext): Promise<CheckResult> 
     for (const address of BASKET) {
       const answer = await context.client.get({ address, port: 81, from });
       if (answer.error !== null) problems.push(`${from} through ${address}: ${answer.error}`);
-      first ||= answer.vm;
-      if (answer.vm === first) same++;
+      if (answer.vm === (first || answer.vm)) same++;
       else problems.push(`${from} had ${first}, and through ${address} got ${answer.vm}`);
-      await sleep(100, context.signal);
+      // What one engine remembers is on the others a moment later.
+      if (first === '') await sleep(500, context.signal);
+      first ||= answer.vm;
     }
   }
   return { figures: { sessionsKept: same }, problems };
