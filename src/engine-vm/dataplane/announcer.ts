@@ -31,7 +31,10 @@ import { ANNOUNCED, MAC_PEER, macIndex, macKind } from './compiled-graph.ts';
 import { type PathState, PORT_IN, PORT_OUT, PORT_SELF, SCRATCH_START } from './path-state.ts';
 import type { Peers } from './peers.ts';
 
-/** A recovered engine waits this long before it takes addresses back from engines that live. */
+/**
+ * A recovered engine waits this long before it takes addresses back from engines that live; no longer, for they leave
+ * to it what it is the first for, and then nobody answers.
+ */
 const PREEMPT_AFTER_MS = 1000;
 /** An owner that has heard no claim gives the address up when the better engine has lived this long. */
 const HAND_OVER_AFTER_MS = 1500;
@@ -200,8 +203,8 @@ export class Announcer {
       if (peer < 0) {
         if (address.isOwned || ranking.length === 1) return true;
         const aliveMs = now - this.startedAt;
-        if (aliveMs < graph.source.engine.deadAfterMs) return false;
-        return aliveMs >= PREEMPT_AFTER_MS || !this.isAnyAlive(ranking);
+        if (aliveMs >= PREEMPT_AFTER_MS) return true;
+        return aliveMs >= graph.source.engine.deadAfterMs && !this.isAnyAlive(ranking);
       }
       if (!this.peers.isAlive(peer)) continue;
       if (address.isOwned && now - this.peers.aliveSince(peer) < HAND_OVER_AFTER_MS) continue;

@@ -117,6 +117,17 @@ describe('announcing', () => {
     assert.deepEqual(engines.B!.dataplane.ownedAddresses(), []);
   });
 
+  it('is taken up again within a second by an engine that begins anew before anybody missed it', () => {
+    const parts = { deadAfterMs: 30_000 };
+    const { network, engines, client } = settled(parts);
+    assert.deepEqual(who(network, client), [engineMac('A')]);
+    network.restart(engines.A!);
+    engines.A!.dataplane.load(graphFor('A', parts));
+    network.pass(1100);
+    assert.deepEqual(who(network, client), [engineMac('A')]);
+    assert.deepEqual(engines.B!.dataplane.ownedAddresses(), []);
+  });
+
   it('gives its addresses up after standing still, and never takes peers for dead because of that', () => {
     const { network, engines, client } = settled();
     engines.A!.isDead = true;

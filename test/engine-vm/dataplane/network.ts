@@ -425,6 +425,7 @@ export interface GraphParts {
   revision?: number;
   maxFlows?: number;
   without?: string[];
+  deadAfterMs?: number;
   hasSlots?: boolean;
   openSlots?: DataplaneOptions['openSlots'];
 }
@@ -482,7 +483,7 @@ export function graphFor(id: string, parts: GraphParts = {}): ServiceGraph {
       failMode: 'open',
       dataAddresses: [`${dataIp(id)}/24`, `fd00::20${ENGINES.indexOf(id) + 1}/64`],
       probeIntervalMs: 100,
-      deadAfterMs: 500,
+      deadAfterMs: parts.deadAfterMs ?? 500,
       maxFlows: parts.maxFlows ?? 1024,
       groupKey: Buffer.alloc(32, 7).toString('base64'),
     },
