@@ -1,0 +1,553 @@
+/**
+ * Which station of this folder takes a packet, by what it is, where it came from and whose it is. The stations are its
+ * neighbours; docs/path-of-a-packet.md tells the whole way.
+ */
+import { destinationHigh, destinationLow, sourceHigh, sourceLow } from '../../packet/ethernet.ts';
+import { isEchoRequest, writeEchoReply } from '../../packet/icmp.ts';
+import { HEADROOM } from '../../packet/packet.ts';
+import {
+  ETHERTYPE_ARP,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  parse,
+  TCP_ACK,
+  TCP_RST,
+  TCP_SYN,
+} from '../../packet/parse.ts';
+import { innerLength, innerStart, VXLAN_PORT } from '../../packet/vxlan.ts';
+import { PASS, REJECT } from '../component/component.ts';
+import { dropIndex } from '../drops.ts';
+import { end, track } from '../flow/flow-life.ts';
+import {
+  FLAG_METERED,
+  FLAGS,
+  FORWARD,
+  JUDGED,
+  KIND,
+  KIND_DIRECT,
+  KIND_FAR,
+  KIND_LOCAL,
+  KIND_REMOTE,
+  LAST_SEEN,
+  MEMBER,
+  PORTS,
+  RELAY,
+  REVERSE,
+  STATE,
+  STATE_CLOSING,
+  STATE_HALF_OPEN,
+  STRIDE,
+  TIER,
+} from '../flow/flow-table.ts';
+import type { Announcer } from './announcer.ts';
+import type { Bridge } from './bridge.ts';
+import type { Bypasses } from './bypasses.ts';
+import {
+  ANNOUNCED,
+  MAC_LOCAL_MEMBER,
+  MAC_PEER,
+  MAC_SELF,
+  macIndex,
+  macKind,
+  PLACE_HERE,
+  PLACE_NO_ENGINE,
+  peerMac,
+} from './compiled-graph.ts';
+import { ETHERTYPE_CONTROL } from './control.ts';
+import type { ControlFrames } from './control-frames.ts';
+import type { Direct } from './direct.ts';
+import type { Entry } from './entry.ts';
+import type { FlowPath } from './flow-path.ts';
+import type { Fragments } from './fragments.ts';
+import type { Gateways } from './gateways.ts';
+import type { IcmpErrors } from './icmp-errors.ts';
+import type { Inside } from './inside.ts';
+import type { MemberHealth } from './member-health.ts';
+import type { MemberSide } from './member-side.ts';
+import type { Observer } from './observer.ts';
+import { type PathState, PORT_IN, PORT_OUT, PORT_SELF, SCRATCH_START } from './path-state.ts';
+import type { Refusals } from './refusals.ts';
+import { newDecision } from './service-chain.ts';
+import type { Tunnel } from './tunnel.ts';
+
+/** Of the upper half of a MAC: it is that of a group, or of all. */
+const GROUP_BIT = 0x0100;
+/** After this much silence nobody repeats data of a connection that both sides have closed. */
+const LAST_WORDS_MS = 1000;
+const MALFORMED = dropIndex('malformed');
+const SPOOFED_PEER = dropIndex('spoofed-peer');
+const FRAGMENT = dropIndex('fragment');
+const NOT_A_SERVICE = dropIndex('not-a-service');
+const NOT_LOCAL = dropIndex('not-local');
+const NO_FLOW = dropIndex('no-flow');
+const HELD = dropIndex('held');
+const OBSERVING = dropIndex('observing');
+const GROUP_MAC = dropIndex('group-mac');
+const TUNNEL_INVALID = dropIndex('tunnel-invalid');
+
+/** All that a packet may be handed to. */
+export interface Stations {
+  readonly state: PathState;
+  readonly bridge: Bridge;
+  readonly fragments: Fragments;
+  readonly path: FlowPath;
+  readonly refusals: Refusals;
+  readonly gateways: Gateways;
+  readonly tunnel: Tunnel;
+  readonly inside: Inside;
+  readonly announcer: Announcer;
+  readonly entry: Entry;
+  readonly memberSide: MemberSide;
+  readonly direct: Direct;
+  readonly icmpErrors: IcmpErrors;
+  readonly observer: Observer;
+  readonly health: MemberHealth;
+  readonly bypasses: Bypasses;
+  readonly controlFrames: ControlFrames;
+}
+
+export class Dispatch {
+  private readonly state: PathState;
+  private readonly bridge: Bridge;
+  private readonly fragments: Fragments;
+  private readonly path: FlowPath;
+  private readonly refusals: Refusals;
+  private readonly gateways: Gateways;
+  private readonly tunnel: Tunnel;
+  private readonly inside: Inside;
+  private readonly announcer: Announcer;
+  private readonly entry: Entry;
+  private readonly memberSide: MemberSide;
+  private readonly direct: Direct;
+  private readonly icmpErrors: IcmpErrors;
+  private readonly observer: Observer;
+  private readonly health: MemberHealth;
+  private readonly bypasses: Bypasses;
+  private readonly controlFrames: ControlFrames;
+  private readonly echoDecision = newDecision();
+
+  constructor(stations: Stations) {
+    this.state = stations.state;
+    this.bridge = stations.bridge;
+    this.fragments = stations.fragments;
+    this.path = stations.path;
+    this.refusals = stations.refusals;
+    this.gateways = stations.gateways;
+    this.tunnel = stations.tunnel;
+    this.inside = stations.inside;
+    this.announcer = stations.announcer;
+    this.entry = stations.entry;
+    this.memberSide = stations.memberSide;
+    this.direct = stations.direct;
+    this.icmpErrors = stations.icmpErrors;
+    this.observer = stations.observer;
+    this.health = stations.health;
+    this.bypasses = stations.bypasses;
+    this.controlFrames = stations.controlFrames;
+  }
+
+  /** Takes the frame that came in by a port; the clock of the state has been read. */
+  take(port: number, buffer: Uint8Array, start: number, length: number): void {
+    const state = this.state;
+    const packet = state.packet;
+    parse(packet, buffer, start, length);
+    if (length < 14) {
+      state.drop(MALFORMED);
+      return;
+    }
+    if (!state.isLoaded) {
+      if (port === PORT_SELF) {
+        state.drop(HELD);
+        return;
+      }
+      this.bridge.learn(port, -1);
+      this.bridge.forward(port);
+      return;
+    }
+    if (this.isObserving) {
+      this.observe(port);
+      return;
+    }
+    state.ingress = port;
+    state.isTunnelled = false;
+    for (let i = 0; i < 3; i++) state.macs[i] = packet.view.getInt32(start + i * 4, true);
+    const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
+    const kind = macKind(source);
+    if (port === PORT_SELF) {
+      this.bridge.forward(port);
+      return;
+    }
+    if (kind === MAC_SELF || (port === PORT_IN && kind === MAC_PEER)) {
+      state.drop(SPOOFED_PEER);
+      return;
+    }
+    if (port === PORT_IN && kind === MAC_LOCAL_MEMBER) this.inside.hear();
+    this.bridge.learn(port, source);
+    if (packet.etherType === ETHERTYPE_CONTROL && this.controlFrames.take(port, source)) return;
+    if (packet.etherType === ETHERTYPE_ARP && port === PORT_OUT) this.gateways.hearArp();
+    if (packet.etherType === ETHERTYPE_ARP && this.announcer.takeArp(port, source)) return;
+    if (packet.ipVersion !== 0 && this.takeIp(port, source)) return;
+    if (packet.malformed !== null && packet.ipVersion === 0 && this.isForSelf()) {
+      state.drop(MALFORMED);
+      return;
+    }
+    this.bridge.forward(port);
+  }
+
+  /** Takes the IP packet at hand; false where it is only to be bridged. */
+  private takeIp(port: number, source: number): boolean {
+    const state = this.state;
+    const { packet, graph } = state;
+    if (packet.malformed !== null) {
+      if (!this.isForSelf() && graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) < 0)
+        return false;
+      state.drop(MALFORMED);
+      return true;
+    }
+    const isFromPeer = macKind(source) === MAC_PEER;
+    const high = destinationHigh(packet);
+    const low = destinationLow(packet);
+    // Bridged, it would come past the firewall: members take datagrams from such frames (RFC 1122 section 3.3.6).
+    if (
+      (high & GROUP_BIT) !== 0 &&
+      graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) >= 0
+    ) {
+      state.drop(GROUP_MAC);
+      return true;
+    }
+    const destination = graph.macs.find(high, low);
+    const destinationKind = macKind(destination);
+    // A frame that a switch only flooded here is another engine's.
+    const isHere =
+      port === PORT_IN ||
+      destinationKind === MAC_SELF ||
+      destinationKind === MAC_LOCAL_MEMBER ||
+      (destinationKind === 0 && this.bridge.portOf(high, low) === PORT_IN);
+    const protocol = packet.protocol;
+    if (packet.fragmentOffset !== 0) return this.takeLaterFragment(port, isFromPeer, isHere);
+    if (
+      graph.hasTunnels &&
+      packet.destinationPort === VXLAN_PORT &&
+      protocol === PROTOCOL_UDP &&
+      this.takeTunnel(destinationKind)
+    ) {
+      return true;
+    }
+    if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) {
+      const found = state.flows.find(packet);
+      if (found >= 0) {
+        const flow = found >> 1;
+        const isTaken =
+          (found & 1) === FORWARD
+            ? this.takeForward(port, flow, isFromPeer, isHere, destination)
+            : this.takeReverse(port, flow, destinationKind);
+        if (isTaken) return true;
+      }
+      const tier = graph.tiers.find(
+        packet.d0,
+        packet.d1,
+        packet.d2,
+        packet.d3,
+        packet.destinationPort,
+        protocol,
+      );
+      if (tier >= 0) {
+        if (isFromPeer) this.memberSide.receive(-1);
+        else if (isHere && this.isTranslatedAfar(destination))
+          return this.direct.takeFromClient(macIndex(destination));
+        else if (isHere) this.entry.begin(port, tier);
+        else return false;
+        return true;
+      }
+    } else if (protocol === PROTOCOL_ICMPV6 || protocol === PROTOCOL_ICMP) {
+      if (port === PORT_OUT) this.gateways.hearNeighbour();
+      if (this.announcer.takeNeighbour(port, source)) return true;
+      if ((isHere || isFromPeer) && this.icmpErrors.take(port, isFromPeer)) return true;
+    }
+    if (graph.announcedCount > 0 && isHere) {
+      const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) - ANNOUNCED;
+      if (address >= 0) {
+        this.takeAnnounced(port, address, isFromPeer, destinationKind);
+        return true;
+      }
+    }
+    if (packet.l4 === 0 || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) return false;
+    if (destinationKind === MAC_LOCAL_MEMBER) {
+      const member = graph.memberPorts.find(
+        packet.d0,
+        packet.d1,
+        packet.d2,
+        packet.d3,
+        packet.destinationPort,
+        protocol,
+      );
+      if (member >= 0 && member === macIndex(destination)) return this.direct.takeFromClient(member);
+    }
+    if (port === PORT_IN && macKind(source) === MAC_LOCAL_MEMBER) {
+      const member = graph.memberPorts.find(
+        packet.s0,
+        packet.s1,
+        packet.s2,
+        packet.s3,
+        packet.sourcePort,
+        protocol,
+      );
+      if (member >= 0 && member === macIndex(source)) return this.direct.takeFromMember(member);
+    }
+    return false;
+  }
+
+  /** Takes the frame inside the VXLAN datagram at hand; false where that is not for this engine. */
+  private takeTunnel(destinationKind: number): boolean {
+    const { state, tunnel } = this;
+    const { packet, graph } = state;
+    if (state.isTunnelled || destinationKind !== MAC_SELF) return false;
+    if (graph.dataAddresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) !== 0) return false;
+    const peer = tunnel.peerOf();
+    if (peer < 0) {
+      state.drop(TUNNEL_INVALID);
+      return true;
+    }
+    const start = innerStart(packet);
+    const length = innerLength(packet);
+    // The outer headers are read: the frame needs its own virtio_net_hdr before it.
+    packet.buffer.fill(0, start - HEADROOM, start);
+    parse(packet, packet.buffer, start, length);
+    const source = graph.macs.find(sourceHigh(packet), sourceLow(packet));
+    // No slot of the kernel's fits what came in a datagram.
+    state.ingress = PORT_SELF;
+    state.isTunnelled = true;
+    if (source !== peerMac(peer) || !this.takeInner(source)) state.drop(TUNNEL_INVALID);
+    state.isTunnelled = false;
+    return true;
+  }
+
+  /** Takes the frame of a peer that came out of a tunnel; false where no peer sends such a one. */
+  private takeInner(source: number): boolean {
+    const { packet, graph } = this.state;
+    if (this.isObserving) {
+      if (packet.etherType !== ETHERTYPE_CONTROL) this.state.drop(OBSERVING);
+      else this.controlFrames.observe(source);
+      return true;
+    }
+    if (packet.etherType === ETHERTYPE_CONTROL) return this.controlFrames.take(PORT_OUT, source);
+    const kind = macKind(graph.macs.find(destinationHigh(packet), destinationLow(packet)));
+    if (kind !== MAC_LOCAL_MEMBER && kind !== MAC_SELF) {
+      this.state.drop(NOT_LOCAL);
+      return true;
+    }
+    return packet.ipVersion !== 0 && this.takeIp(PORT_OUT, source);
+  }
+
+  /**
+   * Whether the packet at hand, to the own address of a member beside us, is of a connection that an engine across a
+   * router translates, or a probe of its: it came by the router, and not with that engine's MAC.
+   */
+  private isTranslatedAfar(destination: number): boolean {
+    const { packet, graph } = this.state;
+    if (!graph.hasTunnels || macKind(destination) !== MAC_LOCAL_MEMBER) return false;
+    const peer = graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) - 1;
+    if (peer < 0 || graph.peerTunnel[peer] === 0) return false;
+    const at = graph.memberAddressAt(macIndex(destination), packet.ipVersion);
+    const own = graph.memberAddresses(packet.ipVersion);
+    return (
+      at >= 0 &&
+      own[at + 3] === packet.d3 &&
+      own[at + 2] === packet.d2 &&
+      own[at + 1] === packet.d1 &&
+      own[at] === packet.d0
+    );
+  }
+
+  /** A packet from the client's side of a known flow; false where the flow does not apply (any more). */
+  private takeForward(
+    port: number,
+    flow: number,
+    isFromPeer: boolean,
+    isHere: boolean,
+    destination: number,
+  ): boolean {
+    const state = this.state;
+    const { packet, flows, connections } = state;
+    const words = flows.words;
+    const at = flow * STRIDE;
+    if (isFromPeer && (words[at + KIND] !== KIND_DIRECT || words[at + TIER] >= 0)) {
+      this.memberSide.receive(flow);
+      return true;
+    }
+    if (!isHere) return false;
+    const isDirect = words[at + KIND] === KIND_DIRECT;
+    if (isDirect && destination !== (MAC_LOCAL_MEMBER << 24) + words[at + MEMBER]) return false;
+    if (this.isToBeginAnew(at)) {
+      end(flows, connections, flow);
+      return false;
+    }
+    const isJudged = words[at + JUDGED] === state.epoch && (words[at + FLAGS] & FLAG_METERED) === 0;
+    if (!isJudged && !this.entry.judge(port, flow)) return true;
+    if (words[at + KIND] === KIND_REMOTE && this.isGivenUp(at)) {
+      end(flows, connections, flow);
+      this.refusals.reset(port);
+      state.drop(NO_FLOW);
+      return true;
+    }
+    track(flows, connections, flow, FORWARD, packet, state.now);
+    this.path.forward(flow);
+    return true;
+  }
+
+  /** Whether the packet at hand is of another connection than the flow, or of one that needs a new choice: its member died. */
+  private isToBeginAnew(at: number): boolean {
+    const { packet, flows, graph } = this.state;
+    const words = flows.words;
+    const state = words[at + STATE];
+    if (packet.protocol === PROTOCOL_TCP) {
+      if ((packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN)
+        return state === STATE_CLOSING && this.isOfLaterConnection(at);
+      if (state === STATE_CLOSING) return true;
+      if (state !== STATE_HALF_OPEN) return false;
+    }
+    const tier = words[at + TIER];
+    if (tier < 0 || words[at + KIND] === KIND_DIRECT) return false;
+    return !this.health.isUp(graph.tierPool[tier], words[at + MEMBER]);
+  }
+
+  /**
+   * Whether data comes long after a connection was closed. The client port was used again through another engine, which
+   * has died: the flow's member would reset the later connection.
+   */
+  private isOfLaterConnection(at: number): boolean {
+    const { packet, flows, now } = this.state;
+    if (packet.l4 === 0 || (((now | 0) - flows.words[at + LAST_SEEN]) | 0) < LAST_WORDS_MS) return false;
+    return packet.end - packet.l4 > (packet.view.getUint8(packet.l4 + 12) >> 4) * 4;
+  }
+
+  /** Whether a flow waits for its bypassed member's engine in vain: its client shall not hang for ever. */
+  private isGivenUp(at: number): boolean {
+    const { flows, graph, now } = this.state;
+    const member = flows.words[at + MEMBER];
+    if (graph.memberPlace[member] !== PLACE_NO_ENGINE || flows.words[at + RELAY] >= 0) return false;
+    const tier = flows.words[at + TIER];
+    // What needs no translation needs no engine.
+    if (tier >= 0 && graph.tierIsDsr[tier] === 1) return false;
+    return !this.bypasses.isWorthWaiting(member, now);
+  }
+
+  /** A packet from the member's side of a known flow; false where it cannot be the member's. */
+  private takeReverse(port: number, flow: number, destinationKind: number): boolean {
+    const state = this.state;
+    const { flows, connections, graph } = state;
+    const at = flow * STRIDE;
+    const isInside = graph.memberPlace[flows.words[at + MEMBER]] === PLACE_HERE;
+    if (isInside && port !== PORT_IN) return false;
+    if (flows.words[at + KIND] === KIND_FAR && destinationKind !== MAC_SELF) return false;
+    track(flows, connections, flow, REVERSE, state.packet, state.now);
+    this.path.reverse(flow);
+    return true;
+  }
+
+  private takeLaterFragment(port: number, isFromPeer: boolean, isHere: boolean): boolean {
+    const state = this.state;
+    const { packet, graph, flows, connections } = state;
+    const found = this.fragments.find();
+    if (found >= 0) {
+      const flow = found >> 1;
+      const direction = found & 1;
+      const kind = flows.words[flow * STRIDE + KIND];
+      if (
+        direction === FORWARD
+          ? isHere && (!isFromPeer || kind === KIND_LOCAL)
+          : port === PORT_IN || kind === KIND_FAR
+      ) {
+        const isMetered = (flows.words[flow * STRIDE + FLAGS] & FLAG_METERED) !== 0;
+        if (isMetered && direction === FORWARD && !this.judgeFragment(port, flow)) return true;
+        track(flows, connections, flow, direction, packet, state.now);
+        if (direction === FORWARD) this.path.forward(flow);
+        else this.path.reverse(flow);
+        return true;
+      }
+    }
+    const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0);
+    // A VM that owns its address also gets fragments that concern no service.
+    if (address < ANNOUNCED || !isHere) return false;
+    state.drop(FRAGMENT);
+    return true;
+  }
+
+  /** Judges a later fragment as what it is part of: it bears no ports of its own. */
+  private judgeFragment(port: number, flow: number): boolean {
+    const { packet, flows } = this.state;
+    const ports = flows.words[flow * STRIDE + PORTS];
+    packet.sourcePort = ports >>> 16;
+    packet.destinationPort = ports & 0xffff;
+    const isAllowed = this.entry.judge(port, flow);
+    packet.sourcePort = 0;
+    packet.destinationPort = 0;
+    return isAllowed;
+  }
+
+  /** A packet to an announced address that no tier takes. */
+  private takeAnnounced(port: number, address: number, isFromPeer: boolean, destinationKind: number): void {
+    const state = this.state;
+    const { packet, scratch, scratchView } = state;
+    if (isFromPeer && destinationKind === MAC_LOCAL_MEMBER) {
+      state.drop(NOT_LOCAL);
+      return;
+    }
+    if (isEchoRequest(packet)) {
+      if (this.isEchoAllowed(port, address)) {
+        state.sendScratch(port, writeEchoReply(packet, scratch, scratchView, SCRATCH_START));
+      }
+      return;
+    }
+    this.refusals.reset(port);
+    state.drop(NOT_A_SERVICE);
+  }
+
+  /** An echo is answered where the firewall of any service at the address passes it. */
+  private isEchoAllowed(port: number, address: number): boolean {
+    const state = this.state;
+    const services = state.graph.announcedServices[address];
+    const decision = this.echoDecision;
+    let verdict: number = PASS;
+    for (let i = 0; i < services.length; i++) {
+      decision.service = services[i];
+      decision.tier = 0;
+      decision.isNewFlow = false;
+      decision.member = -1;
+      verdict = state.chains[services[i]].judge(state.packet, decision);
+      if (verdict === PASS) return true;
+    }
+    if (verdict === REJECT) this.refusals.refuse(port);
+    state.drop(decision.reason);
+    return false;
+  }
+
+  private get isObserving(): boolean {
+    return this.state.graph.source.engine.mode === 'mirror';
+  }
+
+  /** A frame in mode `mirror`: by `in` come copies, by `out` only what peers ask and answer concerns us. */
+  private observe(port: number): void {
+    const state = this.state;
+    const { packet, graph } = state;
+    const source = graph.macs.find(sourceHigh(packet), sourceLow(packet));
+    if (port === PORT_SELF) state.drop(OBSERVING);
+    else if (port === PORT_IN) {
+      if (macKind(source) === MAC_LOCAL_MEMBER) this.inside.hear();
+      this.observer.observe();
+    } else if (packet.etherType === ETHERTYPE_CONTROL && this.isForSelf()) this.controlFrames.observe(source);
+    else if (packet.etherType === ETHERTYPE_ARP) this.gateways.hearArp();
+    else if (packet.protocol === PROTOCOL_ICMPV6 && packet.malformed === null) this.gateways.hearNeighbour();
+    else if (graph.hasTunnels && packet.destinationPort === VXLAN_PORT && packet.protocol === PROTOCOL_UDP) {
+      state.isTunnelled = false;
+      this.takeTunnel(this.isForSelf() ? MAC_SELF : 0);
+    }
+  }
+
+  private isForSelf(): boolean {
+    const { packet, graph } = this.state;
+    return macKind(graph.macs.find(destinationHigh(packet), destinationLow(packet))) === MAC_SELF;
+  }
+}
