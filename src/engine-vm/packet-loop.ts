@@ -10,7 +10,12 @@ import type { FirewallLogEntry } from '../policy/answers.ts';
 import type { FastPathChoice } from '../policy/engine-group.ts';
 import { isWeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
-import type { ConnectionReport, PeerObservation, PortCounters } from '../state/shared.ts';
+import {
+  type ConnectionReport,
+  noTraffic,
+  type PeerObservation,
+  type PortCounters,
+} from '../state/shared.ts';
 import { FastPath, type FastPathKind } from './fastpath/fast-path.ts';
 import type { FlowSlots } from './fastpath/flow-slots.ts';
 import { Pins } from './fastpath/pins.ts';
@@ -24,7 +29,7 @@ import { Poll } from './kernel/poll.ts';
 import { MAX_QUEUES, xskMemory } from './kernel/xsk.ts';
 import type { FastPathPlan } from './link.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
-import { emptyCounters, Port, sumCounters } from './port.ts';
+import { Port, sumCounters } from './port.ts';
 import { UpcallSockets } from './upcall-sockets.ts';
 
 /** What the loop asks of the data plane; dataplane/dataplane.ts says what each means. */
@@ -166,7 +171,7 @@ export class PacketLoop {
     this.#ports = options.ports.map(() => null);
     const isVirtual = options.fastPath?.best === 'tc';
     this.#upcalls = new UpcallSockets(this.#memory, options.ports.slice(0, FAST_PORTS), isVirtual);
-    this.#totals = options.ports.map(() => emptyCounters());
+    this.#totals = options.ports.map(() => noTraffic());
     const sockets = new Array<number>(FAST_PORTS * MAX_QUEUES).fill(-1);
     this.#poll = new Poll([...options.ports.map(() => -1), options.wake.fd, ...sockets]);
     this.#dataplane = options.makeDataplane({
@@ -375,7 +380,7 @@ export class PacketLoop {
     this.#shares.confine(this.#alarm.overflowing(), counters.halfOpenMost);
     let typescriptPackets = 0;
     for (const [port, name] of this.#options.ports.entries()) {
-      ports[name] = sumCounters(this.#totals[port], this.#ports[port]?.counters() ?? emptyCounters());
+      ports[name] = sumCounters(this.#totals[port], this.#ports[port]?.counters() ?? noTraffic());
       if (port < 2) typescriptPackets += ports[name].receivedPackets;
       if (fast !== null && port < 2) {
         ports[name] = sumCounters(ports[name], {

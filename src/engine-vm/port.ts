@@ -3,7 +3,7 @@
  * AF_XDP, the sockets of its queues. Frames come by either; they leave by AF_XDP where that takes them, in the order
  * of the calls.
  */
-import type { PortCounters } from '../state/shared.ts';
+import { noTraffic, type PortCounters } from '../state/shared.ts';
 import type { PacketMemory } from './kernel/packet-memory.ts';
 import { type FrameReceiver, Nic } from './kernel/packet-ring.ts';
 import type { XskSocket } from './kernel/xsk.ts';
@@ -14,7 +14,7 @@ export class Port {
   /** The socket that frames are sent by. */
   #sender: XskSocket | null = null;
   /** Of sockets that were closed. */
-  #before = emptyCounters();
+  #before = noTraffic();
 
   /** As Nic. Throws ERR_KERNEL. */
   constructor(name: string, memory: PacketMemory, receiveFrom?: string) {
@@ -86,10 +86,6 @@ export class Port {
     this.closeSockets();
     this.nic.close();
   }
-}
-
-export function emptyCounters(): PortCounters {
-  return { receivedPackets: 0, sentPackets: 0, receivedBytes: 0, sentBytes: 0, lost: 0 };
 }
 
 export function sumCounters(left: PortCounters, right: PortCounters): PortCounters {

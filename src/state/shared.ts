@@ -139,6 +139,10 @@ export interface PortCounters {
   lost: number;
 }
 
+export function noTraffic(): PortCounters {
+  return { receivedPackets: 0, sentPackets: 0, receivedBytes: 0, sentBytes: 0, lost: 0 };
+}
+
 /** `connections/<engine>`: put within some 10 ms of a change among few engines, 250 ms among many. */
 export interface ConnectionReport {
   /** Member id to C: open connections of a member that this engine stands beside. This engine is their only writer. */

@@ -1,4 +1,5 @@
 /** What engines say to routers: out of a service graph, as BIRD's configuration, and what BIRD says of it. */
+
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,8 +9,9 @@ import { birdConfig } from '../../src/attract/bird-config.ts';
 import { readSessions } from '../../src/attract/bird-status.ts';
 import { type Speech, speechOf } from '../../src/attract/speech.ts';
 import type { GraphService } from '../../src/policy/graph.ts';
+import { INSTALL_TIMEOUT_MS } from '../debian-package.ts';
 import { graphFor } from '../engine-vm/dataplane/network.ts';
-import { BIRD_TIMEOUT_MS, requireBird } from './bird.ts';
+import { requireBird } from './bird.ts';
 
 const BGP = {
   localAs: 64512,
@@ -77,7 +79,7 @@ r_fd00__2  BGP        ---        down   20:05:03.050
   });
 
   it('is a configuration that BIRD takes', function () {
-    this.timeout(BIRD_TIMEOUT_MS);
+    this.timeout(INSTALL_TIMEOUT_MS);
     const bird = requireBird(this);
     const folder = mkdtempSync(join(tmpdir(), 'weft-bird-'));
     try {

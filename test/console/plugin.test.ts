@@ -1,4 +1,5 @@
 /** The plug-in in a vSphere Client: registered, fetched, shown behind the reverse proxy, by the user's own session. */
+
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -12,6 +13,7 @@ import { readLabStatus } from '../../src/lab/control.ts';
 import { LabSession } from '../../src/lab/session.ts';
 import type { VcenterAddress } from '../../src/lab/vcenter/index.ts';
 import { labPaths } from '../../src/lab/world/names.ts';
+import { INSTALL_TIMEOUT_MS } from '../debian-package.ts';
 import { requireRoot } from '../root.ts';
 import { requireChromium, startChromium } from './chromium.ts';
 
@@ -29,7 +31,7 @@ describe('the plug-in of the vSphere Client', function () {
   let page: Page;
 
   before(async function () {
-    this.timeout(900_000);
+    this.timeout(INSTALL_TIMEOUT_MS);
     requireRoot(this, 'the plug-in on the simulated vCenter');
     const program = requireChromium(this);
     const running = await bringUp({

@@ -2,6 +2,7 @@
  * A real router (BIRD, in the lab's router namespace) learns a service address from the engines and spreads flows over
  * them; one engine is upgraded, and one dies.
  */
+
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +12,8 @@ import { promisify } from 'node:util';
 import { readLabStatus } from '../../src/lab/control.ts';
 import { labPaths, namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
-import { BIRD_TIMEOUT_MS, requireBird } from '../attract/bird.ts';
+import { requireBird } from '../attract/bird.ts';
+import { INSTALL_TIMEOUT_MS } from '../debian-package.ts';
 import { requireRoot } from '../root.ts';
 import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 import { sleep } from './traffic.ts';
@@ -70,7 +72,7 @@ describe('a service whose address routers learn by BGP', function () {
   let router: ChildProcess | undefined;
 
   before(async function () {
-    this.timeout(BIRD_TIMEOUT_MS);
+    this.timeout(INSTALL_TIMEOUT_MS);
     requireRoot(this, 'scenarios in the lab');
     const bird = requireBird(this);
     folder = mkdtempSync(join(tmpdir(), 'weft-bgp-'));

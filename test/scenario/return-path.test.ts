@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
 import { requireRoot } from '../root.ts';
+import { REQUESTS } from './requests-program.ts';
 import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 import { sleep } from './traffic.ts';
 
@@ -34,19 +35,6 @@ spec:
 const BACK = { address: '10.77.0.151', port: 80 };
 const OWN = ['10.77.0.9', 'fd77::9'];
 
-/** Requests one after another; prints for each the host that answered, and the client as the member saw it. */
-const HTTP = `
-const http = require('node:http');
-const [host, port, count] = process.argv.slice(1);
-const one = () => new Promise((resolve, reject) => {
-  http.get({ host, port: +port, agent: false, timeout: 5000 }, (response) => {
-    const { 'x-weft-host': at, 'x-weft-client': client } = response.headers;
-    response.resume().on('end', () => resolve([at, client]));
-  }).on('timeout', () => reject(new Error('no answer'))).on('error', reject);
-});
-(async () => { const all = []; for (let i = 0; i < +count; i++) all.push(await one()); console.log(JSON.stringify(all)); })();
-`;
-
 describe('the return path of a service', function () {
   this.timeout(60_000);
   let lab: ScenarioLab;
@@ -67,7 +55,7 @@ describe('the return path of a service', function () {
     promisify(execFile)('nsenter', [`--net=${namespaceFile(namespaceOf(lab.name, place))}`, ...command]);
   /** Client addresses that members saw, by host. */
   const seenBy = async (address: string, port: number): Promise<Map<string, Set<string>>> => {
-    const { stdout } = await inside('client', process.execPath, '-e', HTTP, address, String(port), '12');
+    const { stdout } = await inside('client', process.execPath, '-e', REQUESTS, address, String(port), '12');
     const seen = new Map<string, Set<string>>();
     for (const [host, client] of JSON.parse(stdout) as [string, string][]) {
       seen.set(host, (seen.get(host) ?? new Set()).add(client));

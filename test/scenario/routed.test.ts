@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
 import { requireRoot } from '../root.ts';
+import { REQUESTS } from './requests-program.ts';
 import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 
 const POLICY = `
@@ -34,19 +35,6 @@ spec:
     - { name: only, addresses: [10.77.0.110], port: 7, pool: echo }
   components:
     - { type: load-balancer, method: round-robin }
-`;
-
-/** Requests one after another; prints for each the host that answered, and the client as the member saw it. */
-const HTTP = `
-const http = require('node:http');
-const [host, count] = process.argv.slice(1);
-const one = () => new Promise((resolve, reject) => {
-  http.get({ host, port: 80, agent: false, timeout: 5000 }, (response) => {
-    const { 'x-weft-host': at, 'x-weft-client': client } = response.headers;
-    response.resume().on('end', () => resolve([at, client]));
-  }).on('timeout', () => reject(new Error('no answer'))).on('error', reject);
-});
-(async () => { const all = []; for (let i = 0; i < +count; i++) all.push(await one()); console.log(JSON.stringify(all)); })();
 `;
 
 /** Answers each connection with the hash of what it sent. */
@@ -121,7 +109,7 @@ describe('engines with a router between them', function () {
   /** Client addresses that members saw, by host. */
   const seenBy = async (address: string, count: number): Promise<Map<string, string[]>> => {
     const seen = new Map<string, Set<string>>();
-    for (const [host, client] of (await asClient(HTTP, address, count)) as [string, string][]) {
+    for (const [host, client] of (await asClient(REQUESTS, address, 80, count)) as [string, string][]) {
       seen.set(host, (seen.get(host) ?? new Set()).add(client));
     }
     return new Map([...seen].sort().map(([host, clients]) => [host, [...clients]]));

@@ -1,15 +1,17 @@
 /** What an administrator sees of running traffic: the flows of held connections, and a capture while requests run. */
+
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { INSTALL_TIMEOUT_MS } from '../debian-package.ts';
 import { readPcapng } from '../packet/pcapng-reader.ts';
 import { requireRoot } from '../root.ts';
 import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 import { sleep, whole } from './traffic.ts';
-import { findTshark, TSHARK_TIMEOUT_MS } from './tshark.ts';
+import { findTshark } from './tshark.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts');
 const WEB = { address: '10.77.0.101', port: 80 };
@@ -200,7 +202,7 @@ describe('seeing what the engines do', function () {
   });
 
   it('is read by Wireshark, from a file and from a pipe', async function () {
-    this.timeout(TSHARK_TIMEOUT_MS);
+    this.timeout(INSTALL_TIMEOUT_MS);
     const tshark = findTshark();
     if (tshark === null) return this.skip();
     const fields = ['-T', 'fields', '-e', 'frame.interface_name', '-e', 'frame.comment', '-e', 'tcp.dstport'];

@@ -16,6 +16,14 @@ import { type PaperVcenter, startPaperVcenter } from './paper-vcenter.ts';
 const signal = new AbortController().signal;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
+const deployed = {
+  id: 'd',
+  kind: 'engine-deployed',
+  vm: null,
+  host: 'host-11',
+  engine: 'edge-h1',
+} as const;
+
 describe('what Weft does, in vCenter', function () {
   this.timeout(30_000);
   let paper: PaperVcenter;
@@ -127,13 +135,6 @@ describe('what Weft does, in vCenter', function () {
   it('shows as events of its own types, with severity and object, where the extension is registered', async () => {
     await register();
     await notes.note(note({}), signal);
-    const deployed = {
-      id: 'd',
-      kind: 'engine-deployed',
-      vm: null,
-      host: 'host-11',
-      engine: 'edge-h1',
-    } as const;
     await notes.note(note({ ...deployed, state: 'error', message: 'the datastore is full' }), signal);
     await notes.note(note({ id: 'b', kind: 'bypassed' }), signal);
     const [bent, bypassed] = (await about(vm)) as Vim<'EventEx'>[];
@@ -240,13 +241,6 @@ describe('what Weft does, in vCenter', function () {
   it('names the engine of a host in a custom attribute, and notes what is gone at the root', async () => {
     for (const isRegistered of [false, true]) {
       if (isRegistered) await register();
-      const deployed = {
-        id: 'd',
-        kind: 'engine-deployed',
-        vm: null,
-        host: 'host-11',
-        engine: 'edge-h1',
-      } as const;
       await notes.note(note(deployed), signal);
       const { customFieldsManager, rootFolder } = session.content;
       const fields = (await property(customFieldsManager!, 'field')) as Vim<'CustomFieldDef'>[];

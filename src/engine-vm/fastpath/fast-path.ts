@@ -17,9 +17,6 @@ import { hrtime } from 'node:process';
 import { FlowMemory, flowMemoryBytes } from '../flow/flow-memory.ts';
 import {
   attachProgram,
-  BPF_F_MMAPABLE,
-  BPF_MAP_TYPE_ARRAY,
-  BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_XSKMAP,
   BPF_TCX_INGRESS,
   BPF_XDP,
@@ -35,6 +32,7 @@ import {
 import { libc } from '../kernel/libc.ts';
 import { MAX_QUEUES } from '../kernel/xsk.ts';
 import { BUCKET_BYTES, bucketsFor, CONFIG_BYTES, FlowSlots, SLOT_BYTES } from './flow-slots.ts';
+import { CONFIG_PORTS, COUNTER_BYTES, COUNTER_OVER_SHARE, COUNTERS, mappedArray } from './map-shapes.ts';
 import type { Pins } from './pins.ts';
 import { SHARE_BYTES, SHARES, type ShareMemory } from './upcall-shares.ts';
 
@@ -59,16 +57,12 @@ export interface FastPathCounters {
 }
 
 const ATTACH_TYPES = { xdp: BPF_XDP, tc: BPF_TCX_INGRESS } as const;
-/** Bytes of struct counters of flow.bpf.c, and the index of its last one. */
-export const COUNTER_BYTES = 104;
-export const COUNTER_OVER_SHARE = 12;
 const RECORD_BYTES = 64;
 /** Packets that may wait for TypeScript between two ticks: more than it moves in the time. */
 const UPCALLS_PER_TICK = 65_536;
 
 // 32-bit words of the configuration; 64-bit ones by their own index.
 const CONFIG_NOW_MS = 3;
-const CONFIG_PORTS = 4;
 const CONFIG_UPS = 6;
 const CONFIG_FAIL_OPEN = 8;
 const CONFIG_CAPACITY = 9;
@@ -351,14 +345,7 @@ export class FastPath {
     const map = (shape: Parameters<typeof createMap>[0]): number =>
       own(leftMs === null ? createMap(shape) : this.#pins!.openMap(this.kind, shape.name));
     const shared = (name: string, valueBytes: number, entries: number) => {
-      const fd = map({
-        name,
-        type: BPF_MAP_TYPE_ARRAY,
-        keyBytes: 4,
-        valueBytes,
-        entries,
-        flags: BPF_F_MMAPABLE,
-      });
+      const fd = map(mappedArray(name, valueBytes, entries));
       const memory = mapMemory(fd, valueBytes * entries, name);
       closing.push(() => memory.unmap());
       return { fd, buffer: memory.buffer };
@@ -370,14 +357,7 @@ export class FastPath {
       const flows = capacity >> 1;
       const records = shared('flow_records', RECORD_BYTES, Math.ceil(flowMemoryBytes(flows) / RECORD_BYTES));
       const shares = shared('flow_shares', SHARE_BYTES, SHARES + 1);
-      const counters = map({
-        name: 'flow_counters',
-        type: BPF_MAP_TYPE_PERCPU_ARRAY,
-        keyBytes: 4,
-        valueBytes: COUNTER_BYTES,
-        entries: 1,
-        flags: 0,
-      });
+      const counters = map(COUNTERS);
       const sockets =
         this.kind === 'tc'
           ? -1

@@ -5,9 +5,6 @@
 import { readFileSync } from 'node:fs';
 import {
   attachFilter,
-  BPF_F_MMAPABLE,
-  BPF_MAP_TYPE_ARRAY,
-  BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_SOCKET_FILTER,
   createMap,
   loadProgram,
@@ -17,13 +14,12 @@ import {
   readProgram,
 } from '../kernel/bpf.ts';
 import { libc } from '../kernel/libc.ts';
-import { COUNTER_BYTES, COUNTER_OVER_SHARE } from './fast-path.ts';
 import { CONFIG_BYTES } from './flow-slots.ts';
+import { CONFIG_PORTS, COUNTER_BYTES, COUNTER_OVER_SHARE, COUNTERS, mappedArray } from './map-shapes.ts';
 import { SHARE_BYTES, SHARES, type ShareMemory } from './upcall-shares.ts';
 
-// Words of the configuration.
+/** 32-bit word of the configuration. */
 const CONFIG_SEED = 0;
-const CONFIG_PORTS = 4;
 
 export class ShareFilter {
   readonly memory: ShareMemory;
@@ -38,14 +34,7 @@ export class ShareFilter {
     try {
       const config = this.#map('flow_config', CONFIG_BYTES, 1);
       const shares = this.#map('flow_shares', SHARE_BYTES, SHARES + 1);
-      this.#counters = createMap({
-        name: 'flow_counters',
-        type: BPF_MAP_TYPE_PERCPU_ARRAY,
-        keyBytes: 4,
-        valueBytes: COUNTER_BYTES,
-        entries: 1,
-        flags: 0,
-      });
+      this.#counters = createMap(COUNTERS);
       this.#closing.push(() => libc.close(this.#counters));
       this.memory = { config: config.buffer, shares: shares.buffer };
       this.#config = new Int32Array(config.buffer);
@@ -80,14 +69,7 @@ export class ShareFilter {
   }
 
   #map(name: string, valueBytes: number, entries: number): { fd: number; buffer: ArrayBuffer } {
-    const fd = createMap({
-      name,
-      type: BPF_MAP_TYPE_ARRAY,
-      keyBytes: 4,
-      valueBytes,
-      entries,
-      flags: BPF_F_MMAPABLE,
-    });
+    const fd = createMap(mappedArray(name, valueBytes, entries));
     this.#closing.push(() => libc.close(fd));
     const memory = mapMemory(fd, valueBytes * entries, name);
     this.#closing.push(() => memory.unmap());

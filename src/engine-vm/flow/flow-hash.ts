@@ -21,10 +21,7 @@ export function hashFlow(
   h = round(h, d0 ^ Math.imul(d1, 0x9e3779b1));
   h = round(h, d2);
   h = round(h, d3);
-  h = round(h, ports);
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return h ^ (h >>> 16);
+  return finish(round(h, ports));
 }
 
 /** The same for the flow table's own index, which no other engine sees: of IPv4 keys only the words that differ. */
@@ -57,7 +54,11 @@ export function hashIpv4Key(
 ): number {
   let h = round(seed ^ protocol, source);
   h = round(h, destination);
-  h = round(h, ports);
+  return finish(round(h, ports));
+}
+
+function finish(mixed: number): number {
+  let h = mixed;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return h ^ (h >>> 16);

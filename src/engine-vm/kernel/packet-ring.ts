@@ -15,7 +15,7 @@
  */
 import { constants } from 'node:os';
 import { HEADROOM } from '../../packet/packet.ts';
-import type { PortCounters } from '../../state/shared.ts';
+import { noTraffic, type PortCounters } from '../../state/shared.ts';
 import { errno, kernelError, libc, setOption } from './libc.ts';
 import { type Extent, PacketMemory } from './packet-memory.ts';
 
@@ -89,13 +89,7 @@ export class Nic {
   readonly #slots: Extent;
   readonly #long: Extent;
   readonly #messages: Extent;
-  readonly #counters: PortCounters = {
-    receivedPackets: 0,
-    sentPackets: 0,
-    receivedBytes: 0,
-    sentBytes: 0,
-    lost: 0,
-  };
+  readonly #counters = noTraffic();
   readonly #statistics = new Uint32Array(2);
   readonly #optionLength = new Uint32Array(1);
   #next = 0;

@@ -13,7 +13,7 @@
  */
 import { constants } from 'node:os';
 import { HEADROOM } from '../../packet/packet.ts';
-import type { PortCounters } from '../../state/shared.ts';
+import { noTraffic, type PortCounters } from '../../state/shared.ts';
 import { errno, kernelError, libc, setOption } from './libc.ts';
 import type { Extent, PacketMemory } from './packet-memory.ts';
 import type { FrameReceiver } from './packet-ring.ts';
@@ -126,13 +126,7 @@ export class XskSocket {
   #queued = 0;
   #shown = 0;
   #completed = 0;
-  readonly #counters: PortCounters = {
-    receivedPackets: 0,
-    sentPackets: 0,
-    receivedBytes: 0,
-    sentBytes: 0,
-    lost: 0,
-  };
+  readonly #counters = noTraffic();
   readonly #statistics = new BigUint64Array(6);
   readonly #optionLength = new Uint32Array(1);
   #isClosed = false;

@@ -56,6 +56,7 @@ function idsOf(vcenter: Vcenter, list: 'taskList' | 'eventList', id: 'taskID' | 
   );
 }
 
+/** A text that an extension did not give shows in vCenter's clients as `XXX module.key not found XXX`: so it does here. */
 function textOf(vcenter: Vcenter, module: string, key: string): string {
   for (const extension of vcenter.state.extensions) {
     for (const resource of (extension.resourceList ?? []) as Struct[]) {
