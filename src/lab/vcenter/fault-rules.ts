@@ -18,6 +18,8 @@ export interface CallFate {
   isRestart: boolean;
 }
 
+type CallRule = Extract<Fault, { kind: 'vcenter' }>;
+
 /** Decides one call and counts it: a rule whose calls are used up leaves the list. */
 export function fateOf(faults: Fault[], method: string, object: string): CallFate {
   const fate: CallFate = {
@@ -29,12 +31,24 @@ export function fateOf(faults: Fault[], method: string, object: string): CallFat
     taskFault: null,
     isRestart: false,
   };
-  for (const rule of [...faults]) {
-    if (rule.kind !== 'vcenter') continue;
-    if (rule.call !== '*' && rule.call !== method) continue;
-    if (rule.object !== null && rule.object !== object) continue;
-    if (Math.random() * 100 >= rule.percent) continue;
+  const falls = (rule: Fault): rule is CallRule =>
+    rule.kind === 'vcenter' &&
+    (rule.call === '*' || rule.call === method) &&
+    (rule.object === null || rule.object === object) &&
+    Math.random() * 100 < rule.percent;
+  const use = (rule: CallRule): void => {
     fate.delayMs += rule.delayMs;
+    if (rule.count !== null && --rule.count === 0) faults.splice(faults.indexOf(rule), 1);
+  };
+  // A call without a session gets no further: the other rules wait for the one that follows.
+  for (const rule of faults.filter((one) => endsSessions(one) && falls(one)) as CallRule[]) {
+    use(rule);
+    fate.isSessionLost = true;
+  }
+  if (fate.isSessionLost) return fate;
+  for (const rule of [...faults]) {
+    if (endsSessions(rule) || !falls(rule)) continue;
+    use(rule);
     if (rule.effect === 'busy') {
       fate.fault ??= new VimFault('ResourceInUse', `${object} is in use, because a fault was injected`, {
         type: method,
@@ -54,7 +68,6 @@ export function fateOf(faults: Fault[], method: string, object: string): CallFat
         },
       );
     } else if (rule.effect === 'lose-reply') fate.isReplyLost = true;
-    else if (rule.effect === 'expire-session') fate.isSessionLost = true;
     else if (rule.effect === 'stick') fate.isStuck = true;
     else if (rule.effect === 'restart') fate.isRestart = true;
     else if (rule.effect === 'conflict') {
@@ -69,7 +82,10 @@ export function fateOf(faults: Fault[], method: string, object: string): CallFat
         { reason: 'injected' },
       );
     }
-    if (rule.count !== null && --rule.count === 0) faults.splice(faults.indexOf(rule), 1);
   }
   return fate;
+}
+
+function endsSessions(rule: Fault): boolean {
+  return rule.kind === 'vcenter' && rule.effect === 'expire-session';
 }
