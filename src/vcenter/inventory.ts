@@ -7,23 +7,21 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Inventory, Mirror, NicRef } from '../hypervisor/platform.ts';
 import { isWeftError, WeftError } from '../policy/errors.ts';
 import { Evacuations } from './evacuations.ts';
-import { InventoryListing, type ListingOptions, type PortTable, type TagTable } from './inventory-listing.ts';
+import { type HintOptions, HintRounds } from './hint-rounds.ts';
+import { InventoryListing, type ListingOptions, type PortTable } from './inventory-listing.ts';
 import { listOf, type MirroredObject, ObjectMirror, WATCHED } from './inventory-objects.ts';
 import { LARGE, readLarge } from './large-listing.ts';
 import { mirrorNics, readMirrors } from './mirror.ts';
-import { atMost, type HintOptions, NetworkHints } from './network-hints.ts';
 import { readPorts } from './ports.ts';
 import { RestClient } from './rest.ts';
 import { abortable, type VcenterSession } from './session.ts';
-import { TagReader } from './tags.ts';
+import { KeptTags, TagReader } from './tags.ts';
 import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
 export interface InventoryOptions extends ListingOptions, HintOptions {
   /** With more objects than this, the first listing is read in parts before the watch is set up. */
   largeFrom?: number;
-  /** How often hosts are asked what they hear of the switches above them. */
-  hintIntervalMs?: number;
 }
 
 /** How long one long poll waits in vCenter. */
@@ -37,9 +35,6 @@ const CANCEL_AGAIN_MS = 250;
 /** How vCenter says that a view, collector or filter is gone. */
 const LOST_WITH_SESSION: readonly string[] = ['ManagedObjectNotFound', 'InvalidCollectorVersion'];
 const LISTING_ATTEMPTS = 3;
-const HINT_INTERVAL_MS = 60_000;
-/** The first listing waits so long for hints; else hosts would be in their clusters first, and move a moment later. */
-const FIRST_HINTS_MS = 2000;
 
 /** What belongs to a vCenter session: view, collector, filter. */
 interface Feed {
@@ -57,10 +52,8 @@ interface Watcher {
 export class VcenterInventory {
   readonly #session: VcenterSession;
   readonly #options: InventoryOptions;
-  readonly #tagReader: TagReader;
-  readonly #hints: NetworkHints;
-  #hintRound: Promise<void> | null = null;
-  #hintsDue = 0;
+  readonly #tags: KeptTags;
+  readonly #hints: HintRounds;
   readonly #listing: InventoryListing;
   readonly #closed = new AbortController();
   /** Cursors of an earlier life of this process are told from ours. */
@@ -70,15 +63,11 @@ export class VcenterInventory {
   #mirror: ObjectMirror | null = null;
   /** Whether the mirror was read ahead of the feed, which is set up when the mirror is next needed. */
   #isAhead = false;
-  #tags: TagTable = new Map();
   #ports: PortTable = new Map();
   #mirrors: Mirror[] = [];
   readonly #evacuations = new Evacuations();
   /** When tags and ports are due again, by performance.now(). */
   #sideDue = 0;
-  #areTagsKnown = false;
-  /** Why tags could not be read when that was last tried, or null. */
-  #tagFailure: string | null = null;
   /** Who lists now, and wants to hear that it gets on. */
   readonly #listeners = new Set<() => void>();
   /** Calls on the collector come one after the other: vCenter allows no two waits. */
@@ -91,8 +80,8 @@ export class VcenterInventory {
   constructor(session: VcenterSession, options: InventoryOptions) {
     this.#session = session;
     this.#options = options;
-    this.#tagReader = new TagReader(new RestClient(session));
-    this.#hints = new NetworkHints(session, options);
+    this.#tags = new KeptTags(new TagReader(new RestClient(session)), options.log);
+    this.#hints = new HintRounds(session, options);
     this.#listing = new InventoryListing(options);
   }
 
@@ -106,10 +95,10 @@ export class VcenterInventory {
     }
     const { hosts, vms, unfinished } = this.#listing;
     const warnings =
-      this.#tagFailure === null
+      this.#tags.failure === null
         ? []
         : [
-            `its tags stay as they were, for they cannot be read: ${this.#tagFailure}; see that its tagging service runs and its user may see tags`,
+            `its tags stay as they were, for they cannot be read: ${this.#tags.failure}; see that its tagging service runs and its user may see tags`,
           ];
     return {
       cursor: this.#cursor,
@@ -154,7 +143,7 @@ export class VcenterInventory {
   /** Ids of the VMs that bear a tag, as of the last listing. */
   taggedVms(): string[] {
     return this.objects('VirtualMachine').flatMap(({ ref }) =>
-      this.#tags.has(ref.value) ? [ref.value] : [],
+      this.#tags.table.has(ref.value) ? [ref.value] : [],
     );
   }
 
@@ -417,10 +406,10 @@ export class VcenterInventory {
     if (touched?.length === 0) return;
     if (touched?.some((ref) => ref.type === 'HostSystem')) this.#refuseEmptyNow();
     const beside = {
-      tags: this.#tags,
+      tags: this.#tags.table,
       ports: this.#ports,
       hints: this.#hints.table,
-      hintSilence: this.#hintSilence,
+      hintSilence: this.#hints.silence,
     };
     if (!this.#listing.follow(this.#mirror!, beside, touched)) return;
     this.#tellWatchers();
@@ -452,7 +441,8 @@ export class VcenterInventory {
     this.#sideDue = Number.POSITIVE_INFINITY;
     let restMs = 0;
     try {
-      this.#tags = (await this.#readTags(signal)) ?? this.#tags;
+      // Whoever watches hears of it: what is listed bears a warning, or no longer.
+      if (await this.#tags.read(signal)) this.#tellWatchers();
       this.#alive();
       this.#ports = await readPorts(this.#session, this.#mirror!, signal);
       this.#alive();
@@ -466,70 +456,11 @@ export class VcenterInventory {
     } finally {
       if (this.#sideDue !== 0) this.#sideDue = performance.now() + restMs;
     }
-    await this.#readHints();
-    this.#followMirror(null);
-  }
-
-  get #hintSilence(): string {
-    if (!this.#wantsHints) return 'hints are not among the sources of this cloud';
-    return this.#hints.isUnsupported ? 'this vCenter does not tell what its hosts hear' : '';
-  }
-
-  get #wantsHints(): boolean {
-    return this.#options.uplinkSources?.includes('hints') ?? true;
-  }
-
-  /** Starts a round where one is due. Never waits for it but at the very first, and then not for long. */
-  async #readHints(): Promise<void> {
-    const { signal } = this.#closed;
-    if (!this.#wantsHints || this.#hintRound || performance.now() < this.#hintsDue) return;
-    const isFirst = this.#hintsDue === 0;
-    const hosts = this.objects('HostSystem').flatMap(({ ref, properties }) => {
-      const networkSystem = properties['configManager.networkSystem'] as MoRef | undefined;
-      return networkSystem && properties['runtime.connectionState'] === 'connected'
-        ? [{ id: ref.value, networkSystem }]
-        : [];
+    await this.#hints.begin(this.objects('HostSystem'), signal, () => {
+      // The listing follows in its turn, which a wait under way would hold.
+      this.#sideDue = 0;
+      this.#cancelWait();
     });
-    this.#hintsDue = performance.now() + (this.#options.hintIntervalMs ?? HINT_INTERVAL_MS);
-    const before = this.#hints.table;
-    this.#hintRound = this.#hints
-      .read(hosts, signal)
-      .catch(() => undefined)
-      .finally(() => {
-        this.#hintRound = null;
-        if (isDeepStrictEqual(before, this.#hints.table)) return;
-        // The listing follows in its turn, which a wait under way would hold.
-        this.#sideDue = 0;
-        this.#cancelWait();
-      });
-    if (isFirst) await atMost(this.#hintRound, FIRST_HINTS_MS, signal);
-  }
-
-  /** Whoever watches hears of it: what is listed bears a warning, or no longer. */
-  #noteTagFailure(failure: string | null): void {
-    if (this.#tagFailure === failure) return;
-    this.#tagFailure = failure;
-    this.#tellWatchers();
-  }
-
-  async #readTags(signal: AbortSignal): Promise<TagTable | null> {
-    try {
-      const tags = await this.#tagReader.read(signal);
-      this.#noteTagFailure(null);
-      this.#areTagsKnown = true;
-      return tags;
-    } catch (error) {
-      // A listing without tags would make members of pools that choose by tag vanish: the first must be whole.
-      const isUnsupported = error instanceof WeftError && error.code === 'ERR_HYPERVISOR_UNSUPPORTED';
-      if (signal.aborted || (!this.#areTagsKnown && !isUnsupported)) throw error;
-      if (this.#tagFailure === null) {
-        this.#options.log?.warn(
-          { error: String(error) },
-          'the tags could not be read; they stay as they were',
-        );
-      }
-      this.#noteTagFailure(error instanceof Error ? error.message : String(error));
-      return null;
-    }
+    this.#followMirror(null);
   }
 }

@@ -4,7 +4,7 @@
  * while, must not move the host.
  */
 import { patternOfNames } from './name-pattern.ts';
-import { abortable, type Log, type VcenterSession } from './session.ts';
+import type { Log, VcenterSession } from './session.ts';
 import { faultName } from './vim/faults.ts';
 import type { MoRef, Vim } from './vim/schema.ts';
 
@@ -123,19 +123,6 @@ export class NetworkHints {
       ear.protocol = heard.protocol;
       ear.rounds = 0;
     }
-  }
-}
-
-/** The work, or so much of it as is done after a while; what is left goes on. */
-export async function atMost(work: Promise<unknown>, ms: number, signal: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const enough = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  try {
-    await abortable(Promise.race([work, enough]), signal);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

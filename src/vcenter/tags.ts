@@ -3,10 +3,55 @@ import { WeftError } from '../policy/errors.ts';
 import type { AttachedTag, TagTable } from './inventory-listing.ts';
 import { listOf } from './inventory-objects.ts';
 import type { RestClient } from './rest.ts';
+import type { Log } from './session.ts';
 
 const TAGGING = '/cis/tagging';
 /** Beyond it a listing of tags is refused rather than asked for one by one. */
 const MAX_TAGS = 20_000;
+
+/** Tags as they were last read: those that cannot be read stay as they were. */
+export class KeptTags {
+  readonly #reader: TagReader;
+  readonly #log: Log | undefined;
+  #table: TagTable = new Map();
+  #areKnown = false;
+  #failure: string | null = null;
+
+  constructor(reader: TagReader, log?: Log) {
+    this.#reader = reader;
+    this.#log = log;
+  }
+
+  get table(): TagTable {
+    return this.#table;
+  }
+
+  /** Why they could not be read when that was last tried, or null. */
+  get failure(): string | null {
+    return this.#failure;
+  }
+
+  /**
+   * Reads them anew; true where `failure` is another one now. Throws where they were never read: a listing without tags
+   * would make members of pools that choose by tag vanish. A vCenter without a tagging service has none.
+   */
+  async read(signal: AbortSignal): Promise<boolean> {
+    const before = this.#failure;
+    try {
+      this.#table = await this.#reader.read(signal);
+      this.#areKnown = true;
+      this.#failure = null;
+    } catch (error) {
+      const isUnsupported = error instanceof WeftError && error.code === 'ERR_HYPERVISOR_UNSUPPORTED';
+      if (signal.aborted || (!this.#areKnown && !isUnsupported)) throw error;
+      if (before === null) {
+        this.#log?.warn({ error: String(error) }, 'the tags could not be read; they stay as they were');
+      }
+      this.#failure = error instanceof Error ? error.message : String(error);
+    }
+    return this.#failure !== before;
+  }
+}
 
 export class TagReader {
   readonly #rest: RestClient;
