@@ -30,7 +30,7 @@ const WALLS: Record<string, readonly string[]> = {
 
 /** The entry verbs, which wire programs together; `weft docs` prints the engine's table of drops, `weft image` builds its appliance. */
 const isEntryVerb = (file: string): boolean =>
-  /^cli\/(engine|controller|cloud|cloud-add|certificate-at|docs|image|backup(-keeper)?|plugin|console-server|cloud-users|lab(-[\w-]+)?)\.ts$/.test(
+  /^cli\/(engine|controller|cloud|cloud-add|certificate-at|docs|image|backup(-keeper)?|plugin|proxy|console-server|cloud-users|lab(-[\w-]+)?)\.ts$/.test(
     file,
   ) || file.startsWith('cli/lab-run/');
 

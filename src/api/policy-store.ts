@@ -18,6 +18,7 @@ import {
   type PolicyItem,
   referencesOf,
   referrersOf,
+  uncarriedServices,
 } from '../policy/refs.ts';
 import { KINDS, kindNamed } from '../policy/registry.ts';
 import type { Condition, Entry, Store, Write } from '../state/store.ts';
@@ -197,6 +198,10 @@ function outcome(
     refuse('ERR_POLICY_INVALID', firewallProblems(valid));
   }
   if (touched.some((item) => item.kind === 'virtual-service')) {
+    refuse(
+      'ERR_POLICY_INVALID',
+      uncarriedServices(touched.filter((item) => item.kind === 'virtual-service')),
+    );
     refuse('ERR_ADDRESS_IN_USE', addressConflicts(valid.filter((item) => item.kind === 'virtual-service')));
   }
   return { results, writes, after };

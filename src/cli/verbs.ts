@@ -130,6 +130,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./engine.ts')).registerEngine,
   },
   {
+    name: 'proxy',
+    summary: 'proxy the HTTP of one virtual service on this machine, without controller or engines',
+    load: async () => (await import('./proxy.ts')).registerProxy,
+  },
+  {
     name: 'image',
     summary: 'build the appliance that engines are deployed from, and check one',
     load: async () => (await import('./image.ts')).registerImage,

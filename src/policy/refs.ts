@@ -85,6 +85,17 @@ export function addressConflicts(services: readonly PolicyItem[]): Problem[] {
   return problems;
 }
 
+/** Services that engines do not carry: those that proxy HTTP, which `weft proxy` runs. */
+export function uncarriedServices(services: readonly PolicyItem[]): Problem[] {
+  return services
+    .filter(({ spec }) => (spec as VirtualServiceSpec).http !== undefined)
+    .map(({ name }) => ({
+      path: '$.spec.http',
+      message: 'is not carried by engines so far: run the service with `weft proxy`, or leave http out',
+      where: `virtual-service "${name}"`,
+    }));
+}
+
 /** One text per address, however it is written; an IPv4-mapped IPv6 address is the IPv4 address it maps. */
 export function canonicalAddress(address: string): string {
   if (!isIPv6(address)) return address.toLowerCase();

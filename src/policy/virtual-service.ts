@@ -1,6 +1,7 @@
 /** The kind `virtual-service`: addresses, port and protocol, an ordered chain of service components, one or more tiers. */
 import { z } from 'zod';
 import { Address, DurationMs, Name, Port } from './attributes.ts';
+import { HttpService } from './http-service.ts';
 import { defineKind } from './kind.ts';
 
 export const BALANCING_METHODS = [
@@ -83,6 +84,7 @@ export const VirtualServiceSpec = z
       description:
         "How answers go back to the client: `direct` from the member's host, past the engine that chose the member; `engine` through that engine, which translates the client's address into its own, so that members see the engine's.",
     }),
+    http: HttpService.optional(),
     hosts: z.array(z.string().min(1)).min(1).optional().meta({
       description:
         'Only engines on these hosts carry the service; every host that runs members where none is named.',
@@ -107,6 +109,18 @@ export const VirtualServiceSpec = z
         path: ['returnPath'],
         message: 'must be direct with delivery dsr: members answer clients themselves',
       });
+    }
+    if (spec.http !== undefined) {
+      for (const [path, isWrong, message] of [
+        ['protocol', spec.protocol !== 'tcp', 'must be tcp with http'],
+        [
+          'delivery',
+          spec.delivery !== 'translated',
+          'must be translated with http: the proxy itself speaks to members',
+        ],
+      ] as const) {
+        if (isWrong) context.addIssue({ code: 'custom', path: [path], message });
+      }
     }
     const names = new Set<string>();
     spec.tiers.forEach((tier, index) => {

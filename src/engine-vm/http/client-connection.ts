@@ -1,0 +1,517 @@
+/**
+ * An HTTP/1.1 connection of a client: finds requests in what comes, one after the other, and writes their responses. A
+ * request that comes before the response to the one before is out waits, and the connection is read no further.
+ */
+import { hashText } from '../balance/hash.ts';
+import { peerAddress } from '../kernel/socket-address.ts';
+import { BUFFER_BYTES } from '../kernel/socket-buffers.ts';
+import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY } from './body-decoder.ts';
+import type { Channel, ChannelOwner, Channels } from './channel.ts';
+import { type ClientSide, Exchange, type ExchangeContext } from './exchange.ts';
+import { FIELD } from './field-names.ts';
+import { CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, CONNECTION_UPGRADE, Head } from './head.ts';
+import {
+  chunk,
+  frameChunk,
+  type HeadWriter,
+  line,
+  roomBehind,
+  SAY_CLOSE,
+  SAY_KEEP_ALIVE,
+  SAY_NOTHING,
+  SAY_UPGRADE,
+} from './head-writer.ts';
+import { parseRequestHead } from './parse-head.ts';
+import { refusal } from './refusals.ts';
+import { Stash } from './stash.ts';
+
+/** What the connection is at. */
+const IDLE = 0;
+const BODY = 1;
+const RESPONSE = 2;
+const TUNNEL = 3;
+/** The last response is out; what still comes is thrown away, so that it does not cost the client that response. */
+const LINGER = 4;
+const CLOSED = 5;
+
+const LINGER_MS = 2000;
+const LINGER_BYTES = 1 << 20;
+const TUNNEL_IDLE_MS = 3_600_000;
+const HEAD_TOO_LARGE = refusal('head-too-large');
+const HEAD_TIMEOUT = refusal('head-timeout');
+const BODY_TIMEOUT = refusal('body-timeout');
+const BODY_TOO_LARGE = refusal('body-too-large');
+const OVERLOADED = refusal('overloaded');
+
+/** How the body of the response is framed. */
+const PLAIN = 0;
+const CHUNKS = 1;
+
+// Heads are read before the next one is parsed, so one object serves all connections of a thread.
+const head = new Head();
+
+export class ClientConnection implements ChannelOwner, ClientSide {
+  readonly channel: Channel;
+  readonly #channels: Channels;
+  readonly #writer: HeadWriter;
+  readonly #context: ExchangeContext;
+  readonly #onClosed: (connection: ClientConnection) => void;
+  readonly #exchange: Exchange;
+  readonly #decoder = new BodyDecoder();
+  readonly #stash = new Stash();
+  #state = IDLE;
+  #keepsAlive = true;
+  #framing = PLAIN;
+  #version = 11;
+  #isHeadBuilt = false;
+  /** Buffers that wait for their turn, as [buffer, at, end, ...]. */
+  #held: number[] = [];
+  #isProcessing = false;
+  #hasEnded = false;
+  #lingered = 0;
+  #address: string | null = null;
+  #forwarded: Uint8Array | null = null;
+  #forwardedBy: string | null = null;
+  #sourceHash = -1;
+  /** Set while the proxy drains: each response is the last one. */
+  isDraining = false;
+
+  constructor(
+    channel: Channel,
+    channels: Channels,
+    writer: HeadWriter,
+    context: ExchangeContext,
+    onClosed: (connection: ClientConnection) => void,
+  ) {
+    this.channel = channel;
+    this.#channels = channels;
+    this.#writer = writer;
+    this.#context = context;
+    this.#onClosed = onClosed;
+    this.#exchange = new Exchange(context, this);
+    channel.owner = this;
+    channel.deadlineMs = channels.nowMs + context.service.settings.http.idleTimeoutMs;
+  }
+
+  get clientAddress(): string {
+    this.#address ??= peerAddress(this.channel.fd);
+    return this.#address;
+  }
+
+  get isFull(): boolean {
+    return this.channel.isFull;
+  }
+
+  /** Between two requests. */
+  get isIdle(): boolean {
+    return this.#state === IDLE && this.#stash.isEmpty;
+  }
+
+  forwardedLines(exchange: Exchange): Uint8Array {
+    const how = exchange.service.settings.http.clientAddress;
+    if (this.#forwarded === null || this.#forwardedBy !== how) {
+      const text =
+        how === 'none' ? '' : `X-Forwarded-For: ${this.clientAddress}\r\nX-Forwarded-Proto: http\r\n`;
+      this.#forwarded = line(text);
+      this.#forwardedBy = how;
+    }
+    return this.#forwarded;
+  }
+
+  onConnect(): void {
+    // A client's connection is connected when it is accepted.
+  }
+
+  onBytes(buffer: number, at: number, end: number): void {
+    switch (this.#state) {
+      case IDLE:
+        this.#isProcessing = true;
+        this.#findHead(buffer, at, end);
+        this.#isProcessing = false;
+        if (this.#held.length > 0) this.#processHeld();
+        break;
+      case BODY:
+        this.#feed(buffer, at, end);
+        break;
+      case RESPONSE:
+        this.#held.push(buffer, at, end);
+        this.channel.pause();
+        break;
+      case TUNNEL:
+        this.channel.deadlineMs = this.#channels.nowMs + TUNNEL_IDLE_MS;
+        this.#exchange.requestBody(buffer, at, end, false, null);
+        break;
+      default:
+        this.#channels.buffers.give(buffer);
+        this.#lingered += end - at;
+        if (this.#lingered > LINGER_BYTES) this.#close();
+    }
+  }
+
+  /** Goes through what was held, for as long as no response is to be waited for. */
+  #processHeld(): void {
+    if (this.#isProcessing) return;
+    this.#isProcessing = true;
+    while (this.#held.length > 0 && (this.#state === IDLE || this.#state === BODY)) {
+      const [buffer, at, end] = this.#held.splice(0, 3) as [number, number, number];
+      if (this.#state === IDLE) this.#findHead(buffer, at, end);
+      else this.#feed(buffer, at, end);
+    }
+    this.#isProcessing = false;
+    if (this.#held.length === 0 && this.#state !== CLOSED) {
+      this.channel.resume();
+      if (this.#hasEnded && this.#state === IDLE) this.#finish();
+    }
+  }
+
+  #findHead(buffer: number, at: number, end: number): void {
+    const { buffers } = this.#channels;
+    if (!this.#stash.isEmpty) {
+      const joined = buffers.take();
+      if (joined < 0) {
+        buffers.give(buffer);
+        this.#refuse(OVERLOADED);
+        return;
+      }
+      const start = buffers.start(joined);
+      const kept = this.#stash.length;
+      const taken = this.#stash.join(buffers, joined, at, end);
+      if (at + taken < end) this.#held.unshift(buffer, at + taken, end);
+      else buffers.give(buffer);
+      this.#stash.clear();
+      this.#parse(joined, start, start + kept + taken, false);
+      return;
+    }
+    this.#parse(buffer, at, end, true);
+  }
+
+  #parse(buffer: number, at: number, end: number, isFirst: boolean): void {
+    const { buffers, nowMs } = this.#channels;
+    const { service } = this.#context;
+    const status = parseRequestHead(buffers.bytes, at, end, head, service.limits);
+    if (status > 0) {
+      this.#begin(buffer, status, end);
+      return;
+    }
+    if (status < 0) {
+      buffers.give(buffer);
+      this.#refuse(-status);
+      return;
+    }
+    // Empty lines alone do not begin a request, but neither may they keep the connection alive.
+    const fits = this.#stash.put(buffers.bytes, at, end);
+    buffers.give(buffer);
+    if (!fits) this.#refuse(HEAD_TOO_LARGE);
+    else if (isFirst) this.channel.deadlineMs = nowMs + service.settings.http.headTimeoutMs;
+  }
+
+  #begin(buffer: number, bodyAt: number, end: number): void {
+    const { buffers, nowMs } = this.#channels;
+    const { service } = this.#context;
+    const { http } = service.settings;
+    this.#version = head.version;
+    const said = head.connection;
+    this.#keepsAlive =
+      !this.isDraining &&
+      (said & CONNECTION_CLOSE) === 0 &&
+      (head.version === 11 || (said & CONNECTION_KEEP_ALIVE) !== 0);
+    if (head.contentLength > http.maxBodyBytes) {
+      buffers.give(buffer);
+      this.#refuse(BODY_TOO_LARGE);
+      return;
+    }
+    const decoder = this.#decoder;
+    const mode = head.isChunked ? CHUNKED : head.contentLength > 0 ? BY_LENGTH : NO_BODY;
+    decoder.begin(mode, head.contentLength, http.maxBodyBytes);
+    const consumed = decoder.decode(buffers.bytes, bodyAt, end, service.limits);
+    if (consumed < 0) {
+      buffers.give(buffer);
+      this.#refuse(decoder.error);
+      return;
+    }
+    // What follows is the next request: copied away before this one is written over.
+    if (consumed < end) {
+      this.#keepRest(consumed, end);
+      if (this.#state === CLOSED) {
+        buffers.give(buffer);
+        return;
+      }
+    }
+    this.#state = decoder.isDone ? RESPONSE : BODY;
+    if (this.#hasEnded && this.#held.length === 0) this.#keepsAlive = false;
+    this.channel.deadlineMs = decoder.isDone ? 0 : nowMs + http.bodyTimeoutMs;
+    if (this.#sourceHash < 0) this.#sourceHash = hashText(this.clientAddress);
+    const exchange = this.#exchange;
+    const length = mode === CHUNKED ? -1 : Math.max(0, head.contentLength);
+    if (!exchange.start(head, length, decoder.isDone && isWebSocket(), this.#sourceHash)) {
+      buffers.give(buffer);
+      return;
+    }
+    exchange.requestBody(buffer, decoder.dataAt, decoder.dataEnd, decoder.isDone, decoder.trailers);
+  }
+
+  #keepRest(at: number, end: number): void {
+    const { buffers } = this.#channels;
+    const rest = buffers.take();
+    if (rest < 0) {
+      this.#close();
+      return;
+    }
+    const start = buffers.start(rest);
+    buffers.bytes.copyWithin(start, at, end);
+    this.#held.unshift(rest, start, start + end - at);
+    this.channel.pause();
+  }
+
+  /** More of the body of a request. */
+  #feed(buffer: number, at: number, end: number): void {
+    const { buffers, nowMs } = this.#channels;
+    const decoder = this.#decoder;
+    const { service } = this.#exchange;
+    const consumed = decoder.decode(buffers.bytes, at, end, service.limits);
+    if (consumed < 0) {
+      buffers.give(buffer);
+      this.#exchange.fail(decoder.error);
+      return;
+    }
+    if (consumed < end) this.#keepRest(consumed, end);
+    if (decoder.isDone && this.#state === BODY) {
+      this.#state = RESPONSE;
+      this.channel.deadlineMs = 0;
+    } else this.channel.deadlineMs = nowMs + service.settings.http.bodyTimeoutMs;
+    // Only framing came: nothing to send, unless it was the end.
+    if (decoder.dataEnd === decoder.dataAt && !decoder.isDone) buffers.give(buffer);
+    else {
+      this.#exchange.requestBody(buffer, decoder.dataAt, decoder.dataEnd, decoder.isDone, decoder.trailers);
+    }
+  }
+
+  /** Refuses what is no request, or none that an exchange was begun for. The connection ends with it. */
+  #refuse(reason: number): void {
+    this.#keepsAlive = false;
+    this.#state = BODY;
+    this.#stash.clear();
+    this.#exchange.startRefused(reason);
+  }
+
+  sendInterim(exchange: Exchange): void {
+    if (this.#version === 10) return;
+    this.#writer.beginResponse(exchange.response);
+    this.#writer.fields(exchange.response, false, true);
+    this.#writer.finish();
+    this.#writer.sendAlone(this.channel);
+  }
+
+  sendHead(exchange: Exchange, length: number): void {
+    const writer = this.#writer;
+    const { response } = exchange;
+    const { status } = response;
+    const hasNoBody = exchange.isHead || status === 204 || status === 304 || status === 101;
+    this.#framing = PLAIN;
+    if (this.#state === BODY || this.isDraining) this.#keepsAlive = false;
+    const isChunked = !hasNoBody && length < 0 && this.#version === 11;
+    if (!hasNoBody && length < 0 && !isChunked) this.#keepsAlive = false;
+    writer.beginResponse(response);
+    // What a HEAD would have had is told as it is.
+    writer.fields(response, false, isChunked || status === 204 || status === 101);
+    if (isChunked) {
+      this.#framing = CHUNKS;
+      writer.chunked();
+    }
+    if (response.find(FIELD.date) < 0) writer.date();
+    for (const added of exchange.responseLines) writer.add(added);
+    if (status === 101) {
+      writer.field(response, response.upgradeIndex);
+      writer.connection(SAY_UPGRADE);
+    } else {
+      const says = !this.#keepsAlive ? SAY_CLOSE : this.#version === 10 ? SAY_KEEP_ALIVE : SAY_NOTHING;
+      writer.connection(says);
+    }
+    writer.finish();
+    this.#isHeadBuilt = true;
+  }
+
+  sendBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
+    let from = at;
+    let to = end;
+    if (this.#framing === CHUNKS) {
+      const fits = end + roomBehind(trailers) <= (buffer + 1) * BUFFER_BYTES;
+      frameChunk(this.#channels.buffers.bytes, at, end, isLast && fits, trailers);
+      from = chunk.at;
+      to = chunk.end;
+      if (isLast && !fits) {
+        this.#write(buffer, from, to);
+        this.#sendLastChunk(trailers);
+        this.#responseDone();
+        return;
+      }
+    }
+    this.#write(buffer, from, to);
+    if (isLast) this.#responseDone();
+    else if (this.channel.isFull && this.#state !== TUNNEL) {
+      this.channel.deadlineMs = this.#channels.nowMs + this.#exchange.service.settings.http.bodyTimeoutMs;
+    }
+  }
+
+  #write(buffer: number, at: number, end: number): void {
+    if (!this.#isHeadBuilt) this.channel.write(buffer, at, end);
+    else {
+      this.#isHeadBuilt = false;
+      if (!this.#writer.send(this.channel, buffer, at, end)) this.#keepsAlive = false;
+    }
+  }
+
+  #sendLastChunk(trailers: Uint8Array | null): void {
+    const { buffers } = this.#channels;
+    const own = buffers.take();
+    if (own < 0) {
+      this.#keepsAlive = false;
+      return;
+    }
+    const start = buffers.start(own);
+    frameChunk(buffers.bytes, start, start, true, trailers);
+    this.channel.write(own, chunk.at, chunk.end);
+  }
+
+  /** The response is written, whole. */
+  #responseDone(): void {
+    const wasWhole = this.#state === RESPONSE;
+    if (this.#exchange.isActive) this.#exchange.end();
+    if (this.#state === CLOSED || this.#state === TUNNEL) return;
+    const { nowMs } = this.#channels;
+    if (this.#keepsAlive && wasWhole) {
+      this.#state = IDLE;
+      this.channel.deadlineMs = nowMs + this.#context.service.settings.http.idleTimeoutMs;
+      if (this.#held.length > 0) this.#processHeld();
+      else if (this.#hasEnded) this.#finish();
+      return;
+    }
+    if ((wasWhole && this.#held.length === 0) || this.#hasEnded) {
+      this.#finish();
+      return;
+    }
+    this.#state = LINGER;
+    this.#dropHeld();
+    this.channel.deadlineMs = nowMs + LINGER_MS;
+    this.channel.resume();
+    this.channel.end();
+  }
+
+  /** Closes once all is sent. */
+  #finish(): void {
+    this.#state = LINGER;
+    this.#dropHeld();
+    this.channel.deadlineMs = this.#channels.nowMs + this.#context.service.settings.http.bodyTimeoutMs;
+    this.channel.finish();
+  }
+
+  answer(exchange: Exchange, status: number, reason: string, fields: readonly Uint8Array[]): void {
+    if (this.#state === BODY || this.isDraining) this.#keepsAlive = false;
+    this.#writer.answer(status, reason, fields, exchange.isHead, !this.#keepsAlive);
+    this.#isHeadBuilt = false;
+    exchange.responseBytes = 0;
+    if (!this.#writer.sendAlone(this.channel)) this.#keepsAlive = false;
+    exchange.end();
+    this.#responseDone();
+  }
+
+  abort(): void {
+    this.#close();
+  }
+
+  beginTunnel(): void {
+    this.#state = TUNNEL;
+    this.#framing = PLAIN;
+    this.channel.deadlineMs = this.#channels.nowMs + TUNNEL_IDLE_MS;
+    // What the client sent behind its request belongs to the tunnel.
+    for (let n = 0; n < this.#held.length; n += 3) {
+      this.#exchange.requestBody(this.#held[n]!, this.#held[n + 1]!, this.#held[n + 2]!, false, null);
+    }
+    this.#held = [];
+    this.channel.resume();
+  }
+
+  endTunnel(): void {
+    this.#finish();
+  }
+
+  pauseRequest(): void {
+    this.channel.pause();
+    // Waiting is not the client's fault now.
+    this.channel.deadlineMs = 0;
+  }
+
+  resumeRequest(): void {
+    this.channel.resume();
+    if (this.#state === BODY) {
+      this.channel.deadlineMs = this.#channels.nowMs + this.#exchange.service.settings.http.bodyTimeoutMs;
+    }
+  }
+
+  onDrained(): void {
+    if (this.#state === RESPONSE) this.channel.deadlineMs = 0;
+    this.#exchange.side?.resumeResponse();
+  }
+
+  onEnd(error: number): void {
+    this.#hasEnded = true;
+    // A client that has sent its request and ends its side still gets the response.
+    if (error === 0 && (this.#state === RESPONSE || this.#held.length > 0) && this.#state !== LINGER) {
+      this.#keepsAlive = this.#held.length > 0;
+      return;
+    }
+    if (this.#state === TUNNEL && error === 0) {
+      this.#exchange.side?.endTunnel();
+      return;
+    }
+    if (error === 0 && !this.channel.isIdle) this.#finish();
+    else this.#close();
+  }
+
+  onDeadline(): void {
+    switch (this.#state) {
+      case IDLE:
+        if (this.#stash.isEmpty) this.#close();
+        else this.#refuse(HEAD_TIMEOUT);
+        break;
+      case BODY:
+        this.#exchange.fail(BODY_TIMEOUT);
+        break;
+      default:
+        this.#close();
+    }
+  }
+
+  /** Closes a connection that is between two requests, at the end of the thread's life. */
+  closeIfIdle(): void {
+    if (this.isIdle && this.channel.isIdle) this.#close();
+  }
+
+  /** Cuts it short. */
+  close(): void {
+    this.#close();
+  }
+
+  #dropHeld(): void {
+    for (let n = 0; n < this.#held.length; n += 3) this.#channels.buffers.give(this.#held[n]!);
+    this.#held = [];
+  }
+
+  #close(): void {
+    if (this.#state === CLOSED) return;
+    this.#state = CLOSED;
+    if (this.#exchange.isActive) this.#exchange.end();
+    this.#dropHeld();
+    this.#stash.clear();
+    this.channel.close();
+    this.#onClosed(this);
+  }
+}
+
+/** Only WebSocket is let through: others (h2c) would carry requests that no rule has seen. */
+function isWebSocket(): boolean {
+  if ((head.connection & CONNECTION_UPGRADE) === 0 || head.upgradeIndex < 0 || head.version !== 11)
+    return false;
+  const at = head.valueAt[head.upgradeIndex]!;
+  return head.text(at, head.valueEnd[head.upgradeIndex]!).toLowerCase() === 'websocket';
+}

@@ -1,0 +1,36 @@
+/**
+ * What an L7 service component is. Each request walks the chain in the order of the registry, then its response does.
+ * To add one: write its file in component/, add its line to registry.ts.
+ *
+ * A component reads `exchange.request` and `exchange.response` (offsets into received bytes, valid during the call) and
+ * changes them by marking fields in `isDropped` and by adding whole lines to `exchange.requestLines` or
+ * `responseLines`. None awaits or throws; none allocates for a request where it can help it.
+ */
+import type { Exchange } from './exchange.ts';
+
+export interface HttpComponent {
+  readonly type: string;
+  /**
+   * Judges a request. 0 lets it go on; the id of a refusal (refusals.ts) refuses it; ANSWERED says that the component
+   * has answered with `exchange.answer`.
+   */
+  onRequest?(exchange: Exchange): number;
+  /** Sees the head of the final response before it is written. May set `exchange.responseFilter`. */
+  onResponse?(exchange: Exchange): void;
+  /** Since the start, by outcome. */
+  counters(): Record<string, number>;
+}
+
+/** `onRequest`: the client has its answer. */
+export const ANSWERED = -1;
+
+/** Changes the body of a response on its way: compression, and whatever reads it. */
+export interface BodyFilter {
+  /**
+   * Takes a buffer of data, hands what it makes of it to `exchange.filtered`: any number of buffers, now or later, the
+   * last of them with `isLast`.
+   */
+  transform(exchange: Exchange, buffer: number, at: number, end: number, isLast: boolean): void;
+  /** The exchange is over before its time: free what is held. */
+  close(): void;
+}

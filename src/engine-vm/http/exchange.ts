@@ -1,0 +1,360 @@
+/**
+ * One request and its response: what stands between the side that speaks to the client and the side that speaks to the
+ * member. Either may be HTTP/1 (client-connection.ts, member-connection.ts) or another version: they meet here in the
+ * same events, heads as offsets and bodies as ranges of buffers without framing.
+ *
+ *   ClientSide ── start, requestBody ──▶ Exchange ── sendHead, sendBody ──▶ MemberSide
+ *   ClientSide ◀── sendHead, sendBody ── Exchange ◀── onHead, onBody ────── MemberSide
+ *
+ * A head is followed by a body in the same call, with the buffer that the head came in, even where no bytes follow:
+ * so what is sent is written in place. Buffers change hands with every call.
+ */
+import type { SocketBuffers } from '../kernel/socket-buffers.ts';
+import type { RequestNote } from './access-log.ts';
+import { ANSWERED, type BodyFilter } from './component.ts';
+import { Head, isIdempotent, METHOD } from './head.ts';
+import { ALL_BUSY, type Member, type Members } from './members.ts';
+import { REFUSALS, refusal } from './refusals.ts';
+import type { Service } from './service.ts';
+
+/** The client's half of an exchange. */
+export interface ClientSide {
+  /** Text of the client's address; empty where it is gone. */
+  readonly clientAddress: string;
+  /** Sends an interim response. */
+  sendInterim(exchange: Exchange): void;
+  /** Builds the head of the final response, to be sent with the next `sendBody`. `length` -1: not known. */
+  sendHead(exchange: Exchange, length: number): void;
+  /** Data of the body; with `isLast` the response is whole. `trailers`: field lines and the empty line. */
+  sendBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void;
+  /** Writes a response of ours, whole, and ends the exchange. Only while no head was sent. */
+  answer(exchange: Exchange, status: number, reason: string, fields: readonly Uint8Array[]): void;
+  /** The response cannot be finished: the client has to notice. */
+  abort(reason: number): void;
+  /** The head of a 101 is built: what comes from now on, both ways, is bytes. */
+  beginTunnel(): void;
+  /** The member ended the tunnel. */
+  endTunnel(): void;
+  /** Lines that tell members of this client. */
+  forwardedLines(exchange: Exchange): Uint8Array;
+  pauseRequest(): void;
+  resumeRequest(): void;
+  readonly isFull: boolean;
+}
+
+/** The member's half. */
+export interface MemberSide {
+  readonly member: Member;
+  /** Has carried an exchange before: the member may have closed it meanwhile. */
+  readonly isReused: boolean;
+  /** Builds the head of the request, to be sent with the next `sendBody`. `length` -1: not known. */
+  sendHead(exchange: Exchange, length: number): void;
+  sendBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void;
+  /** Sends a whole request that was built for another connection of the same kind. */
+  resend(exchange: Exchange, buffer: number, at: number, end: number): void;
+  /** The exchange ended before its time: the connection goes with it. */
+  abort(): void;
+  /** The client ended the tunnel. */
+  endTunnel(): void;
+  pauseResponse(): void;
+  resumeResponse(): void;
+  readonly isFull: boolean;
+}
+
+/** What the thread does for its exchanges. */
+export interface ExchangeContext {
+  readonly buffers: SocketBuffers;
+  readonly members: Members;
+  /** The service as it is now. */
+  readonly service: Service;
+  readonly nowMs: number;
+  /** A request begins, and can be read still. */
+  began(exchange: Exchange): void;
+  /** An exchange is over: counters, log. */
+  ended(exchange: Exchange): void;
+}
+
+/** Interim responses of one exchange. */
+const MOST_INTERIM = 8;
+const MEMBER_NONE = refusal('member-none');
+const MEMBER_BUSY = refusal('member-busy');
+const MEMBER_CONNECT = refusal('member-connect');
+const TOO_MANY_INTERIM = refusal('member-too-many-interim');
+const UPGRADE_UNASKED = refusal('member-upgrade-unasked');
+
+export class Exchange {
+  readonly context: ExchangeContext;
+  readonly client: ClientSide;
+  service: Service;
+  /** Valid until `start` returns. */
+  request: Head;
+  /** Valid while its head is handed on. */
+  response: Head;
+  /** Added to the head of the request; by components, for this exchange. */
+  readonly requestLines: Uint8Array[] = [];
+  readonly responseLines: Uint8Array[] = [];
+  responseFilter: BodyFilter | null = null;
+  side: MemberSide | null = null;
+  member: Member | null = null;
+  /** What the access log keeps of the request. */
+  note: RequestNote | null = null;
+  isActive = false;
+  method = 0;
+  wantsUpgrade = false;
+  status = 0;
+  /** The refusal, where we refused. */
+  refusal = 0;
+  startedMs = 0;
+  /** When the head of the final response came. */
+  answeredMs = 0;
+  requestBytes = 0;
+  responseBytes = 0;
+  isRequestDone = false;
+  isResponseDone = false;
+  isTunnel = false;
+  /** The final head went to the client. */
+  isHeadSent = false;
+  #sourceHash = 0;
+  #interim = 0;
+  #retries = 0;
+  /** The whole request as it was sent, for as long as it may be sent again; -1 where it may not. */
+  #kept = -1;
+  #keptAt = 0;
+  #keptEnd = 0;
+
+  constructor(context: ExchangeContext, client: ClientSide) {
+    this.context = context;
+    this.client = client;
+    this.service = context.service;
+    this.request = noHead;
+    this.response = noHead;
+  }
+
+  /**
+   * A request begins; its body follows by `requestBody`, at once and from then on. `length` of the body, -1: not known.
+   * Returns false where the client was answered: then nothing may follow.
+   */
+  start(head: Head, length: number, wantsUpgrade: boolean, sourceHash: number): boolean {
+    this.#reset(head);
+    this.wantsUpgrade = wantsUpgrade;
+    this.#sourceHash = sourceHash;
+    this.context.began(this);
+    for (const component of this.service.components) {
+      const verdict = component.onRequest?.(this) ?? 0;
+      if (verdict === 0) continue;
+      if (verdict !== ANSWERED) this.refuse(verdict);
+      return false;
+    }
+    if (!this.#choose(null, false)) return false;
+    this.side!.sendHead(this, length);
+    return true;
+  }
+
+  /** What came is no request that can go on: it is answered, counted and logged like one. */
+  startRefused(reason: number): void {
+    this.#reset(noHead);
+    this.method = METHOD.other;
+    this.refuse(reason);
+  }
+
+  #reset(head: Head): void {
+    this.service = this.context.service;
+    this.request = head;
+    this.isActive = true;
+    this.method = head.method;
+    this.wantsUpgrade = false;
+    this.status = 0;
+    this.refusal = 0;
+    this.startedMs = this.context.nowMs;
+    this.answeredMs = 0;
+    this.requestBytes = 0;
+    this.responseBytes = 0;
+    this.isRequestDone = false;
+    this.isResponseDone = false;
+    this.isTunnel = false;
+    this.isHeadSent = false;
+    this.member = null;
+    this.responseFilter = null;
+    this.requestLines.length = 0;
+    this.responseLines.length = 0;
+    this.#interim = 0;
+    this.#retries = 0;
+  }
+
+  /** Takes a member and a connection to it; else refuses. */
+  #choose(except: Member | null, isFresh: boolean): boolean {
+    const { members } = this.context;
+    const index = members.choose(this.#sourceHash, except);
+    if (index < 0) {
+      this.refuse(index === ALL_BUSY ? MEMBER_BUSY : MEMBER_NONE);
+      return false;
+    }
+    const side = members.open(index, isFresh);
+    if (side === null) {
+      this.refuse(MEMBER_CONNECT);
+      return false;
+    }
+    this.side = side;
+    this.member = side.member;
+    side.member.active++;
+    return true;
+  }
+
+  /** Data of the request's body; the first call comes with the head. Takes the buffer. */
+  requestBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
+    this.requestBytes += end - at;
+    this.isRequestDone = isLast;
+    const side = this.side;
+    if (side === null) {
+      this.context.buffers.give(buffer);
+      return;
+    }
+    side.sendBody(buffer, at, end, isLast, trailers);
+    if (side.isFull && !isLast) this.client.pauseRequest();
+  }
+
+  /** By the member's side: the request as it was sent, whole, in one buffer. It is kept for a second attempt. */
+  keep(buffer: number, at: number, end: number): void {
+    if (this.#kept >= 0) return;
+    this.context.buffers.hold(buffer);
+    this.#kept = buffer;
+    this.#keptAt = at;
+    this.#keptEnd = end;
+  }
+
+  #dropKept(): void {
+    if (this.#kept < 0) return;
+    this.context.buffers.give(this.#kept);
+    this.#kept = -1;
+  }
+
+  /** The member's side has a head; the body of a final one follows in the same call, unless this returns false. */
+  onHead(head: Head, length: number): boolean {
+    this.#dropKept();
+    this.response = head;
+    const isInterim = head.status < 200;
+    if (isInterim && head.status !== 101) {
+      if (++this.#interim > MOST_INTERIM) {
+        this.fail(TOO_MANY_INTERIM);
+        return false;
+      }
+      this.client.sendInterim(this);
+      return true;
+    }
+    if (head.status === 101 && !this.wantsUpgrade) {
+      this.fail(UPGRADE_UNASKED);
+      return false;
+    }
+    this.status = head.status;
+    this.answeredMs = this.context.nowMs;
+    this.side!.member.failures = 0;
+    for (const component of this.service.components) component.onResponse?.(this);
+    this.isHeadSent = true;
+    this.client.sendHead(this, this.responseFilter === null ? length : -1);
+    return true;
+  }
+
+  /** Data of the response's body. Takes the buffer. */
+  onBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
+    if (this.responseFilter !== null && this.isHeadSent) {
+      this.responseFilter.transform(this, buffer, at, end, isLast);
+      return;
+    }
+    this.filtered(buffer, at, end, isLast, trailers);
+  }
+
+  /** What goes to the client, behind the filter where there is one. */
+  filtered(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
+    this.responseBytes += end - at;
+    if (isLast && this.isHeadSent) this.isResponseDone = true;
+    if (!isLast && this.client.isFull) this.side?.pauseResponse();
+    this.client.sendBody(buffer, at, end, isLast, trailers);
+  }
+
+  /** 101: from now on bytes go both ways. */
+  onTunnel(): void {
+    this.isTunnel = true;
+    this.isRequestDone = true;
+    this.isResponseDone = true;
+    this.client.beginTunnel();
+  }
+
+  /**
+   * By the member's side, which is closed: the request could not be sent (`wasConnected` false), or the connection ended
+   * before the response began. Tries again where that is safe, else refuses with that reason.
+   */
+  onMemberLost(reason: number, wasConnected: boolean, wasReused: boolean): void {
+    const lost = this.member;
+    this.#release();
+    const isSafe = !wasConnected || (wasReused && isIdempotent(this.method));
+    const canRepeat = this.#kept >= 0 && isSafe && !this.isHeadSent && this.#interim === 0;
+    if (!canRepeat || this.#retries >= this.service.settings.http.retries) {
+      this.fail(reason);
+      return;
+    }
+    this.#retries++;
+    // A second stale connection would only cost the client another round.
+    if (!this.#choose(wasConnected ? null : lost, true)) return;
+    const buffer = this.#kept;
+    this.context.buffers.hold(buffer);
+    this.side!.resend(this, buffer, this.#keptAt, this.#keptEnd);
+  }
+
+  /** Something broke: the client gets a refusal where it has no head yet, else its connection ends. */
+  fail(reason: number): void {
+    if (!this.isActive) return;
+    if (this.isHeadSent) {
+      this.refusal = reason;
+      this.client.abort(reason);
+      this.end();
+    } else this.refuse(reason);
+  }
+
+  /** Answers with a refusal, and ends the exchange. */
+  refuse(reason: number): void {
+    const { status, name } = REFUSALS[reason]!;
+    this.refusal = reason;
+    this.answer(status, name, []);
+  }
+
+  /** A response of ours, whole. Ends the exchange. */
+  answer(status: number, reason: string, fields: readonly Uint8Array[]): void {
+    this.status = status;
+    this.answeredMs = this.context.nowMs;
+    this.isHeadSent = true;
+    // It ends the exchange, and may begin the next one.
+    this.client.answer(this, status, reason, fields);
+  }
+
+  get isHead(): boolean {
+    return this.method === METHOD.HEAD;
+  }
+
+  /** The member's side is done with this exchange and looks after its connection itself. */
+  memberDone(): void {
+    this.#release();
+  }
+
+  #release(): void {
+    if (this.side === null) return;
+    this.side.member.active--;
+    this.side = null;
+  }
+
+  /** Over, by whatever way; a member's side that is still in it is cut. */
+  end(): void {
+    if (!this.isActive) return;
+    this.isActive = false;
+    this.#dropKept();
+    this.responseFilter?.close();
+    this.responseFilter = null;
+    const side = this.side;
+    this.#release();
+    side?.abort();
+    this.context.ended(this);
+    this.request = noHead;
+    this.response = noHead;
+  }
+}
+
+const noHead = new Head();

@@ -1,0 +1,195 @@
+/**
+ * The members of a service as one thread uses them: which one gets the next request, and the connections that are kept
+ * open to each. A member that does not take connections is left out for a while.
+ */
+import type { Balancer, Candidates } from '../balance/balancer.ts';
+import { hashText } from '../balance/hash.ts';
+import { createBalancer } from '../balance/registry.ts';
+import { SOCKET_ADDRESS_BYTES, socketAddress, tcpSocket } from '../kernel/socket-address.ts';
+import type { Channels } from './channel.ts';
+import type { MemberSide } from './exchange.ts';
+import { HeadWriter } from './head-writer.ts';
+import { MemberConnection } from './member-connection.ts';
+import type { ServiceSettings } from './service.ts';
+
+/** How long a member that refused a connection is left out; doubled each time, up to the second. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 10_000;
+
+export class Member {
+  readonly name: string;
+  /** `address:port`, also what makes a member the same one after a reload. */
+  readonly key: string;
+  /** The socket address, as an offset into the socket buffers. */
+  readonly addressAt: number;
+  readonly addressBytes: Uint8Array;
+  /** Requests under way. */
+  active = 0;
+  /** Connections, used or idle. */
+  connections = 0;
+  readonly idle: MemberConnection[] = [];
+  failures = 0;
+  pausedUntilMs = 0;
+  /** False once a reload has taken it out: connections end with their requests. */
+  isListed = true;
+
+  /** Host, for requests that name none. */
+  readonly host: string;
+
+  constructor(name: string, host: string, key: string, addressBytes: Uint8Array, addressAt: number) {
+    this.name = name;
+    this.host = host;
+    this.key = key;
+    this.addressBytes = addressBytes;
+    this.addressAt = addressAt;
+  }
+}
+
+/** Nobody can take the request now: all are paused or draining, or all are at their limit. */
+export const NO_MEMBER = -1;
+export const ALL_BUSY = -2;
+
+export class Members {
+  readonly #channels: Channels;
+  #settings: ServiceSettings;
+  #balancer: Balancer;
+  #members: Member[] = [];
+  #candidates: Candidates;
+  /** Socket addresses of members that are gone, to be used again: memory beside the buffers is never given back. */
+  readonly #freeAddresses: number[] = [];
+
+  /** Heads of requests are built here. */
+  readonly writer: HeadWriter;
+
+  constructor(settings: ServiceSettings, channels: Channels) {
+    this.#channels = channels;
+    this.writer = new HeadWriter(channels.buffers);
+    this.#settings = settings;
+    this.#balancer = createBalancer(settings.method);
+    this.#candidates = candidatesOf(settings);
+    this.update(settings);
+  }
+
+  /** New settings: members that stay keep their connections. */
+  update(settings: ServiceSettings): void {
+    const before = new Map(this.#members.map((member) => [member.key, member]));
+    this.#members = settings.members.map(({ name, address, port }) => {
+      const key = `${name} ${address} ${port}`;
+      const known = before.get(key);
+      before.delete(key);
+      return known ?? this.#create(name, hostText(address, port), key, socketAddress(address, port));
+    });
+    for (const member of before.values()) {
+      member.isListed = false;
+      for (const connection of member.idle.splice(0)) connection.close();
+      this.#freeAddresses.push(member.addressAt);
+    }
+    if (settings.method !== this.#settings.method) this.#balancer = createBalancer(settings.method);
+    this.#settings = settings;
+    this.#candidates = candidatesOf(settings);
+  }
+
+  #create(name: string, host: string, key: string, bytes: Uint8Array): Member {
+    const { buffers } = this.#channels;
+    const at = this.#freeAddresses.pop() ?? buffers.reserve(SOCKET_ADDRESS_BYTES);
+    buffers.bytes.set(bytes, at);
+    return new Member(name, host, key, bytes, at);
+  }
+
+  get list(): readonly Member[] {
+    return this.#members;
+  }
+
+  /** Index of the member for the next request, or NO_MEMBER, ALL_BUSY. `except`: it has just failed. */
+  choose(sourceHash: number, except: Member | null): number {
+    const now = this.#channels.nowMs;
+    const { usable, connections } = this.#candidates;
+    const limit = this.#settings.http.memberConnections.max;
+    let isBusy = false;
+    for (let n = 0; n < this.#members.length; n++) {
+      const member = this.#members[n]!;
+      const isFull = limit > 0 && member.connections >= limit && member.idle.length === 0;
+      isBusy ||= isFull;
+      connections[n] = member.active;
+      const { isDraining, isDown } = this.#settings.members[n]!;
+      const isOut = isFull || member.pausedUntilMs > now || isDraining || isDown === true;
+      usable[n] = isOut || (member === except && this.#members.length > 1) ? 0 : 1;
+    }
+    const chosen = this.#balancer.choose(this.#candidates, sourceHash, false);
+    return chosen >= 0 ? chosen : isBusy ? ALL_BUSY : NO_MEMBER;
+  }
+
+  /**
+   * A connection to that member for one exchange: an idle one, or, with `isFresh` or where there is none, a new one.
+   * Null where no socket can be had.
+   */
+  open(index: number, isFresh: boolean): MemberSide | null {
+    const member = this.#members[index]!;
+    while (!isFresh) {
+      const connection = member.idle.pop();
+      if (connection === undefined) break;
+      if (connection.isUsable) return connection;
+      connection.close();
+    }
+    const fd = tcpSocket(member.addressBytes);
+    if (fd < 0) return null;
+    const connection = new MemberConnection(this, member);
+    connection.start(this.#channels.connect(fd, connection, member.addressAt, member.addressBytes.length));
+    return connection;
+  }
+
+  /** A connection is free again: kept, or closed where enough are. */
+  release(connection: MemberConnection): void {
+    const { member } = connection;
+    const { idle, idleTimeoutMs } = this.#settings.http.memberConnections;
+    if (!member.isListed || member.idle.length >= idle) {
+      connection.close();
+      return;
+    }
+    connection.channel.deadlineMs = this.#channels.nowMs + idleTimeoutMs;
+    member.idle.push(connection);
+  }
+
+  /** An idle connection is closed. */
+  forget(connection: MemberConnection): void {
+    const { idle } = connection.member;
+    const at = idle.indexOf(connection);
+    if (at >= 0) idle.splice(at, 1);
+  }
+
+  /** A member refused a connection. */
+  failed(member: Member): void {
+    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(member.failures++, 10));
+    member.pausedUntilMs = this.#channels.nowMs + pause;
+  }
+
+  get channels(): Channels {
+    return this.#channels;
+  }
+
+  get http(): ServiceSettings['http'] {
+    return this.#settings.http;
+  }
+
+  /** Closes what is idle. */
+  close(): void {
+    for (const member of this.#members) for (const connection of member.idle.splice(0)) connection.close();
+  }
+}
+
+function hostText(address: string, port: number): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
+
+function candidatesOf({ members }: ServiceSettings): Candidates {
+  const count = members.length;
+  return {
+    count,
+    members: Int32Array.from({ length: count }, (_, n) => n),
+    connections: new Float64Array(count),
+    hops: new Float64Array(count),
+    weights: Float64Array.from(members, ({ weight }) => weight),
+    usable: new Uint8Array(count),
+    ids: Uint32Array.from(members, ({ name, address, port }) => hashText(`${name} ${address} ${port}`)),
+  };
+}

@@ -1,0 +1,149 @@
+/**
+ * The proxy of one thread: listeners, connections of clients, members, and the loop that drives them. It never returns
+ * to Node's own event loop while it runs; the main thread speaks to it by messages and an event fd.
+ */
+import { listenTcp } from '../kernel/socket-address.ts';
+import { SocketBuffers } from '../kernel/socket-buffers.ts';
+import { type LoopKind, openSocketLoop } from '../kernel/socket-loop.ts';
+import { AccessLog } from './access-log.ts';
+import { Channels } from './channel.ts';
+import { ClientConnection } from './client-connection.ts';
+import type { Exchange, ExchangeContext } from './exchange.ts';
+import { Figures } from './figures.ts';
+import { HeadWriter } from './head-writer.ts';
+import { Members } from './members.ts';
+import { Service, type ServiceSettings } from './service.ts';
+
+const BACKLOG = 4096;
+
+export interface ProxyOptions {
+  readonly settings: ServiceSettings;
+  /** Signalled when there are messages. */
+  readonly wakeFd: number;
+  /** io_uring where it can be had, if none is named. */
+  readonly loop?: LoopKind;
+  /** Takes pieces of the access log; no log where it is left out. */
+  readonly log?: (piece: Uint8Array) => void;
+  /** One of so many requests is logged. */
+  readonly logEvery?: number;
+}
+
+export class ProxyLoop implements ExchangeContext {
+  readonly members: Members;
+  readonly figures = new Figures();
+  service: Service;
+  /** Called when the event fd was signalled. */
+  onWake: () => void = () => undefined;
+  readonly #channels = new Channels();
+  readonly #writer: HeadWriter;
+  readonly #log: AccessLog | null;
+  readonly #listeners = new Map<string, number>();
+  readonly #connections = new Set<ClientConnection>();
+  #isDraining = false;
+  #drainUntilMs = 0;
+
+  /** Opens the listeners. Throws ERR_KERNEL. */
+  constructor({ settings, wakeFd, loop, log, logEvery }: ProxyOptions) {
+    const { maxConnections } = settings.http;
+    // Two for each connection of a client, one for its member's, and what lies with the kernel.
+    const buffers = new SocketBuffers(3 * maxConnections + 2048);
+    this.#channels.attach(openSocketLoop(buffers, this.#channels, wakeFd, loop));
+    this.#writer = new HeadWriter(buffers);
+    this.service = new Service(settings);
+    this.members = new Members(settings, this.#channels);
+    this.#log = log === undefined ? null : new AccessLog(log, logEvery);
+    this.#channels.onAccepted = (channel) => {
+      this.figures.connections++;
+      if (this.#isDraining || this.#connections.size >= this.service.settings.http.maxConnections) {
+        channel.close();
+        return;
+      }
+      this.figures.open++;
+      this.#connections.add(
+        new ClientConnection(channel, this.#channels, this.#writer, this, (connection) => {
+          this.#connections.delete(connection);
+          this.figures.open--;
+        }),
+      );
+    };
+    this.#channels.onWoken = () => this.onWake();
+    this.#listen();
+  }
+
+  get loopKind(): LoopKind {
+    return this.#channels.loop.kind;
+  }
+
+  get buffers(): SocketBuffers {
+    return this.#channels.buffers;
+  }
+
+  get nowMs(): number {
+    return this.#channels.nowMs;
+  }
+
+  #listen(): void {
+    const wanted = new Map(
+      this.service.settings.listeners.map(({ address, port }) => [`${address} ${port}`, { address, port }]),
+    );
+    for (const [key, { address, port }] of wanted) {
+      if (this.#listeners.has(key)) continue;
+      const fd = listenTcp(address, port, BACKLOG);
+      this.#listeners.set(key, fd);
+      this.#channels.loop.accept(fd);
+    }
+    for (const [key, fd] of this.#listeners) {
+      if (wanted.has(key)) continue;
+      this.#listeners.delete(key);
+      this.#channels.loop.stopAccepting(fd);
+    }
+  }
+
+  /** New settings for requests that begin from now on. Throws ERR_KERNEL where a listener cannot be had. */
+  reload(settings: ServiceSettings): void {
+    this.service = new Service(settings);
+    this.members.update(settings);
+    this.#listen();
+  }
+
+  /** No new connections; those that are there end with their request, the last of them at that time. */
+  drain(withinMs: number): void {
+    this.#isDraining = true;
+    this.#drainUntilMs = performance.now() + withinMs;
+    for (const fd of this.#listeners.values()) this.#channels.loop.stopAccepting(fd);
+    this.#listeners.clear();
+    for (const connection of [...this.#connections]) {
+      connection.isDraining = true;
+      connection.closeIfIdle();
+    }
+  }
+
+  /** Runs until it is drained. */
+  run(): void {
+    while (!this.#isDraining || (this.#connections.size > 0 && this.nowMs < this.#drainUntilMs)) this.turn();
+    for (const connection of [...this.#connections]) connection.close();
+    this.members.close();
+    // What was closed is told to the kernel, and what it was sending comes back.
+    for (let n = 0; n < 3; n++) this.turn(0);
+    this.#log?.flush();
+    this.#channels.loop.end();
+  }
+
+  turn(timeoutMs?: number): void {
+    this.#channels.turn(timeoutMs);
+    this.#log?.tick(this.nowMs);
+  }
+
+  began(exchange: Exchange): void {
+    if (this.#log === null) return;
+    exchange.note ??= AccessLog.createNote();
+    this.#log.note(exchange, exchange.note);
+  }
+
+  ended(exchange: Exchange): void {
+    this.figures.ended(exchange, this.nowMs);
+    if (this.#log === null) return;
+    exchange.note ??= AccessLog.createNote();
+    this.#log.write(exchange, exchange.note, this.nowMs);
+  }
+}

@@ -1,0 +1,146 @@
+/** The threads of a proxy, from the main thread: starts one for each core, tells them of new settings, ends them. */
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { WeftError } from '../../policy/errors.ts';
+import { EventFd } from '../kernel/event-fd.ts';
+import type { LoopKind } from '../kernel/socket-loop.ts';
+import type { FiguresReport } from './figures.ts';
+import type { ProxyAnswer, ProxyCommand, ProxyThreadData } from './proxy-thread.ts';
+import type { ServiceSettings } from './service.ts';
+
+export interface ProxyWorkersOptions {
+  readonly settings: ServiceSettings;
+  readonly workers: number;
+  readonly loop?: LoopKind;
+  /** Takes lines of the access log; or the file that workers write them to themselves. */
+  readonly log?: number | ((lines: Uint8Array) => void);
+  readonly logEvery?: number;
+  /** A worker ended that was not told to. */
+  readonly onFailure: (error: Error) => void;
+}
+
+type Command = ProxyCommand extends infer C ? (C extends { id: number } ? Omit<C, 'id'> : never) : never;
+
+class ProxyWorker {
+  readonly ready: Promise<LoopKind>;
+  readonly ended: Promise<FiguresReport | null>;
+  readonly #port: MessagePort;
+  readonly #wake = new EventFd();
+  readonly #waiting = new Map<number, { resolve(figures: unknown): void; reject(error: Error): void }>();
+  #nextId = 1;
+  #last: FiguresReport | null = null;
+
+  constructor({ settings, loop, log, logEvery, onFailure }: ProxyWorkersOptions) {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const data: ProxyThreadData = {
+      settings,
+      port: port2,
+      wakeFd: this.#wake.fd,
+      ...(loop === undefined ? {} : { loop }),
+      ...(log === undefined ? {} : { log: typeof log === 'number' ? log : 'message' }),
+      ...(logEvery === undefined ? {} : { logEvery }),
+    };
+    const worker = new Worker(new URL('./proxy-thread.ts', import.meta.url), {
+      workerData: data,
+      transferList: [port2],
+    });
+    const ready = Promise.withResolvers<LoopKind>();
+    this.ready = ready.promise;
+    let isOver = false;
+    port1.on('message', (message: ProxyAnswer) => {
+      if ('log' in message) {
+        if (typeof log === 'function') log(message.log);
+        return;
+      }
+      const { id, error } = message;
+      if (id === -1) {
+        isOver = true;
+        this.#last = message.figures as FiguresReport;
+        return;
+      }
+      if (id === 0) {
+        if (error === undefined) ready.resolve(message.loop!);
+        else {
+          isOver = true;
+          ready.reject(new WeftError('ERR_KERNEL', error));
+        }
+        return;
+      }
+      const asked = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error === undefined) asked?.resolve(message.figures);
+      else asked?.reject(new WeftError('ERR_KERNEL', error));
+    });
+    worker.on('error', (error) => {
+      ready.reject(error as Error);
+      onFailure(error as Error);
+      isOver = true;
+    });
+    this.ended = new Promise((resolve) => {
+      worker.on('exit', (code) => {
+        // Its last message may come after its end.
+        setImmediate(() => {
+          if (!isOver) onFailure(new WeftError('ERR_INTERNAL', `a proxy thread ended with code ${code}`));
+          for (const { reject } of this.#waiting.values()) reject(new Error('the proxy thread has ended'));
+          this.#port.close();
+          this.#wake.close();
+          resolve(this.#last);
+        });
+      });
+    });
+  }
+
+  ask(command: Command): Promise<unknown> {
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#port.postMessage({ ...command, id });
+      this.#wake.signal();
+    });
+  }
+}
+
+export class ProxyWorkers {
+  readonly #workers: ProxyWorker[];
+
+  private constructor(workers: ProxyWorker[]) {
+    this.#workers = workers;
+  }
+
+  /** Starts them; resolves when all accept connections. Throws ERR_KERNEL where one cannot. */
+  static async start(options: ProxyWorkersOptions): Promise<ProxyWorkers> {
+    const workers = new ProxyWorkers(Array.from({ length: options.workers }, () => new ProxyWorker(options)));
+    const started = await Promise.allSettled(workers.#workers.map(({ ready }) => ready));
+    const failed = started.find((one) => one.status === 'rejected');
+    if (failed !== undefined) {
+      started.forEach((one, n) => {
+        if (one.status === 'fulfilled') void workers.#workers[n]!.ask({ type: 'drain', withinMs: 0 });
+      });
+      throw failed.reason;
+    }
+    return workers;
+  }
+
+  /** By which kernel interface they run. */
+  async loopKind(): Promise<LoopKind> {
+    return await this.#workers[0]!.ready;
+  }
+
+  /** New settings for requests that begin from now on. Throws ERR_KERNEL; workers that could go on with the new ones. */
+  async reload(settings: ServiceSettings): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'reload', settings })));
+  }
+
+  async figures(): Promise<FiguresReport[]> {
+    return (await Promise.all(
+      this.#workers.map((worker) => worker.ask({ type: 'figures' })),
+    )) as FiguresReport[];
+  }
+
+  /** Lets requests that have begun be answered, for so long; returns the last figures. */
+  async drain(withinMs: number): Promise<FiguresReport[]> {
+    for (const worker of this.#workers) worker.ask({ type: 'drain', withinMs }).catch(() => undefined);
+    const reports = await Promise.all(this.#workers.map(({ ended }) => ended));
+    return reports.filter((report) => report !== null);
+  }
+}

@@ -1,0 +1,111 @@
+/** How a virtual service proxies HTTP: the attribute `http` of the kind `virtual-service`, which makes a service L7. */
+import { z } from 'zod';
+import { DurationMs } from './attributes.ts';
+
+const FieldName = z
+  .string()
+  .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, 'must be the name of a header field')
+  .refine(
+    (name) =>
+      !/^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|content-length|upgrade|host|expect)$/i.test(
+        name,
+      ),
+    'is a field that the proxy itself reads and writes',
+  );
+
+const FieldValue = z
+  .string()
+  .max(1024)
+  .regex(/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/, 'must be visible characters, blanks only in between');
+
+const changes = (which: string) =>
+  z
+    .strictObject({
+      set: z
+        .array(
+          z.strictObject({
+            name: FieldName.meta({ description: 'The field.' }),
+            value: FieldValue.meta({ description: 'Its value.' }),
+          }),
+        )
+        .max(32)
+        .default([])
+        .meta({ description: `Fields that ${which} have, in the place of those of the same name.` }),
+      remove: z
+        .array(FieldName)
+        .max(32)
+        .default([])
+        .meta({ description: `Fields that are taken out of ${which}.` }),
+    })
+    .default({ set: [], remove: [] });
+
+export const HttpService = z
+  .strictObject({
+    clientAddress: z.enum(['replace', 'append', 'none']).default('replace').meta({
+      description:
+        'X-Forwarded-For, -Proto and -Host to members: `replace` what clients sent, `append` to it (behind another proxy), or `none` of it, what clients sent included.',
+    }),
+    via: z.boolean().default(true).meta({ description: 'Add Via to requests, as proxies must.' }),
+    allowsEncodedSlash: z.boolean().default(false).meta({
+      description: 'Accept %2F and %5C in paths, which members may take for slashes that no rule has seen.',
+    }),
+    maxHeadBytes: z
+      .int()
+      .min(512)
+      .max(14_336)
+      .default(8192)
+      .meta({ description: 'The largest head of a request or response.', unit: 'bytes' }),
+    maxFields: z.int().min(8).max(256).default(100).meta({ description: 'The most fields in a head.' }),
+    maxBodyBytes: z
+      .int()
+      .min(0)
+      .max(2 ** 45)
+      .default(2 ** 30)
+      .meta({ description: 'The largest body of a request.', unit: 'bytes' }),
+    headTimeoutMs: DurationMs.default(10_000).meta({
+      description: 'From the first byte of a request to the end of its head.',
+    }),
+    bodyTimeoutMs: DurationMs.default(30_000).meta({
+      description: 'The longest silence within a body, and the longest time in which a client reads nothing.',
+    }),
+    idleTimeoutMs: DurationMs.default(60_000).meta({
+      description: 'How long a client connection may be without a request.',
+    }),
+    connectTimeoutMs: DurationMs.default(2000).meta({ description: 'For a connection to a member.' }),
+    responseTimeoutMs: DurationMs.default(60_000).meta({
+      description: 'From a request to its response, and the longest silence within that.',
+    }),
+    maxConnections: z
+      .int()
+      .min(1)
+      .max(60_000)
+      .default(10_000)
+      .meta({ description: 'Client connections of each worker; more are closed at once.' }),
+    retries: z.int().min(0).max(5).default(2).meta({
+      description:
+        'How often a request goes to a member again where nothing of it was sent, or where it may be repeated and the member closed the connection before it answered.',
+    }),
+    memberConnections: z
+      .strictObject({
+        max: z.int().min(0).max(60_000).default(0).meta({
+          description: 'The most at a time to one member, of each worker; 0 is as many as it takes.',
+        }),
+        idle: z
+          .int()
+          .min(0)
+          .max(10_000)
+          .default(256)
+          .meta({ description: 'So many to one member are kept open for later requests, by each worker.' }),
+        idleTimeoutMs: DurationMs.default(15_000).meta({ description: 'How long those are kept.' }),
+      })
+      .default({ max: 0, idle: 256, idleTimeoutMs: 15_000 })
+      .meta({ description: 'Connections to members.' }),
+    requestFields: changes('requests').meta({ description: 'Changes of the header fields of requests.' }),
+    responseFields: changes('responses').meta({ description: 'Changes of the header fields of responses.' }),
+  })
+  .meta({
+    description:
+      'Proxy HTTP/1.1: balance by request and not by flow. `weft proxy` runs such a service; engines refuse it so far.',
+  });
+
+export type HttpService = z.output<typeof HttpService>;
