@@ -282,6 +282,7 @@ function compileService(
     protocol: spec.protocol,
     ...(spec.delivery === 'dsr' ? { delivery: spec.delivery } : {}),
     ...(spec.returnPath === 'engine' ? { returnPath: spec.returnPath } : {}),
+    ...(spec.synCookies === 'off' ? {} : { synCookies: spec.synCookies }),
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
       const isRouted = spec.attraction === 'bgp';

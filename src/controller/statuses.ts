@@ -194,15 +194,22 @@ export function serviceStatus(
     concerned.map(({ id }) => id),
     actual,
   );
-  const warnings = alerts.map(({ engine }) => `engine ${engine} limits a flood of new connections`);
+  const warnings = alerts.map(
+    ({ engine, hasCookies }) =>
+      `engine ${engine} limits a flood of new connections${hasCookies ? ', and answers with SYN cookies' : ''}`,
+  );
   return { state, engines, alerts, message: [...reasons, ...progress, ...warnings].join('; ') };
 }
 
 function floodAlerts(service: string, engines: readonly string[], actual: Actual): ServiceAlert[] {
   return engines.flatMap((engine): ServiceAlert[] => {
-    const since = actual.floods?.get(engine)?.[service]?.since;
+    const flood = actual.floods?.get(engine)?.[service];
+    const since = flood?.since;
     if (typeof since !== 'number' || !Number.isSafeInteger(since) || Math.abs(since) > 8.64e15) return [];
-    return [{ type: 'flood', engine, since: new Date(since).toISOString() }];
+    const hasCookies = typeof flood?.answered === 'number' && flood.answered > 0;
+    return [
+      { type: 'flood', engine, since: new Date(since).toISOString(), ...(hasCookies ? { hasCookies } : {}) },
+    ];
   });
 }
 

@@ -56,6 +56,10 @@ export const DROPS = [
     'group-mac',
     'A packet to a service address came in a frame to a broadcast or multicast MAC, by which no client sends it.',
   ],
+  [
+    'cookie-pending',
+    'A packet of a connection that a SYN cookie began came before its member had answered; TCP repeats it.',
+  ],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

@@ -60,8 +60,11 @@ export interface LoopDataplane {
     halfOpenMost: number;
     /** By service, since its first one. */
     evictedOf: ReadonlyMap<string, number>;
+    /** SYNs answered with cookies by service, where that is done only in floods. */
+    answeredOf: ReadonlyMap<string, number>;
     components: Record<string, number>;
   };
+  setFloods(services: ReadonlySet<string>): void;
   explain(params: unknown): unknown;
   trace(params: unknown): unknown;
   flows(params: unknown): unknown;
@@ -375,8 +378,9 @@ export class PacketLoop {
     const ports: Record<string, PortCounters> = {};
     const fast = this.#fastPath?.counters() ?? null;
     const overShare = fast?.overShare ?? this.#filter?.overShare() ?? 0;
-    const guarded = this.#guarded(counters.evictedOf);
+    const guarded = this.#guarded(counters.evictedOf, counters.answeredOf);
     this.#alarm.note(guarded, this.#now, Date.now());
+    this.#dataplane.setFloods(this.#alarm.flooded());
     this.#shares.confine(this.#alarm.overflowing(), counters.halfOpenMost);
     let typescriptPackets = 0;
     for (const [port, name] of this.#options.ports.entries()) {
@@ -423,13 +427,17 @@ export class PacketLoop {
   }
 
   /** What was kept from each service, since the start. */
-  #guarded(evictedOf: ReadonlyMap<string, number>): Map<string, FloodFigures> {
+  #guarded(
+    evictedOf: ReadonlyMap<string, number>,
+    answeredOf: ReadonlyMap<string, number>,
+  ): Map<string, FloodFigures> {
     const refusedOf = this.#shares.refused();
     const figures = new Map<string, FloodFigures>();
-    for (const service of [...refusedOf.keys(), ...evictedOf.keys()]) {
+    for (const service of [...refusedOf.keys(), ...evictedOf.keys(), ...answeredOf.keys()]) {
       figures.set(service, {
         refused: refusedOf.get(service) ?? 0,
         evicted: evictedOf.get(service) ?? 0,
+        answered: answeredOf.get(service) ?? 0,
       });
     }
     return figures;
@@ -657,9 +665,10 @@ export class PacketLoop {
 /** As counters of the service's components. */
 function guardCounters(guarded: ReadonlyMap<string, FloodFigures>): Record<string, number> {
   const counters: Record<string, number> = {};
-  for (const [service, { refused, evicted }] of guarded) {
+  for (const [service, { refused, evicted, answered }] of guarded) {
     counters[`${service}/flood-guard/refused`] = refused;
     counters[`${service}/flood-guard/evicted`] = evicted;
+    if (answered > 0) counters[`${service}/flood-guard/answered`] = answered;
   }
   return counters;
 }

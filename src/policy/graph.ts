@@ -8,7 +8,7 @@
 import type { BgpSettings, FastPathChoice, FlowTimeouts } from './engine-group.ts';
 import type { FirewallPolicySpec, FirewallRule } from './firewall-policy.ts';
 import type { HealthMonitor } from './pool.ts';
-import type { BalancingMethod, ReturnPath } from './virtual-service.ts';
+import type { BalancingMethod, ReturnPath, SynCookieChoice } from './virtual-service.ts';
 
 export interface ServiceGraph {
   /** Grows with every change of the content; the engine acknowledges it. */
@@ -123,6 +123,8 @@ export interface GraphService {
   delivery?: 'dsr';
   /** `engine`: answers return through the engine that chose the member. `direct` where it is not said. */
   returnPath?: ReturnPath;
+  /** When SYNs are answered with cookies; never where it is not said. */
+  synCookies?: Exclude<SynCookieChoice, 'off'>;
 }
 
 export interface GraphTier {

@@ -85,6 +85,10 @@ export const VirtualServiceSpec = z
         "How answers go back to the client: `direct` from the member's host, past the engine that chose the member; `engine` through that engine, which translates the client's address into its own, so that members see the engine's.",
     }),
     http: HttpService.optional(),
+    synCookies: z.enum(['off', 'auto', 'always']).default('off').meta({
+      description:
+        'Whether engines answer SYNs themselves, with a cookie instead of an entry, and ask a member only once the client has proven that it exists: `auto` while the service is under a flood of them, `always`. Connections begun so have no window scaling, SACK or timestamps, and are forwarded by TypeScript.',
+    }),
     hosts: z.array(z.string().min(1)).min(1).optional().meta({
       description:
         'Only engines on these hosts carry the service; every host that runs members where none is named.',
@@ -122,6 +126,16 @@ export const VirtualServiceSpec = z
         if (isWrong) context.addIssue({ code: 'custom', path: [path], message });
       }
     }
+    if (spec.synCookies !== 'off' && (spec.protocol !== 'tcp' || spec.delivery === 'dsr')) {
+      context.addIssue({
+        code: 'custom',
+        path: ['synCookies'],
+        message:
+          spec.protocol === 'tcp'
+            ? 'must be off with delivery dsr: answers need not pass the engine that would have to shift them'
+            : 'must be off with protocol udp: only TCP has SYNs',
+      });
+    }
     const names = new Set<string>();
     spec.tiers.forEach((tier, index) => {
       if (names.has(tier.name)) {
@@ -142,6 +156,8 @@ export type VirtualServiceSpec = z.output<typeof VirtualServiceSpec>;
 
 export type ReturnPath = VirtualServiceSpec['returnPath'];
 
+export type SynCookieChoice = VirtualServiceSpec['synCookies'];
+
 export interface VirtualServiceStatus {
   state: 'serving' | 'observing' | 'deploying' | 'degraded' | 'disabled';
   /** Hosts whose engines are concerned, and what each engine has acknowledged. */
@@ -152,11 +168,13 @@ export interface VirtualServiceStatus {
 }
 
 export interface ServiceAlert {
-  /** `flood`: more new connections come than the engine takes for one service, so it refuses some. */
+  /** `flood`: more new connections come than the engine takes for one service, so it refuses some, or answers with cookies. */
   type: 'flood';
   engine: string;
   /** When it began, by the engine's clock. */
   since: string;
+  /** SYNs are answered with cookies because of it. */
+  hasCookies?: true;
 }
 
 export const virtualService = defineKind({

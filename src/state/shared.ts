@@ -110,6 +110,8 @@ export interface FloodReport {
   refused: number;
   /** Half-open connections that made room for others in it. */
   evicted: number;
+  /** SYNs answered with cookies in it, of a service that does so only then; missing where the engine is older. */
+  answered?: number;
 }
 
 /** How an engine's sessions with routers are. */

@@ -14,6 +14,9 @@ export interface FrameSpec {
   flags?: string;
   seq?: number;
   ack?: number;
+  window?: number;
+  /** TCP options, a multiple of 4 bytes. */
+  tcpOptions?: readonly number[];
   payload?: Uint8Array | string;
   /** 802.1Q VLAN ids, outermost first. */
   vlans?: number[];
@@ -80,15 +83,19 @@ function transport(spec: FrameSpec, payload: Uint8Array, isV4: boolean): Uint8Ar
   let bytes: Buffer;
   let at: number;
   if (protocol === 'tcp') {
-    bytes = Buffer.alloc(20 + payload.length);
+    const options = spec.tcpOptions ?? [];
+    const header = 20 + options.length;
+    bytes = Buffer.alloc(header + payload.length);
     bytes.writeUInt16BE(spec.sport ?? 1024, 0);
     bytes.writeUInt16BE(spec.dport ?? 80, 2);
     bytes.writeUInt32BE(spec.seq ?? 1000, 4);
     bytes.writeUInt32BE(spec.ack ?? 0, 8);
-    bytes[12] = 0x50;
+    bytes[12] = (header / 4) << 4;
     const letters: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16 };
     bytes[13] = [...(spec.flags ?? 'S')].reduce((sum, letter) => sum | letters[letter]!, 0);
-    bytes.set(payload, 20);
+    bytes.writeUInt16BE(spec.window ?? 0, 14);
+    bytes.set(options, 20);
+    bytes.set(payload, header);
     at = 16;
   } else if (protocol === 'udp') {
     bytes = Buffer.alloc(8 + payload.length);

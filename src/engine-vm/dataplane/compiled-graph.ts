@@ -6,7 +6,7 @@ import { createHmac } from 'node:crypto';
 import { macHigh, macLow, parseAddress, parsePrefix } from '../../packet/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../packet/parse.ts';
 import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
-import type { ServiceGraph } from '../../policy/graph.ts';
+import type { GraphService, ServiceGraph } from '../../policy/graph.ts';
 import { AddressTable } from './address-table.ts';
 import { CONTROL_OVERHEAD, LONGEST_BODY } from './control.ts';
 import { MacTable } from './mac-table.ts';
@@ -30,6 +30,11 @@ export const PLACE_NO_ENGINE = 3;
 export const OWNED_BY_VM = 0;
 /** Value of an announced address is this plus its index. */
 export const ANNOUNCED = 1;
+
+/** When SYNs to a tier are answered with cookies. */
+export const COOKIES_NEVER = 0;
+export const COOKIES_IN_FLOODS = 1;
+export const COOKIES_ALWAYS = 2;
 
 /** The kind of a value of `macs`, 0 for -1. */
 export function macKind(value: number): number {
@@ -104,6 +109,8 @@ export class CompiledGraph {
   readonly tierIsDsr: Uint8Array;
   /** 1 where answers return through the engine that chose the member. */
   readonly tierReturns: Uint8Array;
+  /** COOKIES_NEVER, or when SYNs to the tier are answered with cookies. */
+  readonly tierCookies: Uint8Array;
   /** Service address, port and protocol to the tier. */
   readonly tiers: AddressTable;
 
@@ -285,6 +292,7 @@ export class CompiledGraph {
     this.tierPool = new Int32Array(tierCount);
     this.tierMemberPort = new Int32Array(tierCount);
     this.tierReturns = new Uint8Array(tierCount);
+    this.tierCookies = new Uint8Array(tierCount);
     this.tierIsDsr = new Uint8Array(tierCount);
     this.tiers = new AddressTable(addressCount);
     this.addresses = new AddressTable(addressCount);
@@ -305,6 +313,7 @@ export class CompiledGraph {
         this.tierMemberPort[index] = pools[tier.pool].port;
         this.tierIsDsr[index] = service.delivery === 'dsr' ? 1 : 0;
         this.tierReturns[index] = service.returnPath === 'engine' ? 1 : 0;
+        this.tierCookies[index] = cookiesOf(service);
         for (const { address, announcers: engines, attraction } of tier.addresses) {
           check(parseAddress(address, words), `${where}: ${address} is no address`);
           check(
@@ -396,6 +405,11 @@ function highOf(mac: string, whose: string): number {
   check(high >= 0, `${whose}: ${mac} is no MAC`);
   check((high & 0x0100) === 0, `${whose}: ${mac} is a group address`);
   return high;
+}
+
+function cookiesOf({ protocol, delivery, synCookies }: GraphService): number {
+  if (protocol !== 'tcp' || delivery === 'dsr' || synCookies === undefined) return COOKIES_NEVER;
+  return synCookies === 'always' ? COOKIES_ALWAYS : COOKIES_IN_FLOODS;
 }
 
 function isPort(port: number): boolean {

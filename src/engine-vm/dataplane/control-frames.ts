@@ -8,6 +8,7 @@ import {
   CONTROL_FLOWS,
   CONTROL_ORPHAN,
   CONTROL_PROBE,
+  CONTROL_REFUSED,
   type ControlCodec,
   controlType,
 } from './control.ts';
@@ -15,6 +16,7 @@ import type { Orphans } from './orphans.ts';
 import { type PathState, PORT_OUT } from './path-state.ts';
 import type { Peers } from './peers.ts';
 import type { Replicator } from './replicator.ts';
+import type { Splicer } from './splicer.ts';
 
 const CONTROL_INVALID = dropIndex('control-invalid');
 
@@ -23,13 +25,21 @@ export class ControlFrames {
   private readonly peerTable: Peers;
   private readonly orphans: Orphans;
   private readonly replicator: Replicator;
+  private readonly splicer: Splicer;
   private codec: ControlCodec | null = null;
 
-  constructor(state: PathState, peerTable: Peers, orphans: Orphans, replicator: Replicator) {
+  constructor(
+    state: PathState,
+    peerTable: Peers,
+    orphans: Orphans,
+    replicator: Replicator,
+    splicer: Splicer,
+  ) {
     this.state = state;
     this.peerTable = peerTable;
     this.orphans = orphans;
     this.replicator = replicator;
+    this.splicer = splicer;
   }
 
   /** A new graph is in force, with the key of its group. */
@@ -81,6 +91,8 @@ export class ControlFrames {
         return this.orphans.receiveClaim(peer);
       case CONTROL_FLOWS:
         return this.replicator.receive();
+      case CONTROL_REFUSED:
+        return this.splicer.receiveRefusal();
       default:
         return false;
     }

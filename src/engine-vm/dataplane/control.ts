@@ -24,6 +24,9 @@ export const CONTROL_CLAIM = 4;
 /** "Keep these connections for me"; the body is a list (replicator.ts). */
 export const CONTROL_FLOWS = 5;
 
+/** "The member of a connection that you handed on does not answer"; the body names the connection (splicer.ts). */
+export const CONTROL_REFUSED = 6;
+
 /** Flags of an answer: there are members beside the engine; one of them was heard in the last second. */
 export const ANSWER_HAS_MEMBERS = 1;
 export const ANSWER_INSIDE_ALIVE = 2;

@@ -53,6 +53,7 @@ import { Refusals } from './refusals.ts';
 import { Replicas } from './replicas.ts';
 import { Replicator } from './replicator.ts';
 import { ServiceChain } from './service-chain.ts';
+import { Splicer } from './splicer.ts';
 import { Tracer } from './trace.ts';
 import { Tunnel } from './tunnel.ts';
 
@@ -90,6 +91,7 @@ export class Dataplane {
   private readonly state: PathState;
   private readonly fragments: Fragments;
   private readonly path: FlowPath;
+  private readonly splicer: Splicer;
   private readonly gateways: Gateways;
   private readonly inside: Inside;
   private readonly peerTable: Peers;
@@ -111,6 +113,7 @@ export class Dataplane {
   private earlySessions: Parameters<Dataplane['applySession']>[] = [];
   private capture: Capture | null = null;
   private tickedAt = 0;
+  private readonly askAgain = (flow: number): void => this.splicer.askAgain(flow);
   /** Of no meaning: what `foresee` has read. */
   private foreseen = 0;
 
@@ -138,19 +141,27 @@ export class Dataplane {
       replicas,
       this.bypasses,
     );
-    const entry = new Entry(this.state, this.path, refusals, orphans, replicas, this.bypasses);
+    this.splicer = new Splicer(this.state, this.path, bridge, this.peerTable, options.wallMs);
+    const entry = new Entry(this.state, this.path, refusals, orphans, replicas, this.bypasses, this.splicer);
     const direct = new Direct(this.state, this.path);
-    const memberSide = new MemberSide(this.state, this.path, direct);
+    const memberSide = new MemberSide(this.state, this.path, direct, this.splicer);
     const icmpErrors = new IcmpErrors(this.state, bridge, this.path, this.gateways);
     this.lister = new FlowLister(this.state);
-    this.tracer = new Tracer(this.state, this.lister, this.gateways);
+    this.tracer = new Tracer(this.state, this.lister, this.gateways, this.splicer);
     this.observer = new Observer(this.state, this.path);
-    this.controlFrames = new ControlFrames(this.state, this.peerTable, orphans, this.replicator);
+    this.controlFrames = new ControlFrames(
+      this.state,
+      this.peerTable,
+      orphans,
+      this.replicator,
+      this.splicer,
+    );
     this.dispatch = new Dispatch({
       state: this.state,
       bridge,
       fragments: this.fragments,
       path: this.path,
+      splicer: this.splicer,
       refusals,
       gateways: this.gateways,
       tunnel,
@@ -212,6 +223,7 @@ export class Dataplane {
     state.flows.memory?.seal(graph.members, graph.peers);
     state.flows.slots?.invalidate();
     this.fragments.clear();
+    this.splicer.load(next);
     const codec = new ControlCodec(next.groupKey, graph.engine.id);
     this.controlFrames.load(codec);
     this.inside.load();
@@ -236,16 +248,23 @@ export class Dataplane {
 
   /** Services have other indexes now: so have the lists of their half-open flows, and what was counted of them. */
   private regroup(before: CompiledGraph | undefined): void {
-    const { flows, graph, evictedOf } = this.state;
+    const { state } = this;
+    const { flows, graph } = state;
     const { services } = graph.source;
     flows.regroup(services.length + 1, (flow) => this.path.groupOf(flows.words[flow * STRIDE + TIER]));
-    const counted = new Map(
-      before?.source.services.map(({ name }, index) => [name, evictedOf[index + 1]]) ?? [],
-    );
-    this.state.evictedOf = Float64Array.from([
-      evictedOf[0],
-      ...services.map(({ name }) => counted.get(name) ?? 0),
-    ]);
+    const places = new Map(before?.source.services.map(({ name }, index) => [name, index + 1]) ?? []);
+    const moved = (counts: Float64Array) =>
+      Float64Array.from([counts[0], ...services.map(({ name }) => counts[places.get(name) ?? -1] ?? 0)]);
+    state.evictedOf = moved(state.evictedOf);
+    state.cookiesOf = moved(state.cookiesOf);
+    state.provenOf = moved(state.provenOf);
+    state.floodedOf = new Uint8Array(services.length + 1);
+  }
+
+  /** Takes which services are under a flood now. */
+  setFloods(services: ReadonlySet<string>): void {
+    const { chains, floodedOf } = this.state;
+    for (let i = 0; i < chains.length; i++) floodedOf[i + 1] = services.has(chains[i].service) ? 1 : 0;
   }
 
   /**
@@ -330,7 +349,7 @@ export class Dataplane {
     const due = Math.ceil((state.flows.highWater * Math.min(passedMs, 1000)) / 1000) + 16;
     const records = Math.min(due, SWEPT_PER_TICK);
     const { timeouts } = state.graph.source.engine;
-    sweep(state.flows, state.connections, now, records, timeouts);
+    sweep(state.flows, state.connections, now, records, timeouts, this.askAgain);
     this.advanceChains();
     state.sessions.expire(now, SESSIONS_PER_TICK);
     this.gateways.tick();
@@ -419,6 +438,7 @@ export class Dataplane {
     evictedFlows: number;
     halfOpenMost: number;
     evictedOf: ReadonlyMap<string, number>;
+    answeredOf: ReadonlyMap<string, number>;
     components: Record<string, number>;
   } {
     const { state } = this;
@@ -431,7 +451,15 @@ export class Dataplane {
       const evicted = state.evictedOf[index + 1] ?? 0;
       if (evicted > 0) evictedOf.set(service, evicted);
     }
+    const answeredOf = new Map<string, number>();
     const components: Record<string, number> = {};
+    for (const [index, service] of state.isLoaded ? state.graph.source.services.entries() : []) {
+      const cookies = state.cookiesOf[index + 1];
+      if (cookies === 0) continue;
+      components[`${service.name}/syn-cookies/sent`] = cookies;
+      components[`${service.name}/syn-cookies/proven`] = state.provenOf[index + 1];
+      if (service.synCookies === 'auto') answeredOf.set(service.name, cookies);
+    }
     for (const chain of state.chains) {
       for (const component of chain.components) {
         for (const [rule, packets] of Object.entries(component.counters())) {
@@ -447,6 +475,7 @@ export class Dataplane {
       evictedFlows: state.evictedFlows,
       halfOpenMost: state.flows.mostHalfOpen,
       evictedOf,
+      answeredOf,
       components,
     };
   }

@@ -70,6 +70,7 @@ import type { Observer } from './observer.ts';
 import { type PathState, PORT_IN, PORT_OUT, PORT_SELF, SCRATCH_START } from './path-state.ts';
 import type { Refusals } from './refusals.ts';
 import { newDecision } from './service-chain.ts';
+import type { Splicer } from './splicer.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** Of the upper half of a MAC: it is that of a group, or of all. */
@@ -93,6 +94,7 @@ export interface Stations {
   readonly bridge: Bridge;
   readonly fragments: Fragments;
   readonly path: FlowPath;
+  readonly splicer: Splicer;
   readonly refusals: Refusals;
   readonly gateways: Gateways;
   readonly tunnel: Tunnel;
@@ -113,6 +115,7 @@ export class Dispatch {
   private readonly bridge: Bridge;
   private readonly fragments: Fragments;
   private readonly path: FlowPath;
+  private readonly splicer: Splicer;
   private readonly refusals: Refusals;
   private readonly gateways: Gateways;
   private readonly tunnel: Tunnel;
@@ -133,6 +136,7 @@ export class Dispatch {
     this.bridge = stations.bridge;
     this.fragments = stations.fragments;
     this.path = stations.path;
+    this.splicer = stations.splicer;
     this.refusals = stations.refusals;
     this.gateways = stations.gateways;
     this.tunnel = stations.tunnel;
@@ -442,6 +446,10 @@ export class Dispatch {
     const isInside = graph.memberPlace[flows.words[at + MEMBER]] === PLACE_HERE;
     if (isInside && port !== PORT_IN) return false;
     if (flows.words[at + KIND] === KIND_FAR && destinationKind !== MAC_SELF) return false;
+    if (this.splicer.isOpening(flow)) {
+      this.splicer.receive(flow);
+      return true;
+    }
     track(flows, connections, flow, REVERSE, state.packet, state.now);
     this.path.reverse(flow);
     return true;

@@ -3,7 +3,17 @@ import { PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/p
 import { PASS, REJECT, type Verdict } from '../component/component.ts';
 import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
-import { FLAG_METERED, FLAGS, FORWARD, JUDGED, MEMBER, STRIDE, TIER } from '../flow/flow-table.ts';
+import {
+  FLAG_METERED,
+  FLAGS,
+  FORWARD,
+  JUDGED,
+  KIND,
+  KIND_REMOTE,
+  MEMBER,
+  STRIDE,
+  TIER,
+} from '../flow/flow-table.ts';
 import type { Bypasses } from './bypasses.ts';
 import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
@@ -12,6 +22,7 @@ import type { PathState } from './path-state.ts';
 import type { Refusals } from './refusals.ts';
 import type { Replicas } from './replicas.ts';
 import { newDecision, type ServiceChain } from './service-chain.ts';
+import type { Splicer } from './splicer.ts';
 
 const NO_MEMBER = dropIndex('no-member');
 const NO_FLOW = dropIndex('no-flow');
@@ -25,6 +36,7 @@ export class Entry {
   private readonly orphans: Orphans;
   private readonly replicas: Replicas;
   private readonly bypasses: Bypasses;
+  private readonly splicer: Splicer;
   private readonly decision = newDecision();
 
   constructor(
@@ -34,6 +46,7 @@ export class Entry {
     orphans: Orphans,
     replicas: Replicas,
     bypasses: Bypasses,
+    splicer: Splicer,
   ) {
     this.state = state;
     this.path = path;
@@ -41,14 +54,15 @@ export class Entry {
     this.orphans = orphans;
     this.replicas = replicas;
     this.bypasses = bypasses;
+    this.splicer = splicer;
   }
 
   /** Takes the packet at hand, to a service and of no known flow. */
   begin(port: number, tier: number): void {
     const state = this.state;
-    const { packet, graph } = state;
-    const chain = state.chains[graph.tierService[tier]];
-    const decision = this.decide(tier, true);
+    const { packet } = state;
+    const chain = state.chains[state.graph.tierService[tier]];
+    this.decide(tier, true);
     if (
       packet.protocol === PROTOCOL_TCP &&
       (packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) !== TCP_SYN
@@ -56,28 +70,69 @@ export class Entry {
       this.resume(port, tier, chain);
       return;
     }
+    if (packet.protocol === PROTOCOL_TCP && this.splicer.isWanted(tier)) {
+      this.answer(port, tier, chain);
+      return;
+    }
+    const flow = this.open(port, tier, chain);
+    if (flow >= 0) this.start(flow);
+  }
+
+  /** Opens the flow that the packet at hand begins, to the member that the chain chooses; -1 where it is dropped. */
+  private open(port: number, tier: number, chain: ServiceChain): number {
+    const { state, decision } = this;
+    const { graph, packet } = state;
     this.path.makeRoom(tier);
     if (!state.flows.hasRoom) {
       state.drop(FULL);
-      return;
+      return -1;
     }
     const verdict = chain.run(packet, decision);
     if (verdict !== PASS) {
       this.turnAway(port, verdict);
-      return;
+      return -1;
     }
     const member = decision.member;
     if (member < 0) {
       state.drop(NO_MEMBER);
-      return;
+      return -1;
     }
     const flow = this.path.open(tier, member, null);
     if (flow < 0) {
       state.drop(refusal(flow));
-      return;
+      return -1;
     }
     if (graph.memberPlace[member] === PLACE_BESIDE_PEER) state.connections.chose(member);
-    this.start(flow);
+    return flow;
+  }
+
+  /** Answers the SYN at hand with a cookie, where the firewall passes it: the flow begins with what brings that back. */
+  private answer(port: number, tier: number, chain: ServiceChain): void {
+    // Limits of new flows are for what becomes one.
+    this.decision.isNewFlow = false;
+    const verdict = chain.judge(this.state.packet, this.decision);
+    if (verdict === PASS) this.splicer.answer(port, tier);
+    else this.turnAway(port, verdict);
+  }
+
+  /** Begins the flow whose client has brought back a cookie: it takes itself to be connected. */
+  private redeem(port: number, tier: number, chain: ServiceChain): void {
+    const { state, splicer } = this;
+    const { flows, graph } = state;
+    state.provenOf[graph.tierService[tier] + 1]++;
+    const flow = this.open(port, tier, chain);
+    if (flow < 0) {
+      this.refusals.reset(port);
+      return;
+    }
+    if (flows.words[flow * STRIDE + KIND] === KIND_REMOTE) {
+      splicer.leaveToPeer(flow);
+      this.start(flow);
+      return;
+    }
+    this.keep(flow);
+    track(flows, state.connections, flow, FORWARD, state.packet, state.now);
+    splicer.begin(flow);
   }
 
   /** Whether the packet at hand of a flow that clients send may pass: asked anew after each graph. */
@@ -109,6 +164,10 @@ export class Entry {
     const { packet, graph, sessions } = state;
     if ((packet.tcpFlags & TCP_RST) !== 0) {
       state.drop(NO_FLOW);
+      return;
+    }
+    if (this.splicer.check(tier)) {
+      this.redeem(port, tier, chain);
       return;
     }
     this.decision.isNewFlow = false;

@@ -13,6 +13,7 @@ import {
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_FIN, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import { rewriteDestination, rewriteSource } from '../../packet/rewrite.ts';
 import { lowerMss } from '../../packet/tcp.ts';
+import { shiftAcknowledgement, shiftSequence } from '../../packet/tcp-splice.ts';
 import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
 import { dropIndex } from '../drops.ts';
 import { end } from '../flow/flow-life.ts';
@@ -25,6 +26,8 @@ import {
   FLAG_COUNTED_SENT,
   FLAG_METERED,
   FLAG_SEEN_FORWARD,
+  FLAG_SPLICED,
+  FLAG_SPLICING,
   FLAG_VIA_PEER,
   FLAG_VIA_TUNNEL,
   FLAGS,
@@ -41,6 +44,8 @@ import {
   RELAY,
   REVERSE,
   SERVICE,
+  SPLICE_DELTA,
+  SPLICE_STRIDE,
   STATE,
   STATE_CLOSING,
   STATE_ESTABLISHED,
@@ -51,7 +56,7 @@ import type { Bridge } from './bridge.ts';
 import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { Fragments } from './fragments.ts';
 import type { Gateways } from './gateways.ts';
-import { type PathState, PORT_IN, PORT_OUT } from './path-state.ts';
+import { type PathState, PORT_IN, PORT_OUT, PORT_SELF } from './path-state.ts';
 import { FIRST_PORT, LAST_PORT, PORT_TRIES } from './source-ports.ts';
 import type { Tunnel } from './tunnel.ts';
 
@@ -60,6 +65,7 @@ const TUNNEL_AND_HEADERS = [VXLAN_OVERHEAD.ipv6 + 40, VXLAN_OVERHEAD.ipv6 + 60];
 
 const NO_MEMBER = dropIndex('no-member');
 const FULL = dropIndex('flow-table-full');
+const PENDING = dropIndex('cookie-pending');
 const NO_PORTS = dropIndex('translate-ports');
 
 export class FlowPath {
@@ -86,6 +92,13 @@ export class FlowPath {
     const kind = words[at + KIND];
     const member = words[at + MEMBER];
     if (packet.isFragment) this.fragments.remember(flow * 2);
+    if (kind !== KIND_REMOTE && (words[at + FLAGS] & (FLAG_SPLICED | FLAG_SPLICING)) !== 0) {
+      if ((words[at + FLAGS] & FLAG_SPLICING) !== 0) {
+        state.drop(PENDING);
+        return;
+      }
+      if (packet.l4 !== 0) shiftAcknowledgement(packet, -this.shiftOf(flow));
+    }
     if (kind === KIND_REMOTE) {
       const relay = words[at + RELAY];
       const isInTunnel =
@@ -97,9 +110,20 @@ export class FlowPath {
         this.entrust(flow, FORWARD, PORT_OUT);
       return;
     }
+    this.translate(flow);
+  }
+
+  /** Sends the packet at hand, as its client sends it to the service, to the member of a flow that is translated here. */
+  translate(flow: number): void {
+    const state = this.state;
+    const { packet, graph } = state;
+    const words = state.flows.words;
+    const at = flow * STRIDE;
+    const kind = words[at + KIND];
+    const member = words[at + MEMBER];
     if (kind === KIND_FAR) {
-      // A relaying peer's MAC is not the client's.
-      if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0) {
+      // A relaying peer's MAC is not the client's, and neither is that of a packet that we made in the client's name.
+      if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0 && state.ingress !== PORT_SELF) {
         words[at + CLIENT_MAC_HIGH] = sourceHigh(packet);
         words[at + CLIENT_MAC_LOW] = sourceLow(packet);
       }
@@ -114,6 +138,10 @@ export class FlowPath {
     const egress = graph.memberPlace[member] === PLACE_HERE ? PORT_IN : PORT_OUT;
     state.send(egress);
     if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0 || kind === KIND_LOCAL) this.entrust(flow, FORWARD, egress);
+  }
+
+  private shiftOf(flow: number): number {
+    return this.state.flows.splices[flow * SPLICE_STRIDE + SPLICE_DELTA];
   }
 
   /**
@@ -139,6 +167,8 @@ export class FlowPath {
     const words = state.flows.words;
     const at = flow * STRIDE;
     if (packet.isFragment) this.fragments.remember(flow * 2 + 1);
+    if ((words[at + FLAGS] & FLAG_SPLICED) !== 0 && packet.l4 !== 0)
+      shiftSequence(packet, this.shiftOf(flow));
     const s = at + SERVICE;
     const ports = words[at + PORTS];
     rewriteSource(packet, words[s], words[s + 1], words[s + 2], words[s + 3], ports & 0xffff);
@@ -166,6 +196,12 @@ export class FlowPath {
     const isTcp = packet.protocol === PROTOCOL_TCP;
     if (!isTcp && packet.protocol !== PROTOCOL_UDP) return;
     const at = flow * STRIDE;
+    // A slot has no room for what numbers are shifted by.
+    if (
+      (flows.words[at + FLAGS] & (FLAG_SPLICED | FLAG_SPLICING)) !== 0 &&
+      flows.words[at + KIND] !== KIND_REMOTE
+    )
+      return;
     // A datagram from the other side proves that somebody is there; of a flow to a peer only a second one does.
     // A limit of packets or bytes holds for each one that clients send.
     if (direction === FORWARD && (flows.words[at + FLAGS] & FLAG_METERED) !== 0) return;

@@ -11,6 +11,8 @@ import {
   CLIENT_SEEN,
   FLAG_COUNTED_LOCAL,
   FLAG_COUNTED_SENT,
+  FLAG_SPLICED,
+  FLAG_SPLICING,
   FLAGS,
   FlowTable,
   JUDGED,
@@ -26,6 +28,8 @@ import {
   PROTOCOL,
   RELAY,
   SERVICE,
+  SPLICE_DELTA,
+  SPLICE_STRIDE,
   STATE,
   STATE_CLOSING,
   STATE_ESTABLISHED,
@@ -33,7 +37,7 @@ import {
   STRIDE,
   TIER,
 } from '../flow/flow-table.ts';
-import { type CompiledGraph, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import { COOKIES_NEVER, type CompiledGraph, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { PathState } from './path-state.ts';
 
 /** Index in the new graph by index in the old one, -1 where it is gone. */
@@ -153,6 +157,15 @@ function takeOver(state: PathState, flow: number): void {
   const version =
     words[at + CLIENT + 2] === 0xffff && words[at + CLIENT] === 0 && words[at + CLIENT + 1] === 0 ? 4 : 6;
   const tier = words[at + TIER];
+  // What its numbers are to be shifted by, if at all, only the engine knows that translated it: the next packet asks.
+  if (graph.tierCookies[tier] !== COOKIES_NEVER && words[at + PROTOCOL] === PROTOCOL_TCP) {
+    const isKnown =
+      (words[at + FLAGS] & FLAG_SPLICED) !== 0 && flows.splices[flow * SPLICE_STRIDE + SPLICE_DELTA] !== 0;
+    if (!isKnown) {
+      end(flows, connections, flow);
+      return;
+    }
+  }
   const isDsr = graph.tierIsDsr[tier] === 1;
   const from = isDsr ? at + SERVICE : graph.memberAddressAt(member, version);
   const addresses = isDsr ? words : graph.memberAddresses(version);
@@ -211,7 +224,9 @@ function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Rem
     return isReachable;
   }
   if (!isUntranslated(words, at) && !hasAddress(words, at + MEMBER_SIDE, next, member)) return false;
-  if (kind === KIND_LOCAL) return isReachable;
+  // Whose member has not answered yet is not worth moving: its client is not answered either, and asks again.
+  if (kind === KIND_LOCAL)
+    return isReachable && (place === PLACE_HERE || (words[at + FLAGS] & FLAG_SPLICING) === 0);
   if (kind === KIND_DIRECT) return place === PLACE_HERE;
   const c = at + CLIENT_SEEN;
   return (

@@ -13,6 +13,8 @@ import {
   CLIENT_MAC_HIGH,
   CLIENT_MAC_LOW,
   CLIENT_SEEN,
+  FLAG_SPLICED,
+  FLAGS,
   KIND,
   KIND_DIRECT,
   KIND_FAR,
@@ -22,6 +24,8 @@ import {
   MEMBER_SIDE,
   PORTS,
   SERVICE,
+  SPLICE_DELTA,
+  SPLICE_STRIDE,
   STRIDE,
 } from '../flow/flow-table.ts';
 import type { Bridge } from './bridge.ts';
@@ -74,6 +78,7 @@ export class IcmpErrors {
       const member = words[at + MEMBER];
       const m = at + MEMBER_SIDE;
       const seen = words[at + MEMBER_PORTS];
+      this.shiftQuoted(flow, -1);
       this.writeQuoted(m, seen >>> 16, at + CLIENT_SEEN, seen & 0xffff);
       rewriteDestination(packet, words[m], words[m + 1], words[m + 2], words[m + 3], 0);
       if (kind === KIND_FAR) writeSource(packet, graph.macHigh, graph.macLow);
@@ -164,6 +169,14 @@ export class IcmpErrors {
     }
     view.setUint16(this.quotedL4, sourcePort);
     view.setUint16(this.quotedL4 + 2, destinationPort);
+  }
+
+  /** The quoted segment of the member shows its sequence number as the client saw it. */
+  private shiftQuoted(flow: number, sign: number): void {
+    const { packet, flows } = this.state;
+    if ((flows.words[flow * STRIDE + FLAGS] & FLAG_SPLICED) === 0) return;
+    const by = flows.splices[flow * SPLICE_STRIDE + SPLICE_DELTA] * sign;
+    packet.view.setInt32(this.quotedL4 + 4, (packet.view.getInt32(this.quotedL4 + 4) + by) | 0);
   }
 
   private finish(port: number): void {

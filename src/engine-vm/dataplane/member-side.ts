@@ -18,11 +18,13 @@ import {
   STATE,
   STATE_CLOSING,
   STRIDE,
+  TIER,
 } from '../flow/flow-table.ts';
 import { MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
 import type { Direct } from './direct.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
 import { type PathState, PORT_IN } from './path-state.ts';
+import type { Splicer } from './splicer.ts';
 
 const NOT_LOCAL = dropIndex('not-local');
 const NOT_A_SERVICE = dropIndex('not-a-service');
@@ -32,11 +34,13 @@ export class MemberSide {
   private readonly state: PathState;
   private readonly path: FlowPath;
   private readonly direct: Direct;
+  private readonly splicer: Splicer;
 
-  constructor(state: PathState, path: FlowPath, direct: Direct) {
+  constructor(state: PathState, path: FlowPath, direct: Direct, splicer: Splicer) {
     this.state = state;
     this.path = path;
     this.direct = direct;
+    this.splicer = splicer;
   }
 
   /** Takes the packet at hand, from a peer and to a service address; `found` is its flow, or -1. */
@@ -59,7 +63,8 @@ export class MemberSide {
     const isSyn = isTcp && (packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
     if (found >= 0) {
       const at = found * STRIDE;
-      const isReused = isSyn && words[at + STATE] === STATE_CLOSING;
+      const isReused =
+        words[at + STATE] === STATE_CLOSING && (isSyn || (isTcp && this.splicer.check(words[at + TIER])));
       if (words[at + KIND] === KIND_LOCAL && words[at + MEMBER] === member && !isReused) {
         if (state.isTunnelled) words[at + FLAGS] |= FLAG_VIA_TUNNEL;
         track(flows, connections, found, FORWARD, packet, state.now);
@@ -91,7 +96,8 @@ export class MemberSide {
     }
     // A connection that was already running here before a restart is not a choice that the peer still waits to see.
     const peer = graph.macs.find(sourceHigh(packet), sourceLow(packet));
-    const viaPeer = isSyn || !isTcp ? graph.source.peers[macIndex(peer)].id : null;
+    const isProven = isTcp && this.splicer.check(tier);
+    const viaPeer = isSyn || isProven || !isTcp ? graph.source.peers[macIndex(peer)].id : null;
     const flow = this.path.open(tier, member, viaPeer);
     if (flow < 0) {
       state.drop(refusal(flow));
@@ -99,7 +105,8 @@ export class MemberSide {
     }
     if (state.isTunnelled) flows.words[flow * STRIDE + FLAGS] |= FLAG_VIA_TUNNEL;
     track(flows, connections, flow, FORWARD, packet, state.now);
-    this.path.forward(flow);
+    if (isProven) this.splicer.begin(flow);
+    else this.path.forward(flow);
   }
 
   /** A peer's health probe, or its own translated connection, to the member's own address. */

@@ -59,6 +59,10 @@ export class PathState {
   newFlows = 0;
   /** Half-open flows that made room for others. */
   evictedFlows = 0;
+  /** By service as `evictedOf`: SYNs answered with cookies, cookies that clients brought back, and 1 where it is under a flood. */
+  cookiesOf = new Float64Array(1);
+  provenOf = new Float64Array(1);
+  floodedOf = new Uint8Array(1);
   /** As many of each service, by index; the first is of connections past the services. */
   evictedOf = new Float64Array(1);
   /** Set while a packet is at hand that is captured: then it is seen, and its flow stays with TypeScript. */

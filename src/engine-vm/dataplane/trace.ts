@@ -10,21 +10,24 @@ import type { Explanation, TraceAnswer, TraceQuestion, TraceStep } from '../../p
 import { PASS, REJECT } from '../component/component.ts';
 import { DROPS } from '../drops.ts';
 import { FORWARD, MEMBER, REVERSE, STRIDE } from '../flow/flow-table.ts';
-import { PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
+import { COOKIES_ALWAYS, PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
 import { endpoint, type FlowLister } from './flow-listing.ts';
 import type { Gateways } from './gateways.ts';
 import type { PathState } from './path-state.ts';
 import { newDecision, type ServiceChain } from './service-chain.ts';
+import type { Splicer } from './splicer.ts';
 
 export class Tracer {
   private readonly state: PathState;
   private readonly lister: FlowLister;
   private readonly gateways: Gateways;
+  private readonly splicer: Splicer;
 
-  constructor(state: PathState, lister: FlowLister, gateways: Gateways) {
+  constructor(state: PathState, lister: FlowLister, gateways: Gateways, splicer: Splicer) {
     this.state = state;
     this.lister = lister;
     this.gateways = gateways;
+    this.splicer = splicer;
   }
 
   /** Throws an Error that says what is wrong with the question. */
@@ -89,6 +92,7 @@ export class Tracer {
       this.traceMemberSide(packet, tier, question.balancedTo, answer);
       return answer;
     }
+    if (flow < 0 && this.splicer.isWanted(tier)) steps.push(this.cookieStep(tier));
     const member = this.traceChain(packet, tier, flow, answer);
     if (member >= 0) this.traceDelivery(packet, tier, member, answer);
     return answer;
@@ -108,6 +112,13 @@ export class Tracer {
       const sample = from ?? tier.addresses[0]?.address ?? '';
       return chains[index].balancer.explainTier(position, sample.includes(':') ? 6 : 4, client);
     });
+  }
+
+  private cookieStep(tier: number): TraceStep {
+    const isAlways = this.state.graph.tierCookies[tier] === COOKIES_ALWAYS;
+    const why = isAlways ? 'synCookies is always' : 'the service is under a flood (synCookies: auto)';
+    const detail = `${why}: where the firewall passes it, the engine answers the SYN itself; what follows is what the client's ACK finds`;
+    return { component: 'syn-cookie', verdict: 'answers', detail };
   }
 
   /** What the kernel's program would do with the next packet of the flow, and with the answer. */

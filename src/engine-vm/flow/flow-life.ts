@@ -14,6 +14,7 @@ import {
   FLAG_FIN_REVERSE,
   FLAG_SEEN_FORWARD,
   FLAG_SEEN_REVERSE,
+  FLAG_SPLICING,
   FLAGS,
   type FlowTable,
   FORWARD,
@@ -79,6 +80,8 @@ export function track(
       return;
     }
   }
+  // Whoever joins the two connections says when both stand.
+  if ((before & FLAG_SPLICING) !== 0) return;
   if (state === STATE_HALF_OPEN && direction === FORWARD && (tcp & TCP_SYN) === 0) {
     // The client's answer to the member's SYN-ACK, which only a peer sees where the member is beside it.
     if (isOneSided || (before & FLAG_SEEN_REVERSE) !== 0) flows.setState(flow, STATE_ESTABLISHED);
@@ -106,13 +109,17 @@ export function end(flows: FlowTable, connections: ConnectionTable, flow: number
   flows.remove(flow);
 }
 
-/** Looks at the next `records` records and ends flows that have been silent for too long. */
+/**
+ * Looks at the next `records` records and ends flows that have been silent for too long. `askAgain` is called for those
+ * whose member is still asked for the connection, which it ends itself.
+ */
 export function sweep(
   flows: FlowTable,
   connections: ConnectionTable,
   nowMs: number,
   records: number,
   timeouts: FlowTimeouts = TIMEOUTS,
+  askAgain: (flow: number) => void = () => {},
 ): void {
   const words = flows.words;
   for (let looked = Math.min(records, flows.capacity); looked > 0; looked--) {
@@ -122,7 +129,8 @@ export function sweep(
     if (state === STATE_FREE) continue;
     flows.refresh(flow);
     const silentMs = ((nowMs | 0) - words[at + LAST_SEEN]) | 0;
-    if (silentMs >= timeoutMs(words[at + PROTOCOL], state, timeouts)) end(flows, connections, flow);
+    if ((words[at + FLAGS] & FLAG_SPLICING) !== 0 && state === STATE_HALF_OPEN) askAgain(flow);
+    else if (silentMs >= timeoutMs(words[at + PROTOCOL], state, timeouts)) end(flows, connections, flow);
   }
 }
 

@@ -6,7 +6,7 @@
  * the ids are kept here as hashes. While indexes change the memory is unsealed: a process that is killed in that
  * moment leaves nothing that could be taken over.
  */
-import { STRIDE } from './flow-table.ts';
+import { SPLICE_STRIDE, STRIDE } from './flow-table.ts';
 
 /** Members and peers of one graph: more are not kept, and then neither are the flows. */
 const NAMES = 32_768;
@@ -22,13 +22,14 @@ const MAX_ATTEMPTS = 5;
 
 /** Bytes for a table of so many flows. */
 export function flowMemoryBytes(flows: number): number {
-  return HEADER_BYTES + NAMES * 8 + flows * (STRIDE * 4 + 16 + 24);
+  return HEADER_BYTES + NAMES * 8 + flows * (STRIDE * 4 + SPLICE_STRIDE * 4 + 16 + 24);
 }
 
 export class FlowMemory {
   /** As FlowTable. */
   readonly words: Int32Array;
   readonly traffic: Float64Array;
+  readonly splices: Int32Array;
   /** As FlowSlots: three words for each direction. */
   readonly read: Uint32Array;
   private readonly header: Int32Array;
@@ -44,6 +45,7 @@ export class FlowMemory {
     this.names = new Int32Array(buffer, take(NAMES * 8), NAMES * 2);
     this.traffic = new Float64Array(buffer, take(flows * 16), flows * 2);
     this.words = new Int32Array(buffer, take(flows * STRIDE * 4), flows * STRIDE);
+    this.splices = new Int32Array(buffer, take(flows * SPLICE_STRIDE * 4), flows * SPLICE_STRIDE);
     this.read = new Uint32Array(buffer, take(flows * 24), flows * 6);
   }
 

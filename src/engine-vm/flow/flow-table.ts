@@ -4,7 +4,7 @@
  * A flow is a record of 32 words in one typed array (layout below). Its forward key is the packet as the client sends
  * it, its reverse key the packet as the member answers it; both lead to the record through one index with open
  * addressing (linear probes, backward-shift deletion, at most half full). IPv4 and IPv6 share the key. A table of n
- * flows takes about 184 bytes times n, all of it at the start; nothing is allocated later.
+ * flows takes about 200 bytes times n, all of it at the start; nothing is allocated later.
  *
  * Flows that are half open (nothing proves yet that the client exists) stand in a list by age, one for each service.
  * When a quarter of the table is half open for one service, its oldest one makes room; when half of the table is half
@@ -38,10 +38,10 @@ export const TIER = 23;
 export const LAST_SEEN = 24;
 /** The graph epoch whose firewall passed the flow; 0 before the first judgement. */
 export const JUDGED = 25;
-/** The client's MAC as last seen; only for flows that are translated both ways. */
+/** The client's MAC as last seen; only for flows that are translated both ways, or whose member is still asked (FLAG_SPLICING). */
 export const CLIENT_MAC_HIGH = 26;
 export const CLIENT_MAC_LOW = 27;
-/** In its place for local flows: when peers are to be told of the flow (again), as LAST_SEEN. */
+/** In its place for local flows, once their member has answered: when peers are to be told of the flow (again), as LAST_SEEN. */
 export const REPLICATE_AT = CLIENT_MAC_HIGH;
 /** Index of the peer that relays the flow, -1 where none does. */
 export const RELAY = 28;
@@ -50,6 +50,16 @@ const NEXT = 29;
 const PREVIOUS = 30;
 /** Counts the uses of the record, so that a stale reference is recognised. */
 export const GENERATION = 31;
+
+/** Words per flow of `splices`. */
+export const SPLICE_STRIDE = 4;
+/** What is added to the member's sequence numbers; while the member has not answered, the cookie. */
+export const SPLICE_DELTA = 0;
+/** The client's first sequence number. */
+export const SPLICE_FIRST = 1;
+/** Until the member answers: segment size of the client << 8 | how often it was asked; when, as LAST_SEEN. */
+export const SPLICE_ASKED = 2;
+export const SPLICE_ASKED_AT = 3;
 
 /** Kinds of flow: what is done with its packets. */
 /** The member is beside this engine: its address is translated. */
@@ -88,6 +98,9 @@ export const FLAG_FAST_FORWARD = 1024;
 export const FLAG_METERED = 4096;
 /** Packets come through a tunnel from another network. */
 export const FLAG_VIA_TUNNEL = 8192;
+/** Begun by a SYN cookie: sequence numbers are shifted (SPLICE_DELTA); and, at first, its member has not answered yet. */
+export const FLAG_SPLICED = 16384;
+export const FLAG_SPLICING = 32768;
 const FLAGS_FAST = FLAG_FAST_FORWARD | (FLAG_FAST_FORWARD << 1);
 
 export const FORWARD = 0;
@@ -100,6 +113,8 @@ export class FlowTable {
   words: Int32Array;
   /** Packets, then bytes, per flow. */
   traffic: Float64Array;
+  /** Of flows that SYN cookies began; `flow * SPLICE_STRIDE + field`. */
+  splices: Int32Array;
   /** Where the records lie, so that they outlive the process; null where they are this process's alone. */
   memory: FlowMemory | null = null;
   /** When each flow began, tenths of a second of the monotonic clock. */
@@ -132,6 +147,7 @@ export class FlowTable {
     this.memory = memory;
     this.words = memory?.words ?? new Int32Array(capacity * STRIDE);
     this.traffic = memory?.traffic ?? new Float64Array(capacity * 2);
+    this.splices = memory?.splices ?? new Int32Array(capacity * SPLICE_STRIDE);
     this.bornAt = new Int32Array(capacity);
     this.groups = new Uint16Array(capacity);
     let slots = 16;
@@ -305,6 +321,8 @@ export class FlowTable {
     this.words[at + FLAGS] &= ~FLAGS_FAST;
     this.traffic[copy * 2] = from.traffic[flow * 2];
     this.traffic[copy * 2 + 1] = from.traffic[flow * 2 + 1];
+    for (let i = 0; i < SPLICE_STRIDE; i++)
+      this.splices[copy * SPLICE_STRIDE + i] = from.splices[flow * SPLICE_STRIDE + i];
     this.bornAt[copy] = from.bornAt[flow];
     this.groups[copy] = 0;
     if (this.words[at + STATE] === STATE_HALF_OPEN) this.enlist(copy);
@@ -345,7 +363,9 @@ export class FlowTable {
       words[at + FLAGS] &= ~(FLAG_COUNTED_LOCAL | FLAG_COUNTED_SENT);
       words[at + LAST_SEEN] += shift;
       words[at + JUDGED] = 0;
-      if (words[at + KIND] === KIND_LOCAL) words[at + REPLICATE_AT] = nowMs | 0;
+      if ((words[at + FLAGS] & FLAG_SPLICING) !== 0)
+        this.splices[flow * SPLICE_STRIDE + SPLICE_ASKED_AT] += shift;
+      else if (words[at + KIND] === KIND_LOCAL) words[at + REPLICATE_AT] = nowMs | 0;
       if (words[at + STATE] === STATE_HALF_OPEN) this.enlist(flow);
       this.file(flow, FORWARD);
       if ((words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(flow, REVERSE);
@@ -395,12 +415,14 @@ export class FlowTable {
   /** Moves the records to other memory, or into this process's own. */
   moveTo(memory: FlowMemory | null): void {
     if (memory === this.memory) return;
-    const { words, traffic } = this;
+    const { words, traffic, splices } = this;
     this.memory = memory;
     this.words = memory?.words ?? new Int32Array(words.length);
     this.traffic = memory?.traffic ?? new Float64Array(traffic.length);
+    this.splices = memory?.splices ?? new Int32Array(splices.length);
     this.words.set(words);
     this.traffic.set(traffic);
+    this.splices.set(splices);
   }
 
   /** Files the reverse key, whose words and ports the caller has set. */

@@ -35,8 +35,10 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
     evictedFlows: 0,
     halfOpenMost: 1,
     evictedOf: new Map<string, number>(),
+    answeredOf: new Map<string, number>(),
     components: {},
   }),
+  setFloods() {},
   explain: (params) => ({ explained: params }),
   trace() {
     throw new Error('there is no service of that name');

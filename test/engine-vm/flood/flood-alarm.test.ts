@@ -13,8 +13,8 @@ describe('alarm of a flood', () => {
       now += LOOK_MS;
       alarm.note(
         new Map([
-          ['web', { refused, evicted }],
-          ['mail', { refused: 0, evicted: 0 }],
+          ['web', { refused, evicted, answered: 0 }],
+          ['mail', { refused: 0, evicted: 0, answered: 0 }],
         ]),
         now,
         1_000_000 + now,
@@ -37,5 +37,22 @@ describe('alarm of a flood', () => {
     assert.deepEqual(alarm.floods(), { web: { since: 1_000_000 + now, refused: 0, evicted: 360 } });
     alarm.note(new Map(), now, now);
     assert.deepEqual(alarm.floods(), {}, 'the service is gone');
+  });
+
+  it('goes on while SYNs are answered with cookies, although nothing is refused or makes room any more', () => {
+    const alarm = new FloodAlarm();
+    let now = 0;
+    let answered = 0;
+    const look = (newly: number, evicted: number) => {
+      answered += newly;
+      now += LOOK_MS;
+      alarm.note(new Map([['web', { refused: 0, evicted, answered }]]), now, 1_000_000 + now);
+    };
+    look(0, 40);
+    for (let n = 0; n < 40; n++) look(100, 40);
+    assert.deepEqual(alarm.floods(), { web: { since: 1_000_250, refused: 0, evicted: 40, answered: 4000 } });
+    assert.deepEqual([...alarm.flooded()], ['web']);
+    for (let n = 0; n < 20; n++) look(1, 40);
+    assert.deepEqual([...alarm.flooded()], []);
   });
 });

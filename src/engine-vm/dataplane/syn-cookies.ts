@@ -1,0 +1,116 @@
+/**
+ * SYN cookies: the sequence number with which an engine answers a SYN without keeping anything of it. The client's ACK
+ * brings it back, and any engine of the group can tell that one of them gave it, to that client, and when.
+ *
+ *   31    27 26  24 23                     0
+ *   [period ][ MSS ][ keyed hash            ]    period: 64 s of the wall clock, modulo 32
+ *
+ * The hash is HalfSipHash-2-4 over both addresses, both ports, the client's sequence number and the MSS. Each period has
+ * a key of its own, from HMAC-SHA256 under the group's key: who finds one out can use it for two minutes.
+ */
+import { createHmac } from 'node:crypto';
+import type { Packet } from '../../packet/packet.ts';
+
+/** Segment sizes that a cookie can name: a client's own, or the next smaller one. */
+export const COOKIE_MSS = [88, 536, 966, 1220, 1300, 1400, 1440, 1460] as const;
+const PERIOD_MS = 64_000;
+const PERIODS = 32;
+const HASH = 0xffffff;
+
+export class SynCookies {
+  private readonly groupKey: Buffer;
+  /** Of the periods before, of and after the one at hand: whose clock goes wrong by less is understood. */
+  private readonly keys = new Int32Array(6);
+  private period = -2;
+
+  constructor(groupKey: Buffer) {
+    this.groupKey = groupKey;
+  }
+
+  /** The cookie for the client of a packet that began with the sequence number `first` and offered `mss`. */
+  make(packet: Packet, first: number, mss: number, wallMs: number): number {
+    const period = this.turnTo(wallMs);
+    let index = COOKIE_MSS.length - 1;
+    while (index > 0 && COOKIE_MSS[index]! > mss) index--;
+    const hash = this.hash(packet, first, index, 1);
+    return ((period % PERIODS) << 27) | (index << 24) | hash;
+  }
+
+  /** The segment size in a cookie that came back by a packet of the client; 0 where we did not give it, or long ago. */
+  check(packet: Packet, first: number, cookie: number, wallMs: number): number {
+    const period = this.turnTo(wallMs);
+    const place = (((cookie >>> 27) - (period % PERIODS) + PERIODS + 1) % PERIODS) as number;
+    if (place > 2) return 0;
+    const index = (cookie >>> 24) & 7;
+    return (cookie & HASH) === this.hash(packet, first, index, place) ? COOKIE_MSS[index]! : 0;
+  }
+
+  private turnTo(wallMs: number): number {
+    const period = Math.floor(wallMs / PERIOD_MS);
+    if (period === this.period) return period;
+    this.period = period;
+    for (let i = 0; i < 3; i++) {
+      const digest = createHmac('sha256', this.groupKey)
+        .update(`SYN cookies ${period - 1 + i}`)
+        .digest();
+      this.keys[i * 2] = digest.readInt32LE(0);
+      this.keys[i * 2 + 1] = digest.readInt32LE(4);
+    }
+    return period;
+  }
+
+  private hash(packet: Packet, first: number, index: number, place: number): number {
+    const k0 = this.keys[place * 2]!;
+    const k1 = this.keys[place * 2 + 1]!;
+    state[0] = k0;
+    state[1] = k1;
+    state[2] = 0x6c796765 ^ k0;
+    state[3] = 0x74656462 ^ k1;
+    take(packet.s0);
+    take(packet.s1);
+    take(packet.s2);
+    take(packet.s3);
+    take(packet.d0);
+    take(packet.d1);
+    take(packet.d2);
+    take(packet.d3);
+    take((packet.sourcePort << 16) | packet.destinationPort);
+    take(first);
+    take(index);
+    // The length: eleven words.
+    take(44 << 24);
+    state[2]! ^= 0xff;
+    for (let i = 0; i < 4; i++) round();
+    return (state[1]! ^ state[3]!) & HASH;
+  }
+}
+
+const state = new Int32Array(4);
+
+function take(word: number): void {
+  state[3]! ^= word;
+  round();
+  round();
+  state[0]! ^= word;
+}
+
+function round(): void {
+  let v0 = state[0]!;
+  let v1 = state[1]!;
+  let v2 = state[2]!;
+  let v3 = state[3]!;
+  v0 = (v0 + v1) | 0;
+  v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+  v0 = (v0 << 16) | (v0 >>> 16);
+  v2 = (v2 + v3) | 0;
+  v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+  v0 = (v0 + v3) | 0;
+  v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+  v2 = (v2 + v1) | 0;
+  v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+  v2 = (v2 << 16) | (v2 >>> 16);
+  state[0] = v0;
+  state[1] = v1;
+  state[2] = v2;
+  state[3] = v3;
+}
