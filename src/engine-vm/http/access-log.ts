@@ -89,7 +89,7 @@ export class AccessLog {
     this.#number(exchange.responseBytes);
     this.#add(TOTAL);
     this.#milliseconds(nowMs - exchange.startedMs);
-    if (exchange.answeredMs > 0) {
+    if (exchange.member !== null && exchange.answeredMs > 0) {
       this.#add(MEMBER_MS);
       this.#milliseconds(exchange.answeredMs - exchange.startedMs);
     }

@@ -95,7 +95,8 @@ export function parseRequestHead(
   bytes[end] = 0;
   let p = start;
   // RFC 9112 2.2: one empty line before a request is overlooked.
-  if (bytes[p] === CR && p + 1 < end) {
+  if (bytes[p] === CR) {
+    if (p + 1 >= end) return 0;
     if (bytes[p + 1] !== LF) return LINE_END;
     p += 2;
   }

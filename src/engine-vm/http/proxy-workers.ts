@@ -76,17 +76,14 @@ class ProxyWorker {
       onFailure(error as Error);
       isOver = true;
     });
-    this.ended = new Promise((resolve) => {
-      worker.on('exit', (code) => {
-        // Its last message may come after its end.
-        setImmediate(() => {
-          if (!isOver) onFailure(new WeftError('ERR_INTERNAL', `a proxy thread ended with code ${code}`));
-          for (const { reject } of this.#waiting.values()) reject(new Error('the proxy thread has ended'));
-          this.#port.close();
-          this.#wake.close();
-          resolve(this.#last);
-        });
-      });
+    // The port closes once its last message has come; that may be after the thread's end.
+    const closed = new Promise<void>((resolve) => port1.once('close', resolve));
+    const exited = new Promise<number>((resolve) => worker.once('exit', resolve));
+    this.ended = Promise.all([exited, closed]).then(([code]) => {
+      if (!isOver) onFailure(new WeftError('ERR_INTERNAL', `a proxy thread ended with code ${code}`));
+      for (const { reject } of this.#waiting.values()) reject(new Error('the proxy thread has ended'));
+      this.#wake.close();
+      return this.#last;
     });
   }
 
