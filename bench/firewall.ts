@@ -78,6 +78,7 @@ function measure(count: number, hasSet: boolean): { loadMs: number; bytes: numbe
     reason: 0,
     rule: -1,
     isMetered: false,
+    isByHash: false,
     isTrace: false,
   };
   const run = (flows: number): number => {

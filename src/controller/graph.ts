@@ -283,6 +283,7 @@ function compileService(
     ...(spec.delivery === 'dsr' ? { delivery: spec.delivery } : {}),
     ...(spec.returnPath === 'engine' ? { returnPath: spec.returnPath } : {}),
     ...(spec.synCookies === 'off' ? {} : { synCookies: spec.synCookies }),
+    ...(spec.whenTableFull === 'hash' ? { whenTableFull: spec.whenTableFull } : {}),
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
       const isRouted = spec.attraction === 'bgp';

@@ -125,6 +125,8 @@ export interface GraphService {
   returnPath?: ReturnPath;
   /** When SYNs are answered with cookies; never where it is not said. */
   synCookies?: Exclude<SynCookieChoice, 'off'>;
+  /** `hash`: where the flow table is full, new flows are forwarded without a record. `refuse` where it is not said. */
+  whenTableFull?: 'hash';
 }
 
 export interface GraphTier {

@@ -89,6 +89,10 @@ export const VirtualServiceSpec = z
       description:
         'Whether engines answer SYNs themselves, with a cookie instead of an entry, and ask a member only once the client has proven that it exists: `auto` while the service is under a flood of them, `always`. Connections begun so have no window scaling, SACK or timestamps, and are forwarded by TypeScript.',
     }),
+    whenTableFull: z.enum(['refuse', 'hash']).default('refuse').meta({
+      description:
+        "What becomes of new flows where an engine's flow table (`maxFlows`) is full: `refuse` drops them (`flow-table-full`), `hash` forwards them without a record to the member that a hash of the flow chooses, among members with an engine beside them. These are not counted as connections.",
+    }),
     hosts: z.array(z.string().min(1)).min(1).optional().meta({
       description:
         'Only engines on these hosts carry the service; every host that runs members where none is named.',
@@ -134,6 +138,13 @@ export const VirtualServiceSpec = z
           spec.protocol === 'tcp'
             ? 'must be off with delivery dsr: answers need not pass the engine that would have to shift them'
             : 'must be off with protocol udp: only TCP has SYNs',
+      });
+    }
+    if (spec.whenTableFull === 'hash' && spec.returnPath === 'engine') {
+      context.addIssue({
+        code: 'custom',
+        path: ['whenTableFull'],
+        message: 'must be refuse with returnPath engine: translation both ways needs a record of the flow',
       });
     }
     const names = new Set<string>();

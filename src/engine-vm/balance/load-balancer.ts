@@ -11,9 +11,12 @@ import { type Component, type Decision, DROP, PASS, type Verdict } from '../comp
 import type { ComponentContext } from '../component/registry.ts';
 import { tunnelTo } from '../dataplane/reach.ts';
 import { dropIndex } from '../drops.ts';
+import { hashFlow } from '../flow/flow-hash.ts';
 import type { Balancer, Candidates } from './balancer.ts';
 import { hashAddress, hashText } from './hash.ts';
+import { Maglev } from './maglev.ts';
 import { createBalancer } from './registry.ts';
+import { SourceHash } from './source-hash.ts';
 
 type Spec = Extract<GraphComponent, { type: 'load-balancer' }>;
 
@@ -22,6 +25,7 @@ const NO_MEMBER = dropIndex('no-member');
 /** How the latest choice came about, for `describe`. */
 const BY_METHOD = 0;
 const BY_SESSION = 1;
+const BY_HASH = 2;
 
 export class LoadBalancer implements Component {
   readonly type = 'load-balancer';
@@ -31,6 +35,8 @@ export class LoadBalancer implements Component {
   private readonly context: ComponentContext;
   private readonly tiers: TierBalancer[];
   private readonly sessionTimeoutMs: number;
+  /** A client keeps its member: a hash has to go by its address alone. */
+  private readonly isByClient: boolean;
   private chosen = 0;
   private continued = 0;
   private refused = 0;
@@ -42,6 +48,7 @@ export class LoadBalancer implements Component {
     this.spec = spec;
     this.context = context;
     this.sessionTimeoutMs = spec.persistence.type === 'source-address' ? spec.persistence.timeoutMs : 0;
+    this.isByClient = this.sessionTimeoutMs > 0 || spec.method === 'source-hash' || spec.method === 'maglev';
     this.tiers = context.graph.services[context.serviceIndex].tiers.map(
       (tier, index) => new TierBalancer(tier, index, spec, context),
     );
@@ -65,11 +72,15 @@ export class LoadBalancer implements Component {
     if (this.sessionTimeoutMs > 0) {
       const member = sessions.find(tier.scope, s0, s1, s2, s3, this.context.nowMs());
       position = member < 0 ? -1 : view.positionOf(member);
-      if (position >= 0 && view.continues[position] === 1) this.latestWay = BY_SESSION;
+      const isReached = position >= 0 && (!decision.isByHash || view.isHashable[position] === 1);
+      if (isReached && view.continues[position] === 1) this.latestWay = BY_SESSION;
       else position = -1;
     }
     if (position < 0) {
-      position = view.balancer.choose(view, hashAddress(s0, s1, s2, s3), decision.isTrace);
+      if (decision.isByHash) {
+        position = view.byHash(packet, this.isByClient);
+        this.latestWay = BY_HASH;
+      } else position = view.balancer.choose(view, hashAddress(s0, s1, s2, s3), decision.isTrace);
     }
     this.latestPosition = position;
     if (position < 0) {
@@ -92,6 +103,9 @@ export class LoadBalancer implements Component {
     if (decision.member < 0 || this.latestPosition < 0) return 'no member is up, not draining and reachable';
     const vm = this.context.graph.members[decision.member].vm;
     if (this.latestWay === BY_SESSION) return `${vm}: the client's session keeps its member`;
+    if (this.latestWay === BY_HASH) {
+      return `${vm}: the flow table is full; the highest weighted rendezvous score for ${this.isByClient ? "the client's address" : 'the flow'}`;
+    }
     return `${vm}: ${view.balancer.explain(view, this.latestPosition)}`;
   }
 
@@ -180,7 +194,11 @@ class TierView implements Candidates {
   /** 1 where a session may go on: as `usable`, and draining members too. */
   readonly continues: Uint8Array;
   readonly balancer: Balancer;
+  /** 1 where packets get to the member without a record of the flow. */
+  readonly isHashable: Uint8Array;
 
+  private readonly hashed: { -readonly [Key in keyof Candidates]: Candidates[Key] };
+  private readonly rendezvous = new SourceHash();
   private readonly context: ComponentContext;
   private readonly pool: number;
   private readonly family: 4 | 6;
@@ -210,6 +228,12 @@ class TierView implements Candidates {
     this.hasAddress = Uint8Array.from(entries, (_entry, index) =>
       (family === 4 ? member(index).ipv4 : member(index).ipv6) === null ? 0 : 1,
     );
+    const isDsr = graph.services[context.serviceIndex].delivery === 'dsr';
+    this.isHashable = Uint8Array.from(entries, (_entry, index) =>
+      isDsr || member(index).engine !== null ? 1 : 0,
+    );
+    const { members, connections, hops, weights, ids } = this;
+    this.hashed = { count, members, connections, hops, weights, ids, usable: new Uint8Array(count) };
     this.positions = new Int32Array(graph.members.length).fill(-1);
     entries.forEach((entry, index) => {
       this.positions[entry.member] = index;
@@ -228,6 +252,27 @@ class TierView implements Candidates {
       this.continues[position] = isReachable ? 1 : 0;
       this.usable[position] = isReachable && this.isDraining[position] === 0 ? 1 : 0;
     }
+  }
+
+  /** The position for the flow of a packet, the same on every engine that sees the same members; -1: none. */
+  byHash(packet: Packet, isByClient: boolean): number {
+    const { s0, s1, s2, s3, d0, d1, d2, d3, protocol } = packet;
+    const { hashed, isHashable, usable } = this;
+    let isWhole = true;
+    for (let position = 0; position < this.count; position++) {
+      if (isHashable[position] === 0) isWhole = false;
+      hashed.usable[position] = usable[position] & isHashable[position];
+    }
+    if (isByClient) {
+      const hash = hashAddress(s0, s1, s2, s3);
+      // Where the method itself can tell, flows with a record and without one have the same member.
+      return isWhole && this.balancer instanceof Maglev
+        ? this.balancer.choose(this, hash, true)
+        : this.rendezvous.choose(hashed, hash, true);
+    }
+    const ports = (packet.sourcePort << 16) | packet.destinationPort;
+    const hash = hashFlow(0, protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports);
+    return this.rendezvous.choose(hashed, hash >>> 0, true);
   }
 
   positionOf(member: number): number {

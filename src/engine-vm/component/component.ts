@@ -28,6 +28,8 @@ export interface Decision {
   rule: number;
   /** Every packet of the flow has to be judged: a rate of packets or bytes is limited. */
   isMetered: boolean;
+  /** There is no room for the flow: the member is to be chosen by hash, the same for all its packets. */
+  isByHash: boolean;
   /** True in `weft trace`: decide, but count and remember nothing. */
   isTrace: boolean;
 }

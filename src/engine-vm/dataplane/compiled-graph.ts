@@ -9,6 +9,7 @@ import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
 import type { GraphService, ServiceGraph } from '../../policy/graph.ts';
 import { AddressTable } from './address-table.ts';
 import { CONTROL_OVERHEAD, LONGEST_BODY } from './control.ts';
+import { HashedServices } from './hashed-services.ts';
 import { MacTable } from './mac-table.ts';
 import { routerTo, tunnelTo } from './reach.ts';
 
@@ -111,6 +112,9 @@ export class CompiledGraph {
   readonly tierReturns: Uint8Array;
   /** COOKIES_NEVER, or when SYNs to the tier are answered with cookies. */
   readonly tierCookies: Uint8Array;
+  /** 1 where new flows are forwarded by hash when the flow table is full. */
+  readonly tierHashes: Uint8Array;
+  readonly hashed: HashedServices;
   /** Service address, port and protocol to the tier. */
   readonly tiers: AddressTable;
 
@@ -294,6 +298,7 @@ export class CompiledGraph {
     this.tierReturns = new Uint8Array(tierCount);
     this.tierCookies = new Uint8Array(tierCount);
     this.tierIsDsr = new Uint8Array(tierCount);
+    this.tierHashes = new Uint8Array(tierCount);
     this.tiers = new AddressTable(addressCount);
     this.addresses = new AddressTable(addressCount);
     this.memberPorts = new AddressTable(poolEntries * 2);
@@ -312,6 +317,7 @@ export class CompiledGraph {
         this.tierPool[index] = tier.pool;
         this.tierMemberPort[index] = pools[tier.pool].port;
         this.tierIsDsr[index] = service.delivery === 'dsr' ? 1 : 0;
+        this.tierHashes[index] = service.whenTableFull === 'hash' ? 1 : 0;
         this.tierReturns[index] = service.returnPath === 'engine' ? 1 : 0;
         this.tierCookies[index] = cookiesOf(service);
         for (const { address, announcers: engines, attraction } of tier.addresses) {
@@ -359,6 +365,7 @@ export class CompiledGraph {
     this.announcers = announcers;
     this.isRoutedTo = isRoutedTo;
     this.announcedServices = announcedServices;
+    this.hashed = new HashedServices(graph);
   }
 
   /** Where the member's address of a family begins in `memberAddresses(family)`, or -1 where it has none. */

@@ -40,6 +40,7 @@ import { FlowPath } from './flow-path.ts';
 import { adaptFlows, endLostFlows, recount, relate, resize } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
 import { Gateways } from './gateways.ts';
+import { Hashed } from './hashed.ts';
 import { IcmpErrors } from './icmp-errors.ts';
 import { Inside } from './inside.ts';
 import { MemberAnnouncer } from './member-announcer.ts';
@@ -93,6 +94,7 @@ export class Dataplane {
   private readonly path: FlowPath;
   private readonly splicer: Splicer;
   private readonly gateways: Gateways;
+  private readonly hashed: Hashed;
   private readonly inside: Inside;
   private readonly peerTable: Peers;
   private readonly announcer: Announcer;
@@ -132,6 +134,8 @@ export class Dataplane {
     this.memberAnnouncer = new MemberAnnouncer(this.state);
     const replicas = new Replicas(this.state.random32());
     this.replicator = new Replicator(this.state, this.peerTable, replicas);
+    this.hashed = new Hashed(this.state, this.path, bridge, this.gateways);
+    const { hashed } = this;
     const orphans = new Orphans(
       this.state,
       this.peerTable,
@@ -140,11 +144,22 @@ export class Dataplane {
       refusals,
       replicas,
       this.bypasses,
+      hashed,
     );
     this.splicer = new Splicer(this.state, this.path, bridge, this.peerTable, options.wallMs);
-    const entry = new Entry(this.state, this.path, refusals, orphans, replicas, this.bypasses, this.splicer);
-    const direct = new Direct(this.state, this.path);
-    const memberSide = new MemberSide(this.state, this.path, direct, this.splicer);
+    const entry = new Entry(
+      this.state,
+      this.path,
+      refusals,
+      orphans,
+      replicas,
+      this.bypasses,
+      this.health,
+      this.splicer,
+      hashed,
+    );
+    const direct = new Direct(this.state, this.path, hashed);
+    const memberSide = new MemberSide(this.state, this.path, direct, this.splicer, hashed);
     const icmpErrors = new IcmpErrors(this.state, bridge, this.path, this.gateways);
     this.lister = new FlowLister(this.state);
     this.tracer = new Tracer(this.state, this.lister, this.gateways, this.splicer);
@@ -170,6 +185,7 @@ export class Dataplane {
       entry,
       memberSide,
       direct,
+      hashed,
       icmpErrors,
       observer: this.observer,
       health: this.health,
@@ -198,9 +214,10 @@ export class Dataplane {
       );
     }
     const chains = this.buildChains(next);
-    const before = state.graph;
+    const before: CompiledGraph | undefined = state.graph;
+    const related = isFirst ? null : relate(state.graph, next);
     state.flows.memory?.unseal();
-    let remap = isFirst ? null : relate(before, next);
+    let remap = related;
     if (remap !== null) endLostFlows(state, next, remap);
     const isTakenOver = resize(state, graph.engine.maxFlows, this.options.openSlots ?? (() => null));
     if (isTakenOver && state.flows.memory !== null) {
@@ -220,6 +237,7 @@ export class Dataplane {
     if (remap !== null) adaptFlows(state, remap);
     if (isTakenOver) recount(state);
     this.regroup(before);
+    this.hashed.load(before, related);
     state.flows.memory?.seal(graph.members, graph.peers);
     state.flows.slots?.invalidate();
     this.fragments.clear();
@@ -258,6 +276,8 @@ export class Dataplane {
     state.evictedOf = moved(state.evictedOf);
     state.cookiesOf = moved(state.cookiesOf);
     state.provenOf = moved(state.provenOf);
+    state.hashedOf = moved(state.hashedOf);
+    state.fullOf = moved(state.fullOf);
     state.floodedOf = new Uint8Array(services.length + 1);
   }
 
@@ -468,6 +488,11 @@ export class Dataplane {
         }
       }
     }
+    state.chains.forEach(({ service }, index) => {
+      const [hashed, refused] = [state.hashedOf[index + 1], state.fullOf[index + 1]];
+      if (hashed > 0) components[`${service}/table-full/hashed`] = hashed;
+      if (refused > 0) components[`${service}/table-full/refused`] = refused;
+    });
     return {
       drops,
       flows: state.flows.size,

@@ -8,6 +8,7 @@ import { dropIndex } from '../drops.ts';
 import { track } from '../flow/flow-life.ts';
 import { FORWARD, JUDGED, REVERSE, STRIDE, TIER } from '../flow/flow-table.ts';
 import type { FlowPath } from './flow-path.ts';
+import type { Hashed } from './hashed.ts';
 import type { PathState } from './path-state.ts';
 import { FIRST_PORT } from './source-ports.ts';
 
@@ -18,10 +19,12 @@ const SETTLING = dropIndex('settling');
 export class Direct {
   private readonly state: PathState;
   private readonly path: FlowPath;
+  private readonly hashed: Hashed;
 
-  constructor(state: PathState, path: FlowPath) {
+  constructor(state: PathState, path: FlowPath, hashed: Hashed) {
     this.state = state;
     this.path = path;
+    this.hashed = hashed;
   }
 
   /** Takes the packet at hand, to the own address and port of a member beside us; false where it is only to be bridged. */
@@ -39,7 +42,10 @@ export class Direct {
       if ((flags & (TCP_SYN | TCP_ACK)) === TCP_SYN) viaPeer = graph.source.peers[engine - 1].id;
     }
     const flow = this.path.openDirect(member, false, viaPeer);
-    if (flow < 0) return false;
+    if (flow < 0) {
+      this.hashed.noteDirect();
+      return false;
+    }
     track(flows, connections, flow, FORWARD, packet, now);
     this.path.forward(flow);
     return true;

@@ -62,6 +62,7 @@ import type { Entry } from './entry.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { Fragments } from './fragments.ts';
 import type { Gateways } from './gateways.ts';
+import type { Hashed } from './hashed.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import type { Inside } from './inside.ts';
 import type { MemberHealth } from './member-health.ts';
@@ -103,6 +104,7 @@ export interface Stations {
   readonly entry: Entry;
   readonly memberSide: MemberSide;
   readonly direct: Direct;
+  readonly hashed: Hashed;
   readonly icmpErrors: IcmpErrors;
   readonly observer: Observer;
   readonly health: MemberHealth;
@@ -124,6 +126,7 @@ export class Dispatch {
   private readonly entry: Entry;
   private readonly memberSide: MemberSide;
   private readonly direct: Direct;
+  private readonly hashed: Hashed;
   private readonly icmpErrors: IcmpErrors;
   private readonly observer: Observer;
   private readonly health: MemberHealth;
@@ -145,6 +148,7 @@ export class Dispatch {
     this.entry = stations.entry;
     this.memberSide = stations.memberSide;
     this.direct = stations.direct;
+    this.hashed = stations.hashed;
     this.icmpErrors = stations.icmpErrors;
     this.observer = stations.observer;
     this.health = stations.health;
@@ -298,7 +302,8 @@ export class Dispatch {
         packet.sourcePort,
         protocol,
       );
-      if (member >= 0 && member === macIndex(source)) return this.direct.takeFromMember(member);
+      if (member >= 0 && member === macIndex(source))
+        return this.hashed.answer() || this.direct.takeFromMember(member);
     }
     return false;
   }

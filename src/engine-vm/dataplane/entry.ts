@@ -15,8 +15,10 @@ import {
   TIER,
 } from '../flow/flow-table.ts';
 import type { Bypasses } from './bypasses.ts';
-import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import { ANNOUNCED, PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
+import type { Hashed } from './hashed.ts';
+import type { MemberHealth } from './member-health.ts';
 import type { Orphans } from './orphans.ts';
 import type { PathState } from './path-state.ts';
 import type { Refusals } from './refusals.ts';
@@ -26,7 +28,6 @@ import type { Splicer } from './splicer.ts';
 
 const NO_MEMBER = dropIndex('no-member');
 const NO_FLOW = dropIndex('no-flow');
-const FULL = dropIndex('flow-table-full');
 const LIMITED = dropIndex('firewall-limit');
 
 export class Entry {
@@ -36,7 +37,9 @@ export class Entry {
   private readonly orphans: Orphans;
   private readonly replicas: Replicas;
   private readonly bypasses: Bypasses;
+  private readonly health: MemberHealth;
   private readonly splicer: Splicer;
+  private readonly hashed: Hashed;
   private readonly decision = newDecision();
 
   constructor(
@@ -46,7 +49,9 @@ export class Entry {
     orphans: Orphans,
     replicas: Replicas,
     bypasses: Bypasses,
+    health: MemberHealth,
     splicer: Splicer,
+    hashed: Hashed,
   ) {
     this.state = state;
     this.path = path;
@@ -55,6 +60,8 @@ export class Entry {
     this.replicas = replicas;
     this.bypasses = bypasses;
     this.splicer = splicer;
+    this.health = health;
+    this.hashed = hashed;
   }
 
   /** Takes the packet at hand, to a service and of no known flow. */
@@ -70,24 +77,40 @@ export class Entry {
       this.resume(port, tier, chain);
       return;
     }
-    if (packet.protocol === PROTOCOL_TCP && this.splicer.isWanted(tier)) {
+    if (packet.protocol === PROTOCOL_TCP && this.splicer.isWanted(tier) && !this.isHashedAnyway(tier)) {
       this.answer(port, tier, chain);
       return;
     }
-    const flow = this.open(port, tier, chain);
+    const flow = this.open(port, tier, chain, false);
     if (flow >= 0) this.start(flow);
   }
 
-  /** Opens the flow that the packet at hand begins, to the member that the chain chooses; -1 where it is dropped. */
-  private open(port: number, tier: number, chain: ServiceChain): number {
+  /** Whether a new flow of the tier would get no record, and needs none: what a cookie begins would. */
+  private isHashedAnyway(tier: number): boolean {
+    const { graph, flows } = this.state;
+    return graph.tierHashes[tier] === 1 && !flows.hasRoom && flows.evictable(this.path.groupOf(tier)) < 0;
+  }
+
+  /**
+   * Opens the flow that the packet at hand begins, to the member that the chain chooses; -1 where it is dropped, or
+   * forwarded without a record, unless `needsRecord`.
+   */
+  private open(port: number, tier: number, chain: ServiceChain, needsRecord: boolean): number {
     const { state, decision } = this;
     const { graph, packet } = state;
     this.path.makeRoom(tier);
-    if (!state.flows.hasRoom) {
-      state.drop(FULL);
+    const { hasRoom } = state.flows;
+    if (!hasRoom && (needsRecord || graph.tierHashes[tier] === 0)) {
+      this.hashed.refuse(tier);
       return -1;
     }
-    const verdict = chain.run(packet, decision);
+    // It goes on without a record, or with one from now on: to the member that it has.
+    const noted = needsRecord ? -1 : this.notedUp(tier);
+    decision.member = noted;
+    decision.isByHash = !hasRoom;
+    // Of datagrams only the first one is a new connection.
+    if (noted >= 0 && packet.protocol !== PROTOCOL_TCP) decision.isNewFlow = false;
+    const verdict = noted < 0 ? chain.run(packet, decision) : chain.judge(packet, decision);
     if (verdict !== PASS) {
       this.turnAway(port, verdict);
       return -1;
@@ -97,12 +120,16 @@ export class Entry {
       state.drop(NO_MEMBER);
       return -1;
     }
+    if (!hasRoom || (noted >= 0 && this.hashed.isTaken(tier, member))) {
+      this.hashed.forward(tier, member);
+      return -1;
+    }
     const flow = this.path.open(tier, member, null);
     if (flow < 0) {
       state.drop(refusal(flow));
       return -1;
     }
-    if (graph.memberPlace[member] === PLACE_BESIDE_PEER) state.connections.chose(member);
+    if (noted < 0 && graph.memberPlace[member] === PLACE_BESIDE_PEER) state.connections.chose(member);
     return flow;
   }
 
@@ -120,7 +147,7 @@ export class Entry {
     const { state, splicer } = this;
     const { flows, graph } = state;
     state.provenOf[graph.tierService[tier] + 1]++;
-    const flow = this.open(port, tier, chain);
+    const flow = this.open(port, tier, chain, true);
     if (flow < 0) {
       this.refusals.reset(port);
       return;
@@ -162,7 +189,8 @@ export class Entry {
   private resume(port: number, tier: number, chain: ServiceChain): void {
     const state = this.state;
     const { packet, graph, sessions } = state;
-    if ((packet.tcpFlags & TCP_RST) !== 0) {
+    const noted = graph.tierHashes[tier] === 1 ? this.hashed.noted(tier) : -1;
+    if ((packet.tcpFlags & TCP_RST) !== 0 && noted < 0) {
       state.drop(NO_FLOW);
       return;
     }
@@ -171,9 +199,18 @@ export class Entry {
       return;
     }
     this.decision.isNewFlow = false;
+    this.decision.member = noted;
     const verdict = chain.judge(packet, this.decision);
     if (verdict !== PASS) {
       this.turnAway(port, verdict);
+      return;
+    }
+    if (noted >= 0 && this.hashed.reaches(tier, noted)) {
+      this.goOn(tier, noted);
+      return;
+    }
+    if (noted >= 0 && this.bypasses.isWorthWaiting(noted, state.now)) {
+      state.drop(NO_FLOW);
       return;
     }
     if (this.takeUp(tier)) return;
@@ -190,8 +227,55 @@ export class Entry {
         this.start(flow);
         return;
       }
+      if (this.isToBeHashed(tier, member)) {
+        this.hashed.forward(tier, member);
+        return;
+      }
     }
-    this.orphans.ask(port);
+    if (this.orphans.ask() || this.goOnByHash(tier, chain)) return;
+    this.orphans.giveUp(port);
+  }
+
+  /** Whether there is no room for a record of the packet at hand, and it can go to the member without one. */
+  private isToBeHashed(tier: number, member: number): boolean {
+    const { flows, graph } = this.state;
+    return !flows.hasRoom && graph.tierHashes[tier] === 1 && this.hashed.reaches(tier, member);
+  }
+
+  /** The member of the flow that the packet at hand repeats or goes on with, where it is up; else -1. */
+  private notedUp(tier: number): number {
+    const { graph } = this.state;
+    if (graph.tierHashes[tier] === 0) return -1;
+    const member = this.hashed.noted(tier);
+    if (member < 0 || !this.hashed.reaches(tier, member)) return -1;
+    return this.health.isUp(graph.tierPool[tier], member) ? member : -1;
+  }
+
+  /** Goes on with a connection that had no record: with one, where there is room again. */
+  private goOn(tier: number, member: number): void {
+    this.path.makeRoom(tier);
+    if (this.state.flows.hasRoom && !this.hashed.isTaken(tier, member)) {
+      const flow = this.path.open(tier, member, null);
+      if (flow >= 0) {
+        this.start(flow);
+        return;
+      }
+    }
+    this.hashed.forward(tier, member);
+  }
+
+  /**
+   * Goes on with a connection that nobody knows where a hash would have it: the engine that forwarded it without a
+   * record may be gone. False where the service does not want that, or a VM owns the address.
+   */
+  private goOnByHash(tier: number, chain: ServiceChain): boolean {
+    const { packet, graph } = this.state;
+    if (graph.tierHashes[tier] === 0) return false;
+    if (graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) < ANNOUNCED) return false;
+    this.decision.isByHash = true;
+    if (chain.balancer.process(packet, this.decision) !== PASS) return false;
+    this.goOn(tier, this.decision.member);
+    return true;
   }
 
   /** Goes on with the connection where its member is known from the peer that had it; false where it is not. */
@@ -205,7 +289,11 @@ export class Entry {
     if (place === PLACE_HERE) flow = this.path.open(tier, member, null);
     else if (place === PLACE_BESIDE_PEER || this.bypasses.isWorthWaiting(member, now))
       flow = this.path.openRemote(tier, member);
-    if (flow < 0) return false;
+    if (flow < 0) {
+      if (!this.isToBeHashed(tier, member)) return false;
+      this.hashed.forward(tier, member);
+      return true;
+    }
     this.start(flow);
     return true;
   }
@@ -240,6 +328,7 @@ export class Entry {
     decision.reason = NO_MEMBER;
     decision.rule = -1;
     decision.isMetered = false;
+    decision.isByHash = false;
     return decision;
   }
 }

@@ -56,12 +56,15 @@ import type { Bridge } from './bridge.ts';
 import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { Fragments } from './fragments.ts';
 import type { Gateways } from './gateways.ts';
-import { type PathState, PORT_IN, PORT_OUT, PORT_SELF } from './path-state.ts';
+import { ANSWERS_DIRECT, type PathState, PORT_IN, PORT_OUT, PORT_SELF } from './path-state.ts';
 import { FIRST_PORT, LAST_PORT, PORT_TRIES } from './source-ports.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** Outer headers of a tunnel at their longest, and those of IPv4 or IPv6 and TCP inside. */
-const TUNNEL_AND_HEADERS = [VXLAN_OVERHEAD.ipv6 + 40, VXLAN_OVERHEAD.ipv6 + 60];
+export const TUNNEL_AND_HEADERS = [VXLAN_OVERHEAD.ipv6 + 40, VXLAN_OVERHEAD.ipv6 + 60];
+
+/** How long another flow without a record keeps a client port to itself after its last packet. */
+const NOTED_MS = 60_000;
 
 const NO_MEMBER = dropIndex('no-member');
 const FULL = dropIndex('flow-table-full');
@@ -375,20 +378,59 @@ export class FlowPath {
     const { packet, flows, connections } = this.state;
     const { s0, s1, s2, s3 } = packet;
     const found = this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, packet.sourcePort);
-    if (found < 0) return packet.sourcePort;
+    if (found < 0 && !this.isNoted(addresses, memberAt, port, packet.sourcePort)) return packet.sourcePort;
     const at = (found >> 1) * STRIDE;
     const isGuess =
-      flows.words[at + KIND] === KIND_DIRECT && (flows.words[at + FLAGS] & FLAG_SEEN_FORWARD) === 0;
-    if (flows.words[at + STATE] === STATE_CLOSING || isGuess) {
+      found >= 0 &&
+      flows.words[at + KIND] === KIND_DIRECT &&
+      (flows.words[at + FLAGS] & FLAG_SEEN_FORWARD) === 0;
+    if (found >= 0 && (flows.words[at + STATE] === STATE_CLOSING || isGuess)) {
       end(flows, connections, found >> 1);
       return packet.sourcePort;
     }
     let candidate = this.randomPort();
     for (let tries = 0; tries < PORT_TRIES; tries++) {
-      if (this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, candidate) < 0) return candidate;
+      const isFree =
+        this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, candidate) < 0 &&
+        !this.isNoted(addresses, memberAt, port, candidate);
+      if (isFree) return candidate;
       candidate = candidate < LAST_PORT ? candidate + 1 : FIRST_PORT;
     }
     return -1;
+  }
+
+  /** Whether the member's answers to the client of the packet at hand are those of another flow, recorded or noted. */
+  isAnswered(addresses: Int32Array, memberAt: number, port: number): boolean {
+    const { s0, s1, s2, s3, sourcePort } = this.state.packet;
+    const found = this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, sourcePort);
+    return found >= 0 || this.isNoted(addresses, memberAt, port, sourcePort);
+  }
+
+  /** Whether a flow without a record, another than that of the packet at hand, has the answers of the member. */
+  private isNoted(addresses: Int32Array, memberAt: number, port: number, clientPort: number): boolean {
+    const { answers, packet, graph, now } = this.state;
+    if (answers === null) return false;
+    const value = answers.findKey(
+      packet.protocol,
+      addresses[memberAt],
+      addresses[memberAt + 1],
+      addresses[memberAt + 2],
+      addresses[memberAt + 3],
+      packet.s0,
+      packet.s1,
+      packet.s2,
+      packet.s3,
+      (port << 16) | clientPort,
+      now,
+      NOTED_MS,
+      false,
+    );
+    if (value < 0) return false;
+    const { d0, d1, d2, d3, destinationPort, protocol } = packet;
+    const own = graph.hashed.indexOf(d0, d1, d2, d3, destinationPort, protocol);
+    return value === ANSWERS_DIRECT
+      ? own >= 0
+      : own < 0 || (value - 1) >> 1 !== own || clientPort !== packet.sourcePort;
   }
 
   /** A free port of an own address of the packet's family, which `farAddress` then names; -1 where there is none. */

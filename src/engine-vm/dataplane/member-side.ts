@@ -23,6 +23,7 @@ import {
 import { MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
 import type { Direct } from './direct.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
+import type { Hashed } from './hashed.ts';
 import { type PathState, PORT_IN } from './path-state.ts';
 import type { Splicer } from './splicer.ts';
 
@@ -35,12 +36,14 @@ export class MemberSide {
   private readonly path: FlowPath;
   private readonly direct: Direct;
   private readonly splicer: Splicer;
+  private readonly hashed: Hashed;
 
-  constructor(state: PathState, path: FlowPath, direct: Direct, splicer: Splicer) {
+  constructor(state: PathState, path: FlowPath, direct: Direct, splicer: Splicer, hashed: Hashed) {
     this.state = state;
     this.path = path;
     this.direct = direct;
     this.splicer = splicer;
+    this.hashed = hashed;
   }
 
   /** Takes the packet at hand, from a peer and to a service address; `found` is its flow, or -1. */
@@ -100,7 +103,8 @@ export class MemberSide {
     const viaPeer = isSyn || isProven || !isTcp ? graph.source.peers[macIndex(peer)].id : null;
     const flow = this.path.open(tier, member, viaPeer);
     if (flow < 0) {
-      state.drop(refusal(flow));
+      if (!flows.hasRoom && !isProven && graph.tierHashes[tier] === 1) this.hashed.deliver(tier, member);
+      else state.drop(refusal(flow));
       return;
     }
     if (state.isTunnelled) flows.words[flow * STRIDE + FLAGS] |= FLAG_VIA_TUNNEL;

@@ -53,6 +53,7 @@ import {
   ORPHAN_IS_CUT,
 } from './control.ts';
 import type { FlowPath } from './flow-path.ts';
+import type { Hashed } from './hashed.ts';
 import { type PathState, PORT_SELF } from './path-state.ts';
 import type { Peers } from './peers.ts';
 import type { Refusals } from './refusals.ts';
@@ -92,6 +93,7 @@ export class Orphans {
   private readonly refusals: Refusals;
   private readonly replicas: Replicas;
   private readonly bypasses: Bypasses;
+  private readonly hashed: Hashed;
   private readonly pending = new Int32Array(SETS * WAYS * STRIDE);
   private readonly rate = new TokenBucket(ASKED_PER_SECOND);
   private readonly frames = new TokenBucket(FRAMES_PER_SECOND);
@@ -107,6 +109,7 @@ export class Orphans {
     refusals: Refusals,
     replicas: Replicas,
     bypasses: Bypasses,
+    hashed: Hashed,
   ) {
     this.state = state;
     this.peers = peers;
@@ -115,10 +118,14 @@ export class Orphans {
     this.refusals = refusals;
     this.replicas = replicas;
     this.bypasses = bypasses;
+    this.hashed = hashed;
   }
 
-  /** Takes the packet at hand, which came from `port` and which the components have passed. */
-  ask(port: number): void {
+  /**
+   * Takes the packet at hand, which the components have passed; false where nobody claims its connection, and somebody
+   * else is to decide.
+   */
+  ask(): boolean {
     const state = this.state;
     const now = state.now;
     let slot = this.find(state.packet);
@@ -126,21 +133,18 @@ export class Orphans {
       const waitedMs = ((now | 0) - this.pending[slot + ASKED_AT]) | 0;
       if (waitedMs >= CLAIM_WITHIN_MS && waitedMs < FORGET_AFTER_MS) {
         this.pending[slot + IS_USED] = 0;
-        this.giveUp(port);
-        return;
+        return false;
       }
       if (waitedMs >= FORGET_AFTER_MS) this.pending[slot + ASKED_AT] = now | 0;
     }
-    if (!this.isAnyoneThere()) {
-      this.giveUp(port);
-      return;
-    }
+    if (!this.isAnyoneThere()) return false;
     if (!this.rate.take(now) || !this.frames.take(now, this.peers.count)) {
       state.drop(NO_FLOW);
-      return;
+      return true;
     }
     if (slot < 0) slot = this.note(state.packet);
     this.tellPeers(slot);
+    return true;
   }
 
   /** Takes a peer's authentic orphan frame: delivers and claims it where the connection is ours. */
@@ -249,7 +253,10 @@ export class Orphans {
     if (tier < 0 || flows.find(key) >= 0) return true;
     this.path.makeRoom(tier);
     const flow = flows.add(key, KIND_REMOTE, state.now, this.path.groupOf(tier));
-    if (flow < 0) return true;
+    if (flow < 0) {
+      if (!isRelay && graph.tierHashes[tier] === 1) this.hashed.note(key, member);
+      return true;
+    }
     const record = flow * FLOW_STRIDE;
     flows.words[record + MEMBER] = member;
     flows.words[record + TIER] = tier;
@@ -260,8 +267,8 @@ export class Orphans {
     return true;
   }
 
-  /** Nobody claimed the connection. */
-  private giveUp(port: number): void {
+  /** Nobody claimed the connection of the packet at hand, which came from `port`. */
+  giveUp(port: number): void {
     const { packet, graph } = this.state;
     const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0);
     const destination = graph.macs.find(

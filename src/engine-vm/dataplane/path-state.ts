@@ -6,6 +6,7 @@ import { HEADROOM, Packet } from '../../packet/packet.ts';
 import type { ConnectionTable } from '../balance/connection-table.ts';
 import type { SessionMap } from '../balance/session-map.ts';
 import { DROPS, dropIndex } from '../drops.ts';
+import type { FlowNotes } from '../flow/flow-notes.ts';
 import { FlowTable } from '../flow/flow-table.ts';
 import type { CompiledGraph } from './compiled-graph.ts';
 import type { ServiceChain, Witness } from './service-chain.ts';
@@ -14,6 +15,9 @@ import type { ServiceChain, Witness } from './service-chain.ts';
 export const PORT_OUT = 0;
 export const PORT_IN = 1;
 export const PORT_SELF = 2;
+
+/** Noted for answers of a connection past the services; others are 1 + twice the index of a service address. */
+export const ANSWERS_DIRECT = 0;
 
 /** Where frames leave. */
 export interface Wire {
@@ -57,6 +61,12 @@ export class PathState {
   connections!: ConnectionTable;
   sessions!: SessionMap;
   newFlows = 0;
+  /** Of flows without a record: their members, and what answers are translated to. Null where no service wants it. */
+  choices: FlowNotes | null = null;
+  answers: FlowNotes | null = null;
+  /** Packets forwarded without a record, and refused because the table was full, as `evictedOf`. */
+  hashedOf = new Float64Array(1);
+  fullOf = new Float64Array(1);
   /** Half-open flows that made room for others. */
   evictedFlows = 0;
   /** By service as `evictedOf`: SYNs answered with cookies, cookies that clients brought back, and 1 where it is under a flood. */

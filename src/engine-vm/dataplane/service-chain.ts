@@ -13,6 +13,7 @@ export function newDecision(): Decision {
     reason: 0,
     rule: -1,
     isMetered: false,
+    isByHash: false,
     isTrace: false,
   };
 }

@@ -159,6 +159,13 @@ export class Tracer {
     decision.isNewFlow = flow < 0;
     decision.isTrace = true;
     if (flow >= 0) decision.member = flows.words[flow * STRIDE + MEMBER];
+    else if (!flows.hasRoom && flows.evictable(graph.tierService[tier] + 1) < 0) {
+      if (graph.tierHashes[tier] === 0) {
+        answer.outcome = 'dropped: flow-table-full';
+        return -1;
+      }
+      decision.isByHash = true;
+    }
     for (const component of chain.components) {
       if (flow >= 0 && !component.judgesEstablished) {
         const detail = 'the flow keeps its member';

@@ -61,6 +61,7 @@ function bench(graph: ServiceGraph) {
       reason: -1,
       rule: -1,
       isMetered: false,
+      isByHash: false,
       isTrace,
     };
     return { verdict: balancer.process(packetFrom(client), decision), ...decision, decision };
@@ -178,6 +179,7 @@ describe('load balancer', () => {
       reason: -1,
       rule: -1,
       isMetered: false,
+      isByHash: false,
       isTrace: false,
     };
     next.process(packetFrom('10.1.0.1'), decision);

@@ -110,6 +110,7 @@ function decision(isTrace = false): Decision {
     reason: -1,
     rule: -1,
     isMetered: false,
+    isByHash: false,
     isTrace,
   };
 }
