@@ -1,7 +1,8 @@
 /**
  * For tests and the bench of floods, a server and its clients:
  *   serve PORT ...                 answers every connection with a line; prints `ready`
- *   request ADDRESS MS PAUSE-MS    one connection after the other to port 80; prints what became of them as JSON
+ *   request ADDRESS MS PAUSE-MS N  one connection after the other to port 80; prints what became of them as JSON, the
+ *                                  times without those of the first N, in which Node still compiles
  */
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -20,9 +21,10 @@ if (mode === 'serve') {
       });
   }
 } else {
-  const [address, milliseconds, pauseMs] = args as [string, string, string];
+  const [address, milliseconds, pauseMs, uncounted] = args as [string, string, string, string];
   const times: number[] = [];
   let failed = 0;
+  for (let warmUp = 0; warmUp < Number(uncounted); warmUp++) if (!(await request(address))) failed++;
   const end = performance.now() + Number(milliseconds);
   while (performance.now() < end) {
     const before = performance.now();
