@@ -1,0 +1,209 @@
+/**
+ * HTTP/1.1 proxying: Weft, nginx and HAProxy with the same features, and a relay that looks at nothing as the floor, in
+ * one run, alternating, each alone on one core. Needs root, once: installs nginx and HAProxy from Debian's packages.
+ *
+ *   npm run bench -- l7 [ms per measurement] [rounds] [cases, such as plain,full] [contenders, such as weft,nginx]
+ *
+ *   clients and 4 members on one core ── proxy on the other core
+ *
+ * CPU is that of the proxy's process, user and system. Ratios are of its microseconds a request. p99 at equal load is of
+ * a fixed rate that all can serve. The last line is JSON.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { lackOf } from '../test/debian-package.ts';
+import { haproxyConfig, nginxConfig, weftPolicy } from './l7/configs.ts';
+
+const [ms = 2000, rounds = 3] = process.argv.slice(2, 4).map(Number);
+const named = (index: number, all: readonly string[]): string[] =>
+  process.argv[index] === undefined ? [...all] : process.argv[index].split(',');
+const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const NODE = [process.execPath, '--disable-warning=ExperimentalWarning'];
+const PROXY_PORT = 9700;
+const MEMBER_PORT = 9710;
+const MEMBERS = 4;
+const WARM_UP_MS = 1000;
+/** Requests a second at which latencies are compared. */
+const EQUAL_RATE = 10_000;
+
+interface Case {
+  bodyBytes: number;
+  connections: number;
+  isFull: boolean;
+  isNew: boolean;
+}
+
+const CASES: Record<string, Case> = {
+  plain: { bodyBytes: 128, connections: 64, isFull: false, isNew: false },
+  full: { bodyBytes: 128, connections: 64, isFull: true, isNew: false },
+  body10k: { bodyBytes: 10_000, connections: 64, isFull: false, isNew: false },
+  newConnections: { bodyBytes: 128, connections: 64, isFull: false, isNew: true },
+};
+
+interface Figures {
+  requests: number;
+  seconds: number;
+  cpuUs: number;
+  p50: number;
+  p99: number;
+  errors: number;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'weft-bench-l7-'));
+const sites = { port: PROXY_PORT, memberPort: MEMBER_PORT, members: MEMBERS, folder };
+
+function isHere(program: string): boolean {
+  try {
+    execFileSync('which', [program], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The command line of a contender for a case. */
+function commandOf(contender: string, isFull: boolean): string[] {
+  const path = join(folder, `${contender}.conf`);
+  switch (contender) {
+    case 'nginx':
+      writeFileSync(path, nginxConfig(sites, isFull));
+      return ['/usr/sbin/nginx', '-c', path, '-p', folder, '-e', join(folder, 'nginx-error.log')];
+    case 'haproxy':
+      writeFileSync(path, haproxyConfig(sites, isFull));
+      return ['/usr/sbin/haproxy', '-db', '-f', path];
+    case 'weft': {
+      writeFileSync(path, weftPolicy(sites, isFull));
+      const members = Array.from({ length: MEMBERS }, (_, n) => [
+        '--member',
+        `127.0.0.1:${MEMBER_PORT + n}`,
+      ]).flat();
+      const log = isFull ? ['--access-log', join(folder, 'weft-access.log')] : [];
+      return [
+        ...NODE,
+        file('../src/main.ts'),
+        'proxy',
+        '-f',
+        path,
+        '--workers',
+        '1',
+        '--drain-ms',
+        '0',
+        ...members,
+        ...log,
+      ];
+    }
+    default:
+      return [...NODE, file('l7/relay-program.ts'), String(PROXY_PORT), String(MEMBER_PORT), String(MEMBERS)];
+  }
+}
+
+async function start(contender: string, isFull: boolean): Promise<ChildProcess> {
+  // HAProxy's log goes to stdout.
+  const out = openSync(join(folder, `${contender}.out`), 'a');
+  const child = spawn('taskset', ['-c', '0', ...commandOf(contender, isFull)], {
+    stdio: ['ignore', out, out],
+  });
+  closeSync(out);
+  for (let n = 0; n < 200; n++) {
+    if (child.exitCode !== null)
+      throw new Error(`${contender} did not start: see ${join(folder, `${contender}.out`)}`);
+    if (await isListening()) return child;
+    await delay(50);
+  }
+  throw new Error(`${contender} does not listen`);
+}
+
+function isListening(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(PROXY_PORT, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** Loads what runs now, from the other core. */
+function load(pid: number, one: Case, rate: number): Figures {
+  const args = [PROXY_PORT, pid, MEMBER_PORT, MEMBERS, one.connections, one.bodyBytes, WARM_UP_MS, ms, rate];
+  const program = [...NODE, file('l7/load-program.ts'), ...args.map(String), one.isNew ? 'new' : 'kept'];
+  return JSON.parse(execFileSync('taskset', ['-c', '1', ...program], { encoding: 'utf8' })) as Figures;
+}
+
+const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+const round = (value: number, digits = 2): number => Number(value.toFixed(digits));
+
+const contenders = named(5, ['weft', 'nginx', 'haproxy', 'floor']).filter((name) => {
+  if (name !== 'nginx' && name !== 'haproxy') return true;
+  const lack = lackOf(name === 'nginx' ? 'nginx-light' : name, () => isHere(name));
+  if (lack !== null) console.log(`${name} is left out: ${lack}`);
+  return lack === null;
+});
+const ratios: Record<string, Record<string, number>> = {};
+const latencies: Record<string, Record<string, number>> = {};
+const rows: Record<string, unknown>[] = [];
+try {
+  for (const name of named(4, Object.keys(CASES))) {
+    const one = CASES[name];
+    if (one === undefined) throw new Error(`there is no case ${name}: ${Object.keys(CASES).join(', ')}`);
+    const full = new Map(contenders.map((contender) => [contender, [] as Figures[]]));
+    const equal = new Map(contenders.map((contender) => [contender, [] as Figures[]]));
+    for (let n = 0; n < rounds; n++) {
+      for (const contender of contenders) {
+        // A relay knows nothing of features.
+        if (contender === 'floor' && one.isFull) continue;
+        const child = await start(contender, one.isFull);
+        try {
+          full.get(contender)!.push(load(child.pid!, one, 0));
+          if (!one.isNew) equal.get(contender)!.push(load(child.pid!, one, EQUAL_RATE));
+        } finally {
+          await stop(child);
+        }
+      }
+    }
+    const of = (figures: Figures[], key: keyof Figures): number =>
+      median(figures.map((figure) => figure[key]));
+    for (const contender of contenders) {
+      const figures = full.get(contender)!;
+      if (figures.length === 0) continue;
+      const paced = equal.get(contender)!;
+      rows.push({
+        case: name,
+        proxy: contender,
+        'CPU us': round(of(figures, 'cpuUs'), 1),
+        'requests/s': Math.round(median(figures.map(({ requests, seconds }) => requests / seconds))),
+        'requests/s of a core': Math.round(1e6 / of(figures, 'cpuUs')),
+        'p50 ms': round(of(figures, 'p50')),
+        'p99 ms': round(of(figures, 'p99')),
+        'equal load p50': paced.length > 0 ? round(of(paced, 'p50')) : '',
+        'equal load p99': paced.length > 0 ? round(of(paced, 'p99')) : '',
+        'equal load CPU us': paced.length > 0 ? round(of(paced, 'cpuUs'), 1) : '',
+        errors: figures.reduce((sum, { errors }) => sum + errors, 0),
+      });
+    }
+    const ours = of(full.get('weft') ?? [], 'cpuUs');
+    const others = contenders.filter((contender) => contender !== 'weft' && full.get(contender)!.length > 0);
+    ratios[name] = Object.fromEntries(
+      others.map((other) => [other, round(ours / of(full.get(other)!, 'cpuUs'))]),
+    );
+    if (!one.isNew) {
+      const p99 = of(equal.get('weft') ?? [], 'p99');
+      latencies[name] = Object.fromEntries(
+        others.map((other) => [other, round(p99 / of(equal.get(other)!, 'p99'))]),
+      );
+    }
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+console.table(rows);
+console.log(JSON.stringify({ bench: 'l7', ratios, p99AtEqualLoad: latencies }));

@@ -1,0 +1,117 @@
+/** The same service for each of the proxies of bench/l7.ts: members, keep-alive both sides, and with `isFull` a log of every request and changed header fields. */
+
+export interface Sites {
+  readonly port: number;
+  readonly memberPort: number;
+  readonly members: number;
+  readonly folder: string;
+}
+
+const membersOf = ({ memberPort, members }: Sites): string[] =>
+  Array.from({ length: members }, (_, n) => `127.0.0.1:${memberPort + n}`);
+
+export function nginxConfig(sites: Sites, isFull: boolean): string {
+  const full = `
+    log_format json escape=json '{"time":"$time_iso8601","client":"$remote_addr","request":"$request_method $request_uri",'
+      '"status":$status,"sent":$body_bytes_sent,"s":$request_time,"member":"$upstream_addr"}';
+    access_log ${sites.folder}/nginx-access.log json buffer=64k flush=1s;`;
+  const changes = `
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Bench-Request 1;
+        proxy_hide_header Server;
+        add_header X-Bench-Response 1;`;
+  return `
+daemon off;
+master_process off;
+worker_processes 1;
+pid ${sites.folder}/nginx.pid;
+error_log ${sites.folder}/nginx-error.log;
+events { worker_connections 8192; }
+http {
+  ${isFull ? full : 'access_log off;'}
+  client_body_temp_path ${sites.folder}/body;
+  proxy_temp_path ${sites.folder}/proxy;
+  fastcgi_temp_path ${sites.folder}/fastcgi;
+  uwsgi_temp_path ${sites.folder}/uwsgi;
+  scgi_temp_path ${sites.folder}/scgi;
+  keepalive_requests 1000000000;
+  upstream members {
+    least_conn;
+    ${membersOf(sites)
+      .map((member) => `server ${member};`)
+      .join('\n    ')}
+    keepalive 256;
+    keepalive_requests 1000000000;
+  }
+  server {
+    listen 127.0.0.1:${sites.port} backlog=4096;
+    location / {
+        proxy_pass http://members;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;${isFull ? changes : ''}
+    }
+  }
+}
+`;
+}
+
+export function haproxyConfig(sites: Sites, isFull: boolean): string {
+  const full = `
+  log global
+  option httplog
+  http-request set-header X-Forwarded-For %[src]
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-header X-Bench-Request 1
+  http-response del-header Server
+  http-response set-header X-Bench-Response 1`;
+  return `
+global
+  nbthread 1
+  maxconn 8000
+  ${isFull ? 'log stdout format raw local0' : ''}
+defaults
+  mode http
+  timeout client 30s
+  timeout server 30s
+  timeout connect 5s
+  option http-keep-alive
+  http-reuse always
+frontend bench
+  bind 127.0.0.1:${sites.port} backlog 4096${isFull ? full : ''}
+  default_backend members
+backend members
+  balance leastconn
+  ${membersOf(sites)
+    .map((member, n) => `server m${n} ${member}`)
+    .join('\n  ')}
+`;
+}
+
+export function weftPolicy(sites: Sites, isFull: boolean): string {
+  const http = isFull
+    ? {
+        requestFields: { set: [{ name: 'X-Bench-Request', value: '1' }] },
+        responseFields: { set: [{ name: 'X-Bench-Response', value: '1' }], remove: ['Server'] },
+      }
+    : { clientAddress: 'none', via: false };
+  return `
+kind: virtual-service
+name: bench
+spec:
+  engineGroup: any
+  tiers: [{ name: web, addresses: [127.0.0.1], port: ${sites.port}, pool: web }]
+  components: [{ type: load-balancer, method: least-connections }]
+  http: ${JSON.stringify(http)}
+---
+kind: pool
+name: web
+spec:
+  cloud: any
+  members: { addresses: [127.0.0.1] }
+  port: ${sites.memberPort}
+`;
+}

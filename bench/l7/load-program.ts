@@ -1,0 +1,162 @@
+/**
+ * Members and clients of bench/l7.ts in one thread: HTTP servers that answer with a body of a fixed length, and clients
+ * that each ask again once they have their answer. Prints one line of JSON: requests, seconds, latencies, and the CPU
+ * that the proxy's process used meanwhile.
+ *
+ *   load-program.ts PROXY_PORT PROXY_PID MEMBER_PORT MEMBERS CONNECTIONS BODY_BYTES WARM_UP_MS MS RATE new|kept
+ *
+ * RATE: requests a second of all clients together; 0 is as many as there can be.
+ */
+import { readFileSync } from 'node:fs';
+import { EventFd } from '../../src/engine-vm/kernel/event-fd.ts';
+import { listenTcp, socketAddress, tcpSocket } from '../../src/engine-vm/kernel/socket-address.ts';
+import { SocketBuffers } from '../../src/engine-vm/kernel/socket-buffers.ts';
+import { openSocketLoop, type SocketEvents } from '../../src/engine-vm/kernel/socket-loop.ts';
+
+const [proxyPort, proxyPid, memberPort, members, connections, bodyBytes, warmUpMs, ms, rate] = process.argv
+  .slice(2, 11)
+  .map(Number) as [number, number, number, number, number, number, number, number, number];
+const isNew = process.argv[11] === 'new';
+
+const buffers = new SocketBuffers(8192);
+const put = (text: string): { at: number; length: number } => {
+  const at = buffers.reserve(text.length);
+  buffers.bytes.set(Buffer.from(text, 'latin1'), at);
+  return { at, length: text.length };
+};
+const response = put(
+  `HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 26 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: ${bodyBytes}\r\n\r\n${'x'.repeat(bodyBytes)}`,
+);
+const request = put(
+  `GET /item/1234?color=blue HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n${isNew ? 'Connection: close\r\n' : ''}\r\n`,
+);
+const proxyAddress = socketAddress('127.0.0.1', proxyPort);
+const addressAt = buffers.reserve(28);
+buffers.bytes.set(proxyAddress, addressAt);
+
+const isClient = new Uint8Array(1 << 17);
+const sentAt = new Float64Array(1 << 17);
+const left = new Int32Array(1 << 17);
+const waiting: number[] = [];
+const latencies = new Float64Array(4_000_000);
+let counted = 0;
+let isCounting = false;
+let errors = 0;
+let now = performance.now();
+let allowed = 0;
+let paceFrom = 0;
+
+const cpuTicks = (): number => {
+  const fields = readFileSync(`/proc/${proxyPid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+};
+
+function open(): void {
+  const fd = tcpSocket(proxyAddress);
+  if (fd < 0) throw new Error('no socket');
+  isClient[fd] = 1;
+  sentAt[fd] = performance.now();
+  loop.connect(fd, addressAt, proxyAddress.length);
+}
+
+function ask(fd: number): void {
+  left[fd] = -1;
+  if (!isNew) sentAt[fd] = performance.now();
+  loop.send(fd, request.at, request.length);
+}
+
+function next(fd: number): void {
+  if (rate > 0) waiting.push(fd);
+  else ask(fd);
+}
+
+function failed(fd: number): void {
+  errors++;
+  loop.close(fd);
+  open();
+}
+
+function answered(fd: number, offset: number, length: number): void {
+  if (left[fd]! < 0) {
+    // The head has come whole: it is short.
+    const text = Buffer.from(buffers.bytes.buffer, offset, Math.min(length, 1024)).toString('latin1');
+    const end = text.indexOf('\r\n\r\n');
+    if (end < 0 || !text.startsWith('HTTP/1.1 200')) {
+      failed(fd);
+      return;
+    }
+    left[fd] = end + 4 + bodyBytes;
+  }
+  left[fd]! -= length;
+  if (left[fd]! > 0) return;
+  if (isCounting && counted < latencies.length) latencies[counted++] = now - sentAt[fd]!;
+  if (isNew) {
+    loop.close(fd);
+    open();
+  } else next(fd);
+}
+
+const events: SocketEvents = {
+  onTurn() {
+    now = performance.now();
+  },
+  onAccept(_listener, fd) {
+    isClient[fd] = 0;
+    loop.receive(fd);
+  },
+  onConnect(fd, error) {
+    if (error !== 0) {
+      failed(fd);
+      return;
+    }
+    loop.receive(fd);
+    if (isNew) ask(fd);
+    else next(fd);
+  },
+  onReceive(fd, buffer, offset, length) {
+    if (isClient[fd] === 1) answered(fd, offset, length);
+    else if (buffers.bytes[offset + length - 1] === 10) loop.send(fd, response.at, response.length);
+    buffers.give(buffer);
+  },
+  onEnd(fd) {
+    if (isClient[fd] === 1) failed(fd);
+    else loop.close(fd);
+  },
+  onSent: () => undefined,
+  onWake: () => undefined,
+};
+const wake = new EventFd();
+const loop = openSocketLoop(buffers, events, wake.fd);
+for (let n = 0; n < members; n++) loop.accept(listenTcp('127.0.0.1', memberPort + n, 4096));
+for (let n = 0; n < connections; n++) open();
+
+function run(forMs: number): number {
+  const begin = performance.now();
+  paceFrom = begin;
+  allowed = 0;
+  while (now - begin < forMs) {
+    loop.turn(rate > 0 ? 1 : 50);
+    if (rate === 0) continue;
+    for (; waiting.length > 0 && allowed < ((now - paceFrom) * rate) / 1000; allowed++) ask(waiting.shift()!);
+  }
+  return now - begin;
+}
+
+run(warmUpMs);
+errors = 0;
+isCounting = true;
+const before = cpuTicks();
+const took = run(ms);
+const ticks = cpuTicks() - before;
+const sorted = latencies.subarray(0, counted).sort();
+console.log(
+  JSON.stringify({
+    requests: counted,
+    seconds: took / 1000,
+    cpuUs: (ticks * 10_000) / counted,
+    p50: sorted[Math.floor(counted * 0.5)],
+    p99: sorted[Math.floor(counted * 0.99)],
+    errors,
+  }),
+);
+process.exit(0);
