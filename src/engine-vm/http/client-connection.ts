@@ -240,7 +240,9 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     this.#state = decoder.isDone ? RESPONSE : BODY;
     if (this.#hasEnded && this.#held.length === 0) this.#keepsAlive = false;
     this.channel.deadlineMs = decoder.isDone ? 0 : nowMs + http.bodyTimeoutMs;
-    if (this.#sourceHash < 0) this.#sourceHash = hashText(this.clientAddress);
+    if (this.#sourceHash < 0 && this.#context.members.usesSourceHash) {
+      this.#sourceHash = hashText(this.clientAddress);
+    }
     const exchange = this.#exchange;
     const length = mode === CHUNKED ? -1 : Math.max(0, head.contentLength);
     if (!exchange.start(head, length, decoder.isDone && isWebSocket(), this.#sourceHash)) {

@@ -5,7 +5,7 @@
 import type { Balancer, Candidates } from '../balance/balancer.ts';
 import { hashText } from '../balance/hash.ts';
 import { createBalancer } from '../balance/registry.ts';
-import { SOCKET_ADDRESS_BYTES, socketAddress, tcpSocket } from '../kernel/socket-address.ts';
+import { SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
 import type { Channels } from './channel.ts';
 import type { MemberSide } from './exchange.ts';
 import { HeadWriter } from './head-writer.ts';
@@ -102,6 +102,12 @@ export class Members {
 
   /** Index of the member for the next request, or NO_MEMBER, ALL_BUSY. `except`: it has just failed. */
   choose(sourceHash: number, except: Member | null): number {
+    const chosen = this.#choose(sourceHash, except, false);
+    // Where every one of them has just refused, any may be back by now.
+    return chosen === NO_MEMBER ? this.#choose(sourceHash, except, true) : chosen;
+  }
+
+  #choose(sourceHash: number, except: Member | null, takesPaused: boolean): number {
     const now = this.#channels.nowMs;
     const { usable, connections } = this.#candidates;
     const limit = this.#settings.http.memberConnections.max;
@@ -112,11 +118,17 @@ export class Members {
       isBusy ||= isFull;
       connections[n] = member.active;
       const { isDraining, isDown } = this.#settings.members[n]!;
-      const isOut = isFull || member.pausedUntilMs > now || isDraining || isDown === true;
+      const isPaused = member.pausedUntilMs > now && !takesPaused;
+      const isOut = isFull || isPaused || isDraining || isDown === true;
       usable[n] = isOut || (member === except && this.#members.length > 1) ? 0 : 1;
     }
     const chosen = this.#balancer.choose(this.#candidates, sourceHash, false);
     return chosen >= 0 ? chosen : isBusy ? ALL_BUSY : NO_MEMBER;
+  }
+
+  /** Whether `choose` looks at the hash of the client's address. */
+  get usesSourceHash(): boolean {
+    return this.#settings.method === 'source-hash' || this.#settings.method === 'maglev';
   }
 
   /**
@@ -131,7 +143,7 @@ export class Members {
       if (connection.isUsable) return connection;
       connection.close();
     }
-    const fd = tcpSocket(member.addressBytes);
+    const fd = this.#channels.loop.socket(member.addressBytes);
     if (fd < 0) return null;
     const connection = new MemberConnection(this, member);
     connection.start(this.#channels.connect(fd, connection, member.addressAt, member.addressBytes.length));
@@ -159,6 +171,8 @@ export class Members {
 
   /** A member refused a connection. */
   failed(member: Member): void {
+    // Requests that failed together are one failure.
+    if (member.pausedUntilMs > this.#channels.nowMs) return;
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(member.failures++, 10));
     member.pausedUntilMs = this.#channels.nowMs + pause;
   }

@@ -4,7 +4,7 @@
  */
 import { listenTcp } from '../kernel/socket-address.ts';
 import { SocketBuffers } from '../kernel/socket-buffers.ts';
-import { type LoopKind, openSocketLoop } from '../kernel/socket-loop.ts';
+import { type LoopKind, openSocketLoop, type SocketEvents, type SocketLoop } from '../kernel/socket-loop.ts';
 import { AccessLog } from './access-log.ts';
 import { Channels } from './channel.ts';
 import { ClientConnection } from './client-connection.ts';
@@ -20,8 +20,8 @@ export interface ProxyOptions {
   readonly settings: ServiceSettings;
   /** Signalled when there are messages. */
   readonly wakeFd: number;
-  /** io_uring where it can be had, if none is named. */
-  readonly loop?: LoopKind;
+  /** io_uring where it can be had, if none is named. Tests bring one of their own. */
+  readonly loop?: LoopKind | ((buffers: SocketBuffers, events: SocketEvents) => SocketLoop);
   /** Takes pieces of the access log; no log where it is left out. */
   readonly log?: (piece: Uint8Array) => void;
   /** One of so many requests is logged. */
@@ -47,7 +47,11 @@ export class ProxyLoop implements ExchangeContext {
     const { maxConnections } = settings.http;
     // Two for each connection of a client, one for its member's, and what lies with the kernel.
     const buffers = new SocketBuffers(3 * maxConnections + 2048);
-    this.#channels.attach(openSocketLoop(buffers, this.#channels, wakeFd, loop));
+    this.#channels.attach(
+      typeof loop === 'function'
+        ? loop(buffers, this.#channels)
+        : openSocketLoop(buffers, this.#channels, wakeFd, loop),
+    );
     this.#writer = new HeadWriter(buffers);
     this.service = new Service(settings);
     this.members = new Members(settings, this.#channels);
@@ -125,13 +129,18 @@ export class ProxyLoop implements ExchangeContext {
     this.members.close();
     // What was closed is told to the kernel, and what it was sending comes back.
     for (let n = 0; n < 3; n++) this.turn(0);
-    this.#log?.flush();
+    this.flushLog();
     this.#channels.loop.end();
   }
 
   turn(timeoutMs?: number): void {
     this.#channels.turn(timeoutMs);
     this.#log?.tick(this.nowMs);
+  }
+
+  /** Gives away the lines that wait. */
+  flushLog(): void {
+    this.#log?.flush();
   }
 
   began(exchange: Exchange): void {

@@ -5,6 +5,7 @@
 import ffi from 'node:ffi';
 import { constants } from 'node:os';
 import { errno, kernelError, libc } from './libc.ts';
+import { tcpSocket } from './socket-address.ts';
 import { BUFFER_BYTES, HEADROOM, RECEIVE_BYTES, type SocketBuffers } from './socket-buffers.ts';
 import { MOST_FDS, type SocketEvents, type SocketLoop } from './socket-loop.ts';
 
@@ -100,6 +101,10 @@ export class EpollLoop implements SocketLoop {
 
   stopAccepting(listener: number): void {
     this.close(listener);
+  }
+
+  socket(address: Uint8Array): number {
+    return tcpSocket(address);
   }
 
   connect(fd: number, address: number, length: number): void {

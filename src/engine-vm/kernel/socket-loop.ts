@@ -35,6 +35,8 @@ export interface SocketLoop {
   accept(listener: number): void;
   /** Ends accepting, and closes the listener. */
   stopAccepting(listener: number): void;
+  /** A fresh TCP socket for an address (socket-address.ts); -1 where none can be had. */
+  socket(address: Uint8Array): number;
   /** Connects a socket; `length` bytes at `address` of `buffers.bytes` say where to. */
   connect(fd: number, address: number, length: number): void;
   /** Goes on receiving until `pause`. */

@@ -8,6 +8,7 @@
 import { constants } from 'node:os';
 import { IoUring } from './io-uring.ts';
 import { libc } from './libc.ts';
+import { tcpSocket } from './socket-address.ts';
 import { BUFFER_BYTES, HEADROOM, RECEIVE_BYTES, type SocketBuffers } from './socket-buffers.ts';
 import { MOST_FDS, type SocketEvents, type SocketLoop } from './socket-loop.ts';
 
@@ -138,6 +139,10 @@ export class UringLoop implements SocketLoop {
 
   stopAccepting(listener: number): void {
     this.close(listener);
+  }
+
+  socket(address: Uint8Array): number {
+    return tcpSocket(address);
   }
 
   connect(fd: number, address: number, length: number): void {
@@ -288,7 +293,9 @@ export class UringLoop implements SocketLoop {
       }
     }
     this.#state[fd]! &= ~SENDING;
-    this.#events.onSent(fd, result < 0 ? -result : 0);
+    // Cut short by a close, it may be told as sent in part.
+    const isWhole = result >= 0 && (!isClosing || this.#sendAt[fd]! + result === this.#sendEnd[fd]);
+    this.#events.onSent(fd, isWhole ? 0 : result < 0 ? -result : ECANCELED);
     if (isClosing) this.#closeIfIdle(fd);
   }
 

@@ -120,7 +120,7 @@ export class RecordingOrigin {
 }
 
 /** The first whole request of a text, read as simply as a careless server would: null while there is none. */
-function readRequest(text: string, connection: number): { request: Received; length: number } | null {
+export function readRequest(text: string, connection: number): { request: Received; length: number } | null {
   const end = text.indexOf('\r\n\r\n');
   if (end < 0) return null;
   const [line, ...rest] = text.slice(0, end).split('\r\n');
