@@ -295,6 +295,7 @@ function compileService(
         name: tier.name,
         port: tier.port,
         pool: poolNames.indexOf(tier.pool),
+        ...(tier.handsOn ? { handsOn: tier.handsOn } : {}),
         addresses: tier.addresses.map((address) => {
           const order = announcers.get(address) ?? [];
           if (!isRouted || order.length === 0) return { address, announcers: order };

@@ -169,6 +169,7 @@ export function serviceStatus(
     ),
     ...unheardByRouters(spec, concerned, desired),
     ...otherPorts(spec, desired),
+    ...twiceInChain(spec, desired),
     ...noMembers.map((tier) => `pool ${tier.pool} of tier ${tier.name} has no member`),
     ...broken.map(
       ({ engine, state }) => `engine ${engine} is ${state}: ${actual.engines.get(engine)?.reason ?? ''}`,
@@ -260,6 +261,25 @@ function otherPorts(spec: VirtualServiceSpec, desired: Desired): string[] {
     return [
       `delivery is dsr: pool ${pool} serves port ${served}, so the port of tier ${name} must be ${served} too`,
     ];
+  });
+}
+
+/** VMs in two tiers that hand packets on to each other: a frame to such a one names no tier. */
+function twiceInChain(spec: VirtualServiceSpec, desired: Desired): string[] {
+  return spec.tiers.flatMap((tier, index) => {
+    const reasons: string[] = [];
+    const own = new Set(desired.pools.get(tier.pool) ?? []);
+    for (let at = index - 1; at >= 0 && spec.tiers[at]?.handsOn !== undefined; at--) {
+      const earlier = spec.tiers[at]!;
+      for (const id of desired.pools.get(earlier.pool) ?? []) {
+        if (!own.has(id)) continue;
+        const vm = desired.members.get(id)?.vm.name ?? id;
+        reasons.push(
+          `${vm} is a member of tiers ${earlier.name} and ${tier.name}: packets handed on reach it as the latter only; take it out of pool ${earlier.pool} or ${tier.pool}`,
+        );
+      }
+    }
+    return reasons;
   });
 }
 

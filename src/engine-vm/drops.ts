@@ -60,6 +60,10 @@ export const DROPS = [
     'cookie-pending',
     'A packet of a connection that a SYN cookie began came before its member had answered; TCP repeats it.',
   ],
+  [
+    'handed-past',
+    'A member that hands packets on sent one past its engine, so nobody knows which tiers have seen it.',
+  ],
 ] as const;
 
 export type DropName = (typeof DROPS)[number][0];

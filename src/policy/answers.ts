@@ -367,7 +367,7 @@ export interface FlowListing {
   member: string;
   vm: string;
   /** What is done with its packets: docs/path-of-a-packet.md. */
-  kind: 'local' | 'remote' | 'translated both ways' | 'direct';
+  kind: 'local' | 'remote' | 'translated both ways' | 'direct' | 'through';
   state: FlowState;
   /** The directions that the kernel forwards by itself now, as seen from the client. */
   kernel: 'both' | 'forward' | 'reverse' | 'none';

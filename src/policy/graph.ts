@@ -135,6 +135,8 @@ export interface GraphTier {
   /** Index into `pools`. */
   pool: number;
   addresses: GraphAddress[];
+  /** Its members send the same packet on, to the next tier of the list. `failMode`: of the tier, where no member is up. */
+  handsOn?: { failMode: 'open' | 'closed' };
 }
 
 export interface GraphAddress {

@@ -51,12 +51,24 @@ export type ServiceComponent = z.output<typeof ServiceComponent>;
 
 export const Tier = z.strictObject({
   name: Name.meta({ description: 'Names the tier in traces and counters.' }),
-  addresses: z.array(Address).min(1).max(64).meta({
+  addresses: z.array(Address).max(64).default([]).meta({
     description:
-      'Service addresses. An address that a member owns is served in line; one that no VM owns is announced by an engine (ARP, ND).',
+      'Service addresses; only a tier behind one with `handsOn` needs none. An address that a member owns is served in line; one that no VM owns is announced by an engine (ARP, ND).',
   }),
   port: Port.meta({ description: 'The service port.' }),
   pool: Name.meta({ description: 'The pool that serves this tier.' }),
+  handsOn: z
+    .strictObject({
+      failMode: z.enum(['open', 'closed']).default('closed').meta({
+        description:
+          'While no member of the tier is up: `closed` refuses new flows, `open` gives them to the next tier.',
+      }),
+    })
+    .optional()
+    .meta({
+      description:
+        'Members process packets and send the same ones on to the service address (routers, filters, inspection): they get them unchanged, by MAC, and the engine beside them gives what they send on to a member of the next tier of the list.',
+    }),
 });
 
 export const VirtualServiceSpec = z
@@ -147,6 +159,13 @@ export const VirtualServiceSpec = z
         message: 'must be refuse with returnPath engine: translation both ways needs a record of the flow',
       });
     }
+    if (spec.tiers.some((tier) => tier.handsOn !== undefined)) {
+      const message = 'with tiers that hand packets on (handsOn): each engine on their way needs its flow';
+      if (spec.synCookies !== 'off')
+        context.addIssue({ code: 'custom', path: ['synCookies'], message: `must be off ${message}` });
+      if (spec.whenTableFull === 'hash')
+        context.addIssue({ code: 'custom', path: ['whenTableFull'], message: `must be refuse ${message}` });
+    }
     const names = new Set<string>();
     spec.tiers.forEach((tier, index) => {
       if (names.has(tier.name)) {
@@ -157,11 +176,43 @@ export const VirtualServiceSpec = z
         });
       }
       names.add(tier.name);
+      checkChain(spec.tiers, index, (path, message) => {
+        context.addIssue({ code: 'custom', path: ['tiers', index, path], message });
+      });
     });
   })
   .meta({
     description: 'One service: addresses and port, a chain of service components, one or more tiers.',
   });
+
+/** What a tier must be to get packets, and to hand them on. */
+function checkChain(
+  tiers: readonly z.output<typeof Tier>[],
+  index: number,
+  complain: (path: keyof z.output<typeof Tier>, message: string) => void,
+): void {
+  const tier = tiers[index]!;
+  const before = tiers[index - 1];
+  const next = tiers[index + 1];
+  const isBehind = before?.handsOn !== undefined;
+  if (tier.addresses.length === 0 && !isBehind) {
+    complain('addresses', 'must name an address: no tier before this one hands packets on to it');
+  }
+  if (tier.handsOn && next === undefined) {
+    complain('handsOn', 'needs a tier behind this one, which packets are handed on to');
+  }
+  if (isBehind && before.port !== tier.port) {
+    complain(
+      'port',
+      `must be ${before.port}, the port of tier "${before.name}", whose members hand the same packets on`,
+    );
+  }
+  for (let at = index - 1; at >= 0 && tiers[at]?.handsOn !== undefined; at--) {
+    const earlier = tiers[at]!;
+    if (earlier.pool !== tier.pool) continue;
+    complain('pool', `must not be that of tier "${earlier.name}", which hands packets on to this one`);
+  }
+}
 
 export type VirtualServiceSpec = z.output<typeof VirtualServiceSpec>;
 

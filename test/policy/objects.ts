@@ -69,6 +69,7 @@ function consistent(kind: string, spec: unknown): unknown {
   const value = spec as Record<string, unknown>;
   if (kind === 'virtual-service') {
     number(value.tiers);
+    handOn(value.tiers as SomeTier[]);
     const components = value.components as { type: string }[] | undefined;
     if (components) {
       const balancer = components.find(({ type }) => type === 'load-balancer') ?? { type: 'load-balancer' };
@@ -92,6 +93,24 @@ function bounded(autoscale: Record<string, unknown>): void {
   autoscale.max = Math.max(min, max);
   if (autoscale.size !== undefined) autoscale.size = autoscale.max;
   autoscale.targets = { ...(autoscale.targets as object | undefined), cpuPercent: 50 };
+}
+
+interface SomeTier {
+  addresses?: string[];
+  port: number;
+  pool: string;
+  handsOn?: unknown;
+}
+
+/** Tiers that hand on have one behind them, of the same port and another pool; the others have addresses. */
+function handOn(tiers: SomeTier[] | undefined): void {
+  tiers?.forEach((tier, index) => {
+    tier.pool = `p${index}`;
+    if (index === tiers.length - 1) delete tier.handsOn;
+    const before = tiers[index - 1];
+    if (before?.handsOn !== undefined) tier.port = before.port;
+    else if (!tier.addresses?.length) tier.addresses = [`10.0.0.${index + 1}`];
+  });
 }
 
 function number(items: unknown): void {

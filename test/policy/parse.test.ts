@@ -135,6 +135,35 @@ describe('policy text', () => {
     }
   });
 
+  it('says what tiers need that hand packets on', () => {
+    const tier = (name: string, rest: string) => `    - { name: ${name}, pool: ${name}, ${rest} }\n`;
+    const service = (...tiers: string[]) =>
+      `kind: virtual-service\nname: s\nspec:\n  engineGroup: e\n  tiers:\n${tiers.join('')}`;
+    const first = tier('a', 'port: 80, addresses: [10.0.0.1], handsOn: {}');
+    const [document] = parseDocuments(service(first, tier('b', 'port: 80')), 'f.yaml');
+    const { tiers } = document!.spec as { tiers: { addresses: string[]; handsOn?: { failMode: string } }[] };
+    assert.deepEqual([tiers[0]!.handsOn, tiers[1]!.addresses], [{ failMode: 'closed' }, []]);
+    const cases: [string, string, RegExp][] = [
+      [service(first), 'tiers[0].handsOn', /needs a tier behind this one/],
+      [service(first, tier('b', 'port: 81')), 'tiers[1].port', /must be 80, the port of tier "a"/],
+      [service(tier('a', 'port: 80')), 'tiers[0].addresses', /must name an address/],
+      [
+        service(
+          first,
+          first.replace(/name: a.*10/, 'name: b, pool: a, port: 80, addresses: [11'),
+          tier('c', 'port: 80'),
+        ),
+        'tiers[1].pool',
+        /must not be that of tier "a"/,
+      ],
+    ];
+    for (const [text, path, message] of cases) {
+      const [problem] = failure(text).problems;
+      assert.equal(problem!.path, `$.spec.${path}`);
+      assert.match(problem!.message, message);
+    }
+  });
+
   it('refuses malformed YAML with file, line and column', () => {
     for (const text of [
       'a: [1',

@@ -204,6 +204,8 @@ class TierView implements Candidates {
   private readonly family: 4 | 6;
   private readonly isDraining: Uint8Array;
   private readonly hasAddress: Uint8Array;
+  /** Whether members hand packets on: then an engine must stand beside each, which knows what it was given. */
+  private readonly needsEngine: boolean;
   /** Position by graph member, -1 for members of other pools. */
   private readonly positions: Int32Array;
 
@@ -215,6 +217,7 @@ class TierView implements Candidates {
     this.context = context;
     this.pool = tier.pool;
     this.family = family;
+    this.needsEngine = tier.handsOn !== undefined;
     this.count = count;
     this.balancer = createBalancer(spec.method, (hashText(graph.engine.id) >>> 0) % Math.max(count, 1));
     this.members = Int32Array.from(entries, (entry) => entry.member);
@@ -247,6 +250,7 @@ class TierView implements Candidates {
       const isReachable =
         this.hasAddress[position] === 1 &&
         this.weights[position] > 0 &&
+        !(this.needsEngine && this.context.graph.members[member].engine === null) &&
         this.context.isMemberUp(this.pool, member);
       this.connections[position] = connections.connections(member);
       this.continues[position] = isReachable ? 1 : 0;
@@ -310,6 +314,8 @@ class TierView implements Candidates {
     if (this.hasAddress[position] === 0) return `has no IPv${this.family} address`;
     if (!this.context.isMemberUp(this.pool, this.members[position]))
       return 'its health monitor says it is down, or has not checked it yet';
+    if (this.needsEngine && this.context.graph.members[this.members[position]].engine === null)
+      return 'no engine stands beside it, so nobody would know what it hands on';
     if (this.weights[position] <= 0) return 'weight 0 takes no new flows';
     if (this.isDraining[position] === 1) return 'draining: keeps its flows and sessions, takes no new ones';
     return '';

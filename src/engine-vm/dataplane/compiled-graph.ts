@@ -4,6 +4,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { macHigh, macLow, parseAddress, parsePrefix } from '../../packet/address.ts';
+import type { Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../packet/parse.ts';
 import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
 import type { GraphService, ServiceGraph } from '../../policy/graph.ts';
@@ -115,6 +116,15 @@ export class CompiledGraph {
   /** 1 where new flows are forwarded by hash when the flow table is full. */
   readonly tierHashes: Uint8Array;
   readonly hashed: HashedServices;
+  /** 1 where members hand the same packet on, to the next tier of the list. */
+  readonly tierHandsOn: Uint8Array;
+  /** 1 where packets pass on to the next tier while no member of this one can be had. */
+  readonly tierFailsOpen: Uint8Array;
+  /** 1 where the tier hands on, or the one before it does. */
+  readonly tierIsChained: Uint8Array;
+  readonly hasHandsOn: boolean;
+  /** 1 for members of any tier that hands on. */
+  readonly memberHandsOn: Uint8Array;
   /** Service address, port and protocol to the tier. */
   readonly tiers: AddressTable;
 
@@ -299,6 +309,10 @@ export class CompiledGraph {
     this.tierCookies = new Uint8Array(tierCount);
     this.tierIsDsr = new Uint8Array(tierCount);
     this.tierHashes = new Uint8Array(tierCount);
+    this.tierHandsOn = new Uint8Array(tierCount);
+    this.tierFailsOpen = new Uint8Array(tierCount);
+    this.tierIsChained = new Uint8Array(tierCount);
+    this.memberHandsOn = new Uint8Array(members.length);
     this.tiers = new AddressTable(addressCount);
     this.addresses = new AddressTable(addressCount);
     this.memberPorts = new AddressTable(poolEntries * 2);
@@ -318,8 +332,20 @@ export class CompiledGraph {
         this.tierMemberPort[index] = pools[tier.pool].port;
         this.tierIsDsr[index] = service.delivery === 'dsr' ? 1 : 0;
         this.tierHashes[index] = service.whenTableFull === 'hash' ? 1 : 0;
+        if (tier.handsOn !== undefined) {
+          const next = service.tiers[position + 1];
+          check(next !== undefined, `${where}: no tier follows that its members could hand packets on to`);
+          check(next.port === tier.port, `${where}: the next tier has port ${next.port}, not ${tier.port}`);
+          this.tierHandsOn[index] = 1;
+          this.tierFailsOpen[index] = tier.handsOn.failMode === 'open' ? 1 : 0;
+          this.tierIsChained[index] = 1;
+          this.tierIsChained[index + 1] = 1;
+          for (const { member } of pools[tier.pool].members) this.memberHandsOn[member] = 1;
+        }
         this.tierReturns[index] = service.returnPath === 'engine' ? 1 : 0;
-        this.tierCookies[index] = cookiesOf(service);
+        // Each engine that a packet meets needs its flow, and none but the last tier's sees answers.
+        if (this.tierIsChained[index] === 1) this.tierHashes[index] = 0;
+        this.tierCookies[index] = this.tierIsChained[index] === 1 ? COOKIES_NEVER : cookiesOf(service);
         for (const { address, announcers: engines, attraction } of tier.addresses) {
           check(parseAddress(address, words), `${where}: ${address} is no address`);
           check(
@@ -359,6 +385,7 @@ export class CompiledGraph {
         index++;
       });
     });
+    this.hasHandsOn = this.tierHandsOn.includes(1);
     this.announcedCount = announcers.length;
     this.announced = Int32Array.from(announced);
     this.announcedText = announcedText;
@@ -386,6 +413,26 @@ export class CompiledGraph {
   /** Whether the member's address of a family is reached by a router. */
   isRouted(member: number, ipVersion: number): boolean {
     return (this.memberRouted[member] & (ipVersion === 4 ? 1 : 2)) !== 0;
+  }
+
+  /** Whether a packet was sent from the member's own address. */
+  isAddressOf(member: number, packet: Packet): boolean {
+    const at = this.memberAddressAt(member, packet.ipVersion);
+    const own = this.memberAddresses(packet.ipVersion);
+    return (
+      at >= 0 &&
+      own[at + 3] === packet.s3 &&
+      own[at + 2] === packet.s2 &&
+      own[at + 1] === packet.s1 &&
+      own[at] === packet.s0
+    );
+  }
+
+  /** The last tier that packets to a tier reach, handed on from tier to tier. */
+  lastTier(tier: number): number {
+    let last = tier;
+    while (this.tierHandsOn[last] === 1) last++;
+    return last;
   }
 
   /** Whether the member is in the pool of the tier. */

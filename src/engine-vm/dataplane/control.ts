@@ -32,6 +32,8 @@ export const ANSWER_HAS_MEMBERS = 1;
 export const ANSWER_INSIDE_ALIVE = 2;
 /** Flag of an orphan: the body is only the frame's beginning, not fit to be delivered. */
 export const ORPHAN_IS_CUT = 1;
+/** In the bits above: how many tiers behind that of the service address the member in question is. */
+export const ORPHAN_OFFSET_SHIFT = 4;
 /** Flag of a claim: send the packets to the claiming engine, not to the member. */
 export const CLAIM_RELAY = 1;
 

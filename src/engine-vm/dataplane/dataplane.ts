@@ -40,6 +40,7 @@ import { FlowPath } from './flow-path.ts';
 import { adaptFlows, endLostFlows, recount, relate, resize } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
 import { Gateways } from './gateways.ts';
+import { HandOn } from './hand-on.ts';
 import { Hashed } from './hashed.ts';
 import { IcmpErrors } from './icmp-errors.ts';
 import { Inside } from './inside.ts';
@@ -186,6 +187,7 @@ export class Dataplane {
       memberSide,
       direct,
       hashed,
+      handOn: new HandOn(this.state, this.fragments),
       icmpErrors,
       observer: this.observer,
       health: this.health,

@@ -30,6 +30,7 @@ import {
   KIND_FAR,
   KIND_LOCAL,
   KIND_REMOTE,
+  KIND_THROUGH,
   LAST_SEEN,
   MEMBER,
   PORTS,
@@ -62,6 +63,7 @@ import type { Entry } from './entry.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { Fragments } from './fragments.ts';
 import type { Gateways } from './gateways.ts';
+import { HANDED_PAST_ENGINE, type HandOn } from './hand-on.ts';
 import type { Hashed } from './hashed.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import type { Inside } from './inside.ts';
@@ -87,6 +89,7 @@ const NO_FLOW = dropIndex('no-flow');
 const HELD = dropIndex('held');
 const OBSERVING = dropIndex('observing');
 const GROUP_MAC = dropIndex('group-mac');
+const HANDED_PAST = dropIndex('handed-past');
 const TUNNEL_INVALID = dropIndex('tunnel-invalid');
 
 /** All that a packet may be handed to. */
@@ -105,6 +108,7 @@ export interface Stations {
   readonly memberSide: MemberSide;
   readonly direct: Direct;
   readonly hashed: Hashed;
+  readonly handOn: HandOn;
   readonly icmpErrors: IcmpErrors;
   readonly observer: Observer;
   readonly health: MemberHealth;
@@ -127,6 +131,7 @@ export class Dispatch {
   private readonly memberSide: MemberSide;
   private readonly direct: Direct;
   private readonly hashed: Hashed;
+  private readonly handOn: HandOn;
   private readonly icmpErrors: IcmpErrors;
   private readonly observer: Observer;
   private readonly health: MemberHealth;
@@ -149,6 +154,7 @@ export class Dispatch {
     this.memberSide = stations.memberSide;
     this.direct = stations.direct;
     this.hashed = stations.hashed;
+    this.handOn = stations.handOn;
     this.icmpErrors = stations.icmpErrors;
     this.observer = stations.observer;
     this.health = stations.health;
@@ -180,6 +186,7 @@ export class Dispatch {
     }
     state.ingress = port;
     state.isTunnelled = false;
+    state.stage = 0;
     for (let i = 0; i < 3; i++) state.macs[i] = packet.view.getInt32(start + i * 4, true);
     const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
     const kind = macKind(source);
@@ -234,7 +241,10 @@ export class Dispatch {
       destinationKind === MAC_LOCAL_MEMBER ||
       (destinationKind === 0 && this.bridge.portOf(high, low) === PORT_IN);
     const protocol = packet.protocol;
-    if (packet.fragmentOffset !== 0) return this.takeLaterFragment(port, isFromPeer, isHere);
+    if (packet.fragmentOffset !== 0) {
+      if (graph.hasHandsOn) state.stage = this.handOn.stageOfFragment(isFromPeer, source, destination);
+      return this.takeLaterFragment(port, isFromPeer, isHere);
+    }
     if (
       graph.hasTunnels &&
       packet.destinationPort === VXLAN_PORT &&
@@ -244,7 +254,15 @@ export class Dispatch {
       return true;
     }
     if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) {
-      const found = state.flows.find(packet);
+      if (graph.hasHandsOn && isHere) {
+        const stage = this.handOn.stageOf(port, isFromPeer, source, destination);
+        if (stage < 0) {
+          state.drop(stage === HANDED_PAST_ENGINE ? HANDED_PAST : NOT_LOCAL);
+          return true;
+        }
+        state.stage = stage;
+      }
+      const found = state.flows.find(packet, state.stage);
       if (found >= 0) {
         const flow = found >> 1;
         const isTaken =
@@ -265,7 +283,7 @@ export class Dispatch {
         if (isFromPeer) this.memberSide.receive(-1);
         else if (isHere && this.isTranslatedAfar(destination))
           return this.direct.takeFromClient(macIndex(destination));
-        else if (isHere) this.entry.begin(port, tier);
+        else if (isHere) this.entry.begin(port, tier + state.stage);
         else return false;
         return true;
       }
@@ -389,6 +407,13 @@ export class Dispatch {
     if (!isHere) return false;
     const isDirect = words[at + KIND] === KIND_DIRECT;
     if (isDirect && destination !== (MAC_LOCAL_MEMBER << 24) + words[at + MEMBER]) return false;
+    if (words[at + KIND] === KIND_THROUGH && !this.canHandOn(at)) {
+      // Nothing of the connection ends with this member: another one takes its place, or none.
+      const tier = words[at + TIER];
+      end(flows, connections, flow);
+      this.entry.begin(port, tier, true);
+      return true;
+    }
     if (this.isToBeginAnew(at)) {
       end(flows, connections, flow);
       return false;
@@ -404,6 +429,14 @@ export class Dispatch {
     track(flows, connections, flow, FORWARD, packet, state.now);
     this.path.forward(flow);
     return true;
+  }
+
+  /** Whether the flow's member, which hands packets on, can be had still. */
+  private canHandOn(at: number): boolean {
+    const { flows, graph } = this.state;
+    const member = flows.words[at + MEMBER];
+    if (graph.memberPlace[member] === PLACE_NO_ENGINE) return false;
+    return this.health.isUp(graph.tierPool[flows.words[at + TIER]], member);
   }
 
   /** Whether the packet at hand is of another connection than the flow, or of one that needs a new choice: its member died. */
@@ -470,7 +503,7 @@ export class Dispatch {
       const kind = flows.words[flow * STRIDE + KIND];
       if (
         direction === FORWARD
-          ? isHere && (!isFromPeer || kind === KIND_LOCAL)
+          ? isHere && (!isFromPeer || kind === KIND_LOCAL || kind === KIND_THROUGH)
           : port === PORT_IN || kind === KIND_FAR
       ) {
         const isMetered = (flows.words[flow * STRIDE + FLAGS] & FLAG_METERED) !== 0;

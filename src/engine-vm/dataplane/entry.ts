@@ -64,13 +64,17 @@ export class Entry {
     this.hashed = hashed;
   }
 
-  /** Takes the packet at hand, to a service and of no known flow. */
-  begin(port: number, tier: number): void {
+  /**
+   * Takes the packet at hand, to a service and of no known flow. `isRenewed`: it is known to be of a connection, whose
+   * member, one that hands packets on, is no more.
+   */
+  begin(port: number, tier: number, isRenewed = false): void {
     const state = this.state;
     const { packet } = state;
     const chain = state.chains[state.graph.tierService[tier]];
     this.decide(tier, true);
     if (
+      !isRenewed &&
       packet.protocol === PROTOCOL_TCP &&
       (packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) !== TCP_SYN
     ) {
@@ -111,11 +115,15 @@ export class Entry {
     // Of datagrams only the first one is a new connection.
     if (noted >= 0 && packet.protocol !== PROTOCOL_TCP) decision.isNewFlow = false;
     const verdict = noted < 0 ? chain.run(packet, decision) : chain.judge(packet, decision);
+    const member = decision.member;
+    if (graph.tierHandsOn[tier] === 1 && this.isToSkip(tier, verdict, member)) {
+      this.begin(port, tier + 1);
+      return -1;
+    }
     if (verdict !== PASS) {
       this.turnAway(port, verdict);
       return -1;
     }
-    const member = decision.member;
     if (member < 0) {
       state.drop(NO_MEMBER);
       return -1;
@@ -205,6 +213,8 @@ export class Entry {
       this.turnAway(port, verdict);
       return;
     }
+    const offset = this.offsetOf(tier);
+    if (offset !== state.stage && this.goOnWithout(offset)) return;
     if (noted >= 0 && this.hashed.reaches(tier, noted)) {
       this.goOn(tier, noted);
       return;
@@ -214,6 +224,7 @@ export class Entry {
       return;
     }
     if (this.takeUp(tier)) return;
+    const isHandedOn = graph.tierHandsOn[tier] === 1;
     const scope = sessions.scopeOf(graph.tierService[tier], graph.tierPosition[tier]);
     const member = sessions.find(scope, packet.s0, packet.s1, packet.s2, packet.s3, state.now);
     // Where the client's source port was translated, nobody knows it any more: then a session is no help.
@@ -221,7 +232,7 @@ export class Entry {
       member >= 0 &&
       (graph.memberPlace[member] === PLACE_NO_ENGINE ||
         (graph.memberPlace[member] === PLACE_BESIDE_PEER && graph.tierReturns[tier] === 1));
-    if (member >= 0 && !isTranslated && graph.isInTier(tier, member)) {
+    if (member >= 0 && !isTranslated && !isHandedOn && graph.isInTier(tier, member)) {
       const flow = this.path.open(tier, member, null);
       if (flow >= 0) {
         this.start(flow);
@@ -232,8 +243,10 @@ export class Entry {
         return;
       }
     }
-    if (this.orphans.ask() || this.goOnByHash(tier, chain)) return;
-    this.orphans.giveUp(port);
+    if (this.orphans.ask(offset) || this.goOnByHash(tier, chain)) return;
+    // Who hands packets on keeps no end of the connection: where nobody knows it, any may take it.
+    if (graph.tierHandsOn[tier] === 1) this.begin(port, tier, true);
+    else this.orphans.giveUp(port);
   }
 
   /** Whether there is no room for a record of the packet at hand, and it can go to the member without one. */
@@ -276,6 +289,32 @@ export class Entry {
     if (chain.balancer.process(packet, this.decision) !== PASS) return false;
     this.goOn(tier, this.decision.member);
     return true;
+  }
+
+  /** Whether packets pass by a tier that hands on: no member of it can be had, or the chosen one sent the packet itself. */
+  private isToSkip(tier: number, verdict: Verdict, member: number): boolean {
+    const { packet, graph } = this.state;
+    if (verdict !== PASS)
+      return graph.tierFailsOpen[tier] === 1 && this.decision.reason === NO_MEMBER && member < 0;
+    return member >= 0 && graph.isAddressOf(member, packet);
+  }
+
+  /** Goes on with a connection that members handed on until now, where its next flow is known here. */
+  private goOnWithout(offset: number): boolean {
+    const { packet, flows, stage } = this.state;
+    const found = flows.find(packet, offset);
+    if (found < 0 || (found & 1) !== FORWARD) return false;
+    flows.restage(found >> 1, stage);
+    this.start(found >> 1);
+    return true;
+  }
+
+  /** How many tiers behind the one of the service address a tier is. */
+  private offsetOf(tier: number): number {
+    const { packet, graph } = this.state;
+    if (graph.tierIsChained[tier] === 0) return 0;
+    const { d0, d1, d2, d3, destinationPort, protocol } = packet;
+    return tier - graph.tiers.find(d0, d1, d2, d3, destinationPort, protocol);
   }
 
   /** Goes on with the connection where its member is known from the peer that had it; false where it is not. */

@@ -22,6 +22,7 @@ import {
   KIND_FAR,
   KIND_LOCAL,
   KIND_REMOTE,
+  KIND_THROUGH,
   LAST_SEEN,
   MEMBER,
   PORTS,
@@ -47,6 +48,7 @@ const KIND_NAMES: Record<number, FlowListing['kind']> = {
   [KIND_REMOTE]: 'remote',
   [KIND_FAR]: 'translated both ways',
   [KIND_DIRECT]: 'direct',
+  [KIND_THROUGH]: 'through',
 };
 const STATE_NAMES: Record<number, FlowState> = {
   [STATE_HALF_OPEN]: 'half-open',

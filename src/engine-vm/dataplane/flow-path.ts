@@ -37,6 +37,7 @@ import {
   KIND_FAR,
   KIND_LOCAL,
   KIND_REMOTE,
+  KIND_THROUGH,
   MEMBER,
   MEMBER_PORTS,
   MEMBER_SIDE,
@@ -102,7 +103,13 @@ export class FlowPath {
       }
       if (packet.l4 !== 0) shiftAcknowledgement(packet, -this.shiftOf(flow));
     }
-    if (kind === KIND_REMOTE) {
+    if (kind === KIND_THROUGH && graph.memberPlace[member] === PLACE_HERE) {
+      writeDestination(packet, graph.memberMacHigh[member], graph.memberMacLow[member]);
+      state.send(PORT_IN);
+      this.entrust(flow, FORWARD, PORT_IN);
+      return;
+    }
+    if (kind === KIND_REMOTE || kind === KIND_THROUGH) {
       const relay = words[at + RELAY];
       const isInTunnel =
         relay >= 0
@@ -194,7 +201,7 @@ export class FlowPath {
    * follow: no fragment, no options, nothing that moves the connection on.
    */
   private entrust(flow: number, direction: number, egress: number): void {
-    const { flows, packet, ingress, macs, tap } = this.state;
+    const { flows, graph, packet, ingress, macs, tap } = this.state;
     if (flows.slots === null || tap !== null || ingress > PORT_IN || egress > PORT_IN) return;
     const isTcp = packet.protocol === PROTOCOL_TCP;
     if (!isTcp && packet.protocol !== PROTOCOL_UDP) return;
@@ -208,11 +215,15 @@ export class FlowPath {
     // A datagram from the other side proves that somebody is there; of a flow to a peer only a second one does.
     // A limit of packets or bytes holds for each one that clients send.
     if (direction === FORWARD && (flows.words[at + FLAGS] & FLAG_METERED) !== 0) return;
-    const needsProof = isTcp || flows.words[at + KIND] === KIND_REMOTE;
+    const kind = flows.words[at + KIND];
+    const needsProof = isTcp || kind === KIND_REMOTE || kind === KIND_THROUGH;
     if (needsProof && flows.words[at + STATE] !== STATE_ESTABLISHED) return;
     if (isTcp && (packet.tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return;
     const header = packet.ipVersion === 4 ? 20 : 40;
     if (packet.isFragment || packet.l3 !== packet.start + 14 || packet.l4 !== packet.l3 + header) return;
+    const tier = flows.words[at + TIER];
+    const isChained = direction === FORWARD && tier >= 0 && graph.tierIsChained[tier] === 1;
+    if (isChained && flows.isTwinEntrusted(flow)) return;
     flows.entrust(flow, direction, macs, packet, ingress, egress);
   }
 
@@ -225,6 +236,7 @@ export class FlowPath {
     const state = this.state;
     const { packet, graph, flows, connections } = state;
     const place = graph.memberPlace[member];
+    if (graph.tierHandsOn[tier] === 1) return this.openThrough(tier, member, viaPeer);
     const isDsr = graph.tierIsDsr[tier] === 1;
     if (isDsr && place === PLACE_NO_ENGINE) return this.openToMac(tier, member);
     const memberAt = isDsr ? 0 : graph.memberAddressAt(member, packet.ipVersion);
@@ -243,7 +255,9 @@ export class FlowPath {
       packet.s0 === addresses[memberAt];
     // Nobody else bears the service address.
     if (isDsr && isItself) return refused(NO_MEMBER);
-    const isFar = place !== PLACE_HERE || isItself;
+    // Where answers return, they return to the member that handed the packet on: its MAC is the client's for us.
+    const isReturned = state.stage > 0 && state.ingress === PORT_IN && graph.tierReturns[tier] === 1;
+    const isFar = place !== PLACE_HERE || isItself || isReturned;
     // A port is found before the flow is made: a failed choice leaves nothing behind.
     const clientPort = isFar
       ? this.findFarPort(addresses, memberAt, port)
@@ -283,6 +297,20 @@ export class FlowPath {
     if (flow < 0) return refused(FULL);
     connections.openedSent(member);
     flows.words[flow * STRIDE + FLAGS] |= FLAG_COUNTED_SENT;
+    return flow;
+  }
+
+  /** Opens a flow to a member that hands on what it gets. It needs an engine beside it, which knows what that is. */
+  private openThrough(tier: number, member: number, viaPeer: string | null): number {
+    const { flows, connections, graph } = this.state;
+    const place = graph.memberPlace[member];
+    if (place === PLACE_NO_ENGINE) return refused(NO_MEMBER);
+    const flow = this.add(KIND_THROUGH, member, tier);
+    if (flow < 0) return refused(FULL);
+    if (place === PLACE_HERE) {
+      connections.opened(member, viaPeer);
+      flows.words[flow * STRIDE + FLAGS] |= FLAG_COUNTED_LOCAL;
+    }
     return flow;
   }
 
@@ -360,12 +388,18 @@ export class FlowPath {
 
   private add(kind: number, member: number, tier: number): number {
     const state = this.state;
+    const { packet, graph } = state;
     this.makeRoom(tier);
     const flow = state.flows.add(state.packet, kind, state.now, this.groupOf(tier));
     if (flow < 0) return -1;
     const at = flow * STRIDE;
     state.flows.words[at + MEMBER] = member;
     state.flows.words[at + TIER] = tier;
+    if (graph.tierIsChained[tier] === 1) {
+      const { d0, d1, d2, d3, destinationPort, protocol } = packet;
+      const head = graph.tiers.find(d0, d1, d2, d3, destinationPort, protocol);
+      state.flows.setStage(flow, state.stage, tier - head);
+    }
     state.newFlows++;
     return flow;
   }

@@ -21,6 +21,7 @@ import {
   KIND_FAR,
   KIND_LOCAL,
   KIND_REMOTE,
+  KIND_THROUGH,
   MEMBER,
   MEMBER_PORTS,
   MEMBER_SIDE,
@@ -61,7 +62,8 @@ export function endLostFlows(state: PathState, next: CompiledGraph, remap: Remap
   const { flows, connections } = state;
   for (let flow = 0; flow < flows.capacity; flow++) {
     if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
-    if (!survives(flows.words, flow * STRIDE, next, remap)) end(flows, connections, flow);
+    if (!survives(flows.words, flow * STRIDE, next, remap, flows.offsetOf(flow)))
+      end(flows, connections, flow);
   }
 }
 
@@ -118,7 +120,8 @@ export function adaptFlows(state: PathState, remap: Remap): void {
     if (words[at + STATE] === STATE_FREE) continue;
     const member = remap.members[words[at + MEMBER]];
     words[at + MEMBER] = member;
-    words[at + TIER] = tierOf(words, at, graph);
+    const head = tierOf(words, at, graph);
+    words[at + TIER] = head < 0 ? -1 : head + flows.offsetOf(flow);
     words[at + JUDGED] = 0;
     if (words[at + RELAY] >= 0) words[at + RELAY] = remap.peers[words[at + RELAY]];
     const place = graph.memberPlace[member];
@@ -127,7 +130,7 @@ export function adaptFlows(state: PathState, remap: Remap): void {
       flows.unfileReverse(flow);
       words[at + KIND] = KIND_REMOTE;
     } else if (words[at + KIND] === KIND_REMOTE && place === PLACE_HERE) takeOver(state, flow);
-    else if (words[at + KIND] === KIND_FAR) countAnew(state, flow);
+    else if (words[at + KIND] === KIND_FAR || words[at + KIND] === KIND_THROUGH) countAnew(state, flow);
   }
 }
 
@@ -142,7 +145,7 @@ function countAnew(state: PathState, flow: number): void {
   if (place === PLACE_HERE) {
     connections.opened(member, null);
     flows.words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
-  } else if (place === PLACE_NO_ENGINE) {
+  } else if (place === PLACE_NO_ENGINE && flows.words[at + KIND] !== KIND_THROUGH) {
     connections.openedSent(member);
     flows.words[at + FLAGS] |= FLAG_COUNTED_SENT;
   }
@@ -208,17 +211,21 @@ function tierOf(words: Int32Array, at: number, graph: CompiledGraph): number {
   return graph.tiers.find(words[s], words[s + 1], words[s + 2], words[s + 3], port, words[at + PROTOCOL]);
 }
 
-function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Remap): boolean {
+function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Remap, offset: number): boolean {
   const kind = words[at + KIND];
   const member = remap.members[words[at + MEMBER]];
   if (member === undefined || member < 0) return false;
-  if (kind !== KIND_DIRECT && tierOf(words, at, next) < 0) return false;
+  const head = tierOf(words, at, next);
+  if (kind !== KIND_DIRECT && head < 0) return false;
+  if (kind !== KIND_DIRECT && !keepsPlace(next, head, offset, kind === KIND_THROUGH)) return false;
   const place = next.memberPlace[member];
   // A bypassed member is soon behind an engine again: until then its connections wait (bypasses.ts says how long), as
   // the client repeats what it sent. What is only half open, or repeats nothing, is balanced anew.
   const isReachable =
     place !== PLACE_NO_ENGINE ||
     (words[at + PROTOCOL] === PROTOCOL_TCP && words[at + STATE] === STATE_ESTABLISHED);
+  // Where its engine is gone, the next packet goes to another member of the tier.
+  if (kind === KIND_THROUGH) return true;
   if (kind === KIND_REMOTE) {
     if (words[at + RELAY] >= 0) return remap.peers[words[at + RELAY]] >= 0;
     return isReachable;
@@ -233,6 +240,13 @@ function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Rem
     kind === KIND_FAR &&
     next.dataAddresses.find(words[c], words[c + 1], words[c + 2], words[c + 3], 0, 0) === 0
   );
+}
+
+/** Whether a tier so far behind the one of the service address is reached still, and its members do what they did. */
+function keepsPlace(next: CompiledGraph, head: number, offset: number, handsOn: boolean): boolean {
+  const tier = head + offset;
+  if (tier > next.lastTier(head)) return false;
+  return (next.tierHandsOn[tier] === 1) === handsOn;
 }
 
 /** Whether the member gets packets for the service address itself (DSR). */

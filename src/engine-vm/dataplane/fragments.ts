@@ -50,7 +50,7 @@ export class Fragments {
     slots[victim + 6] = packet.d2;
     slots[victim + 7] = packet.d3;
     slots[victim + ID] = packet.fragmentId;
-    slots[victim + PROTOCOL] = packet.protocol;
+    slots[victim + PROTOCOL] = packet.protocol | (this.state.stage << 8);
     slots[victim + REFERENCE] = reference + 1;
     slots[victim + GENERATION_SEEN] = this.state.flows.words[(reference >> 1) * FLOW_STRIDE + GENERATION];
     slots[victim + SEEN] = this.state.now | 0;
@@ -86,7 +86,7 @@ export class Fragments {
     const slots = this.slots;
     return (
       slots[at + ID] === packet.fragmentId &&
-      slots[at + PROTOCOL] === packet.protocol &&
+      slots[at + PROTOCOL] === (packet.protocol | (this.state.stage << 8)) &&
       slots[at + 3] === packet.s3 &&
       slots[at + 7] === packet.d3 &&
       slots[at] === packet.s0 &&

@@ -19,9 +19,11 @@ import {
   KIND_DIRECT,
   KIND_FAR,
   KIND_REMOTE,
+  KIND_THROUGH,
   MEMBER,
   MEMBER_PORTS,
   MEMBER_SIDE,
+  MOST_STAGES,
   PORTS,
   SERVICE,
   SPLICE_DELTA,
@@ -62,14 +64,18 @@ export class IcmpErrors {
     const q = this.quoted;
     // The quoted packet went the other way.
     const ports = (q[8] << 16) | (q[8] >>> 16);
-    const found = flows.findKey(this.protocol, q[4], q[5], q[6], q[7], q[0], q[1], q[2], q[3], ports);
+    let found = -1;
+    // Past the tiers that hand on: the error is for the end of the connection.
+    for (let stage = graph.hasHandsOn ? MOST_STAGES - 1 : 0; stage >= 0 && found < 0; stage--) {
+      found = flows.findKey(this.protocol, q[4], q[5], q[6], q[7], q[0], q[1], q[2], q[3], ports, stage);
+    }
     if (found < 0) return false;
     const words = flows.words;
     const flow = found >> 1;
     const at = flow * STRIDE;
     const kind = words[at + KIND];
     if (kind === KIND_DIRECT) return false;
-    if (kind === KIND_REMOTE) {
+    if (kind === KIND_REMOTE || kind === KIND_THROUGH) {
       if (isFromPeer) return false;
       this.path.forward(flow);
       return true;

@@ -14,6 +14,7 @@ import {
   KIND,
   KIND_FAR,
   KIND_LOCAL,
+  KIND_THROUGH,
   MEMBER,
   STATE,
   STATE_CLOSING,
@@ -68,7 +69,8 @@ export class MemberSide {
       const at = found * STRIDE;
       const isReused =
         words[at + STATE] === STATE_CLOSING && (isSyn || (isTcp && this.splicer.check(words[at + TIER])));
-      if (words[at + KIND] === KIND_LOCAL && words[at + MEMBER] === member && !isReused) {
+      const isHere = words[at + KIND] === KIND_LOCAL || words[at + KIND] === KIND_THROUGH;
+      if (isHere && words[at + MEMBER] === member && !isReused) {
         if (state.isTunnelled) words[at + FLAGS] |= FLAG_VIA_TUNNEL;
         track(flows, connections, found, FORWARD, packet, state.now);
         this.path.forward(found);
@@ -81,7 +83,7 @@ export class MemberSide {
       if (!this.direct.takeFromClient(member)) state.send(PORT_IN);
       return;
     }
-    const tier = graph.tiers.find(
+    const head = graph.tiers.find(
       packet.d0,
       packet.d1,
       packet.d2,
@@ -89,7 +91,8 @@ export class MemberSide {
       packet.destinationPort,
       packet.protocol,
     );
-    if (tier < 0) {
+    const tier = head + state.stage;
+    if (head < 0) {
       state.drop(NOT_A_SERVICE);
       return;
     }
@@ -131,7 +134,7 @@ export class MemberSide {
   /** Translates and delivers without making a flow: the end of a connection that we do not know. */
   private deliver(tier: number, member: number): void {
     const { packet, graph } = this.state;
-    if (graph.tierIsDsr[tier] === 1) {
+    if (graph.tierIsDsr[tier] === 1 || graph.tierHandsOn[tier] === 1) {
       this.state.send(PORT_IN);
       return;
     }

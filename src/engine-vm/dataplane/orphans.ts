@@ -22,6 +22,7 @@ import {
   KIND_DIRECT,
   KIND_FAR,
   KIND_REMOTE,
+  KIND_THROUGH,
   MEMBER,
   RELAY,
   STATE,
@@ -51,6 +52,7 @@ import {
   LONGEST_BODY,
   nameHash,
   ORPHAN_IS_CUT,
+  ORPHAN_OFFSET_SHIFT,
 } from './control.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
@@ -69,7 +71,7 @@ const ASKED_PER_SECOND = 1000;
 const FRAMES_PER_SECOND = 20_000;
 const SETS = 256;
 const WAYS = 4;
-const STRIDE = 14;
+const STRIDE = 15;
 /** Words of a slot behind the two addresses. */
 const PORTS = 8;
 const NONCE_HIGH = 9;
@@ -77,6 +79,8 @@ const NONCE_LOW = 10;
 const ASKED_AT = 11;
 /** OPEN or ANSWERED, 0 where the slot is free. */
 const IS_USED = 12;
+/** How many tiers behind that of the service address the asked one is, and << 4 how many have seen the packet. */
+const OFFSET = 13;
 const OPEN = 1;
 const ANSWERED = 2;
 /** How much of a frame that cannot be delivered from afar is sent: its headers. */
@@ -123,12 +127,12 @@ export class Orphans {
 
   /**
    * Takes the packet at hand, which the components have passed; false where nobody claims its connection, and somebody
-   * else is to decide.
+   * else is to decide. `offset`: of its tier behind the one of the service address.
    */
-  ask(): boolean {
+  ask(offset = 0): boolean {
     const state = this.state;
     const now = state.now;
-    let slot = this.find(state.packet);
+    let slot = this.find(state.packet, offset);
     if (slot >= 0) {
       const waitedMs = ((now | 0) - this.pending[slot + ASKED_AT]) | 0;
       if (waitedMs >= CLAIM_WITHIN_MS && waitedMs < FORGET_AFTER_MS) {
@@ -142,7 +146,7 @@ export class Orphans {
       state.drop(NO_FLOW);
       return true;
     }
-    if (slot < 0) slot = this.note(state.packet);
+    if (slot < 0) slot = this.note(state.packet, offset);
     this.tellPeers(slot);
     return true;
   }
@@ -154,6 +158,7 @@ export class Orphans {
     const length = controlBodyLength(outer);
     if (length > LONGEST_BODY) return;
     const isCut = (controlFlags(outer) & ORPHAN_IS_CUT) !== 0;
+    const offset = controlFlags(outer) >> ORPHAN_OFFSET_SHIFT;
     const nonceHigh = controlNonceHigh(outer);
     const nonceLow = controlNonceLow(outer);
     const at = controlBodyAt(outer);
@@ -164,10 +169,10 @@ export class Orphans {
     if (inner.ipVersion === 0 && isCut) this.parseCut(inner, length);
     if (inner.ipVersion === 0 || inner.l4 === 0 || inner.isFragment) return;
     const { flows, connections, graph } = state;
-    const reference = flows.find(inner);
+    const reference = flows.find(inner, offset);
     // Once closed, a flow may have the key of a later connection, which a peer had.
     if (reference < 0 || flows.words[(reference >> 1) * FLOW_STRIDE + STATE] === STATE_CLOSING) {
-      this.answerFromReplica(peer, nonceHigh, nonceLow, isCut || inner.malformed !== null, length);
+      this.answerFromReplica(peer, offset, nonceHigh, nonceLow, isCut || inner.malformed !== null, length);
       return;
     }
     if ((reference & 1) !== FORWARD) return;
@@ -194,6 +199,7 @@ export class Orphans {
   /** The connection of the carried frame is none of ours, but perhaps one that we keep for a peer. */
   private answerFromReplica(
     peer: number,
+    offset: number,
     nonceHigh: number,
     nonceLow: number,
     isUndeliverable: boolean,
@@ -201,7 +207,7 @@ export class Orphans {
   ): void {
     const { packet: outer, graph, now } = this.state;
     const member = this.replicas.find(this.frame, now);
-    if (member < 0) return;
+    if (member < 0 || !this.isOfTier(this.frame, offset, member)) return;
     this.peers.send(
       peer,
       CONTROL_CLAIM,
@@ -249,10 +255,14 @@ export class Orphans {
       this.replicas.note(key, nameHash(id), state.now);
       return true;
     }
-    const tier = graph.tiers.find(key.d0, key.d1, key.d2, key.d3, key.destinationPort, key.protocol);
-    if (tier < 0 || flows.find(key) >= 0) return true;
+    const offset = pending[slot + OFFSET] & 7;
+    const stage = pending[slot + OFFSET] >> 4;
+    const head = graph.tiers.find(key.d0, key.d1, key.d2, key.d3, key.destinationPort, key.protocol);
+    if (head < 0 || flows.find(key, stage) >= 0 || !this.isOfTier(key, offset, member)) return true;
+    const tier = head + offset;
     this.path.makeRoom(tier);
-    const flow = flows.add(key, KIND_REMOTE, state.now, this.path.groupOf(tier));
+    const kind = graph.tierHandsOn[tier] === 1 ? KIND_THROUGH : KIND_REMOTE;
+    const flow = flows.add(key, kind, state.now, this.path.groupOf(tier));
     if (flow < 0) {
       if (!isRelay && graph.tierHashes[tier] === 1) this.hashed.note(key, member);
       return true;
@@ -260,11 +270,21 @@ export class Orphans {
     const record = flow * FLOW_STRIDE;
     flows.words[record + MEMBER] = member;
     flows.words[record + TIER] = tier;
+    if (graph.tierIsChained[tier] === 1) flows.setStage(flow, stage, offset);
     flows.words[record + JUDGED] = state.epoch;
     flows.words[record + FLOW_PROTOCOL] = key.protocol;
     if (isRelay) flows.words[record + RELAY] = peer;
     flows.setState(flow, STATE_ESTABLISHED);
     return true;
+  }
+
+  /** Whether a member that is claimed can be that of the tier: what members hand on must not come past any. */
+  private isOfTier(packet: Packet, offset: number, member: number): boolean {
+    const { graph } = this.state;
+    const { d0, d1, d2, d3, destinationPort, protocol } = packet;
+    const head = graph.tiers.find(d0, d1, d2, d3, destinationPort, protocol);
+    if (head < 0 || graph.tierIsChained[head] === 0) return offset === 0;
+    return head + offset <= graph.lastTier(head) && graph.isInTier(head + offset, member);
   }
 
   /** Nobody claimed the connection of the packet at hand, which came from `port`. */
@@ -309,7 +329,8 @@ export class Orphans {
     const low = this.pending[slot + NONCE_LOW];
     for (let peer = 0; peer < this.peers.count; peer++) {
       if (!this.peers.isAlive(peer)) continue;
-      this.peers.send(peer, CONTROL_ORPHAN, isCut ? ORPHAN_IS_CUT : 0, high, low, body);
+      const flags = (isCut ? ORPHAN_IS_CUT : 0) | ((this.pending[slot + OFFSET] & 7) << ORPHAN_OFFSET_SHIFT);
+      this.peers.send(peer, CONTROL_ORPHAN, flags, high, low, body);
     }
   }
 
@@ -330,13 +351,14 @@ export class Orphans {
     return (hash & (SETS - 1)) * WAYS * STRIDE;
   }
 
-  private find(packet: Packet): number {
+  private find(packet: Packet, offset: number): number {
     const pending = this.pending;
     const ports = (packet.sourcePort << 16) | packet.destinationPort;
     const base = this.base(packet);
     for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
       if (
         pending[at + IS_USED] === OPEN &&
+        (pending[at + OFFSET] & 7) === offset &&
         pending[at + PORTS] === ports &&
         pending[at + 3] === packet.s3 &&
         pending[at + 7] === packet.d3 &&
@@ -363,7 +385,7 @@ export class Orphans {
   }
 
   /** Notes a question; where its set is full, the oldest one is forgotten. */
-  private note(packet: Packet): number {
+  private note(packet: Packet, offset: number): number {
     const pending = this.pending;
     const base = this.base(packet);
     let slot = base;
@@ -386,6 +408,7 @@ export class Orphans {
     pending[slot + NONCE_HIGH] = this.state.random32();
     pending[slot + NONCE_LOW] = this.state.random32();
     pending[slot + ASKED_AT] = this.state.now | 0;
+    pending[slot + OFFSET] = offset | (this.state.stage << 4);
     pending[slot + IS_USED] = OPEN;
     return slot;
   }

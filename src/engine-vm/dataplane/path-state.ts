@@ -48,6 +48,8 @@ export class PathState {
   now = 0;
   /** The packet at hand came out of a tunnel. */
   isTunnelled = false;
+  /** How many tiers have seen the packet at hand (hand-on.ts). */
+  stage = 0;
   /** False until the first graph: until then everything is bridged. */
   isLoaded = false;
   graph!: CompiledGraph;

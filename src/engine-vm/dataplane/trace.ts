@@ -206,7 +206,15 @@ export class Tracer {
       return;
     }
     const place = graph.memberPlace[member];
-    if (place === PLACE_BESIDE_PEER && graph.tierReturns[tier] === 0) {
+    const handsOn = graph.tierHandsOn[tier] === 1;
+    if (handsOn && place === PLACE_HERE) {
+      const detail = `destination ${target.mac} alone: members of the tier get packets as they are`;
+      steps.push({ component: 'rewrite', verdict: 'done', detail });
+      steps.push({ component: 'send', verdict: 'in', detail: `to ${target.vm} on this host` });
+      this.traceHandedOn(packet, tier, target.vm, answer);
+      return;
+    }
+    if (place === PLACE_BESIDE_PEER && (handsOn || graph.tierReturns[tier] === 0)) {
       const detail = `MACs only: destination ${target.mac}, source ${graph.source.engine.mac}`;
       steps.push({ component: 'rewrite', verdict: 'done', detail });
       const to = `to ${target.vm} beside engine ${target.engine}`;
@@ -246,6 +254,27 @@ export class Tracer {
     answer.outcome = `delivered to ${target.vm}`;
   }
 
+  /** What a member beside this engine sends on, to the next tier. */
+  private traceHandedOn(packet: Packet, tier: number, vm: string, answer: TraceAnswer): void {
+    const { graph, flows } = this.state;
+    const { d0, d1, d2, d3, destinationPort, protocol } = packet;
+    const head = graph.tiers.find(d0, d1, d2, d3, destinationPort, protocol);
+    const { tiers } = graph.source.services[graph.tierService[tier]];
+    const next = tiers[graph.tierPosition[tier] + 1].name;
+    answer.hop.steps.push({
+      component: 'hand-on',
+      verdict: 'pass',
+      detail: `${vm} hands the packet on to tier ${next}: its MAC says which tiers have seen it`,
+    });
+    const found = flows.find(packet, tier + 1 - head);
+    const flow = found >= 0 && (found & 1) === FORWARD ? found >> 1 : -1;
+    const detail = flow < 0 ? 'a new flow' : this.lister.summary(flow);
+    answer.hop.steps.push({ component: 'flow-table', verdict: flow < 0 ? 'miss' : 'hit', detail });
+    if (flow >= 0) answer.hop.steps.push(this.kernelStep(flow));
+    const member = this.traceChain(packet, tier + 1, flow, answer);
+    if (member >= 0) this.traceDelivery(packet, tier + 1, member, answer);
+  }
+
   /** The encapsulation for a peer in another network; null for one on the link. */
   private tunnelStep(peer: number): TraceStep | null {
     const { graph } = this.state;
@@ -280,7 +309,9 @@ export class Tracer {
       verdict: 'pass',
       detail: `the source MAC is a peer's, the destination MAC names ${vm}: judged and balanced already`,
     });
-    this.traceDelivery(packet, tier, member, answer);
+    let own = graph.lastTier(tier);
+    while (own > tier && !graph.isInTier(own, member)) own--;
+    this.traceDelivery(packet, own, member, answer);
   }
 
   private memberText(member: number, ipVersion: number): string {

@@ -20,6 +20,7 @@ import {
   FORWARD,
   KIND,
   KIND_REMOTE,
+  KIND_THROUGH,
   LAST_SEEN,
   MEMBER,
   PROTOCOL,
@@ -56,7 +57,7 @@ export function track(
   const before = words[at + FLAGS];
   words[at + FLAGS] = before | (direction === FORWARD ? FLAG_SEEN_FORWARD : FLAG_SEEN_REVERSE);
   const state = words[at + STATE];
-  const isOneSided = words[at + KIND] === KIND_REMOTE;
+  const isOneSided = words[at + KIND] === KIND_REMOTE || words[at + KIND] === KIND_THROUGH;
   if (words[at + PROTOCOL] !== PROTOCOL_TCP) {
     if (state === STATE_HALF_OPEN) {
       const isProven = isOneSided ? (before & FLAG_SEEN_FORWARD) !== 0 : direction !== FORWARD;

@@ -70,6 +70,8 @@ export const KIND_REMOTE = 2;
 export const KIND_FAR = 3;
 /** To a member's own address and port, seen in passing for the count of connections. */
 export const KIND_DIRECT = 4;
+/** To a member that hands the same packet on, beside this engine or a peer: only MACs change. No reverse key. */
+export const KIND_THROUGH = 5;
 
 /** States. 0 is a free record. */
 export const STATE_FREE = 0;
@@ -101,6 +103,16 @@ export const FLAG_VIA_TUNNEL = 8192;
 /** Begun by a SYN cookie: sequence numbers are shifted (SPLICE_DELTA); and, at first, its member has not answered yet. */
 export const FLAG_SPLICED = 16384;
 export const FLAG_SPLICING = 32768;
+/**
+ * Part of the forward key: how many tiers have seen the packets of the flow when they come in here (0 to 7). A packet
+ * that members hand on has a flow of its own between each two tiers.
+ */
+const STAGE_SHIFT = 16;
+const STAGE_MASK = 7 << STAGE_SHIFT;
+/** How many tiers behind the one that bears the service address the flow's tier is. */
+const OFFSET_SHIFT = 20;
+/** Most tiers of a service, and so most flows of one key. */
+export const MOST_STAGES = 8;
 const FLAGS_FAST = FLAG_FAST_FORWARD | (FLAG_FAST_FORWARD << 1);
 
 export const FORWARD = 0;
@@ -165,7 +177,7 @@ export class FlowTable {
   }
 
   /** flow * 2 + direction of the flow that the packet belongs to, or -1. */
-  find(packet: Packet): number {
+  find(packet: Packet, stage = 0): number {
     return this.findKey(
       packet.protocol,
       packet.s0,
@@ -177,6 +189,7 @@ export class FlowTable {
       packet.d2,
       packet.d3,
       (packet.sourcePort << 16) | packet.destinationPort,
+      stage,
     );
   }
 
@@ -191,6 +204,7 @@ export class FlowTable {
     d2: number,
     d3: number,
     ports: number,
+    stage = 0,
   ): number {
     const hash = hashKey(this.seed, protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports);
     const index = this.index;
@@ -212,7 +226,8 @@ export class FlowTable {
         words[at + 2] === s2 &&
         words[at + 4] === d0 &&
         words[at + 5] === d1 &&
-        words[at + 6] === d2
+        words[at + 6] === d2 &&
+        ((found & 1) === REVERSE || (words[record + FLAGS] & STAGE_MASK) === stage << STAGE_SHIFT)
       ) {
         return found;
       }
@@ -248,6 +263,54 @@ export class FlowTable {
       if (this.halfOpenOf[one] > this.halfOpenOf[largest]) largest = one;
     }
     return this.oldestHalfOpen[largest];
+  }
+
+  /** How many tiers have seen the packets of the flow when they come in. */
+  stageOf(flow: number): number {
+    return (this.words[flow * STRIDE + FLAGS] & STAGE_MASK) >>> STAGE_SHIFT;
+  }
+
+  /** How many tiers behind the one of the service address the flow's tier is. */
+  offsetOf(flow: number): number {
+    return (this.words[flow * STRIDE + FLAGS] >>> OFFSET_SHIFT) & 7;
+  }
+
+  /** Says both of a flow that has just been added. */
+  setStage(flow: number, stage: number, offset: number): void {
+    this.words[flow * STRIDE + FLAGS] |= (stage << STAGE_SHIFT) | (offset << OFFSET_SHIFT);
+  }
+
+  /** The packets of a live flow come in earlier now: tiers that saw them are passed by. */
+  restage(flow: number, stage: number): void {
+    this.recall(flow, FORWARD);
+    this.words[flow * STRIDE + FLAGS] &= ~STAGE_MASK;
+    this.words[flow * STRIDE + FLAGS] |= stage << STAGE_SHIFT;
+  }
+
+  /** Whether the kernel forwards what clients send of another flow of the same key: it tells them not apart. */
+  isTwinEntrusted(flow: number): boolean {
+    const { words } = this;
+    const at = flow * STRIDE;
+    const own = this.stageOf(flow);
+    for (let stage = 0; stage < MOST_STAGES; stage++) {
+      if (stage === own) continue;
+      const found = this.findKey(
+        words[at + PROTOCOL],
+        words[at],
+        words[at + 1],
+        words[at + 2],
+        words[at + 3],
+        words[at + 4],
+        words[at + 5],
+        words[at + 6],
+        words[at + 7],
+        words[at + PORTS],
+        stage,
+      );
+      if (found < 0 || (found & 1) === REVERSE) continue;
+      if ((words[(found >> 1) * STRIDE + FLAGS] & FLAG_FAST_FORWARD) !== 0) return true;
+    }
+    return false;
   }
 
   /** The group of a live flow. */
@@ -396,10 +459,11 @@ export class FlowTable {
     const at = flow * STRIDE;
     const state = words[at + STATE];
     const kind = words[at + KIND];
-    if (state < STATE_HALF_OPEN || state > STATE_CLOSING || kind < KIND_LOCAL || kind > KIND_DIRECT)
+    if (state < STATE_HALF_OPEN || state > STATE_CLOSING || kind < KIND_LOCAL || kind > KIND_THROUGH)
       return false;
     const hasReverse = (words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0;
-    if (words[at + MEMBER] < 0 || (kind !== KIND_REMOTE && !hasReverse)) return false;
+    if (words[at + MEMBER] < 0 || (kind !== KIND_REMOTE && kind !== KIND_THROUGH && !hasReverse))
+      return false;
     return !this.isTaken(flow, FORWARD) && !(hasReverse && this.isTaken(flow, REVERSE));
   }
 
@@ -409,7 +473,8 @@ export class FlowTable {
     const at = record + direction * MEMBER_SIDE;
     const [s0, s1, s2, s3, d0, d1, d2, d3] = words.subarray(at, at + 8);
     const protocol = words[record + PROTOCOL];
-    return this.findKey(protocol, s0, s1, s2, s3, d0, d1, d2, d3, words[record + PORTS + direction]) >= 0;
+    const ports = words[record + PORTS + direction];
+    return this.findKey(protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports, this.stageOf(flow)) >= 0;
   }
 
   /** Moves the records to other memory, or into this process's own. */
