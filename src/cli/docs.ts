@@ -1,5 +1,5 @@
 /**
- * `weft docs`: writes the parts of docs/ that are made from the code: policy attributes, errors, drops.
+ * `weft docs`: writes the parts of docs/ that are made from the code: policy attributes, errors, drops, refusals.
  *
  * A generated part stands between two marker lines; what a person wrote around it stays. Tests hold the pages equal
  * to what this makes.
@@ -8,6 +8,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { DROPS } from '../engine-vm/drops.ts';
+import { REFUSALS } from '../engine-vm/http/refusals.ts';
 import { attributesOf } from '../policy/describe.ts';
 import { ERROR_CODES } from '../policy/errors.ts';
 import type { Kind } from '../policy/kind.ts';
@@ -48,6 +49,14 @@ code below. \`problems\` names each wrong place by JSON path.`,
 
 Every reason for which an engine drops a packet, with a counter of its own in \`weft status\` and a name in \`weft trace\`.`,
     make: dropTable,
+  },
+  {
+    file: 'refusals.md',
+    title: `# Refusals
+
+Every reason for which a proxied request is refused: the client gets the status, with the name in a line of text; the
+access log has it as \`reason\`. Names that begin with \`member\` are of the response, or of the way to a member.`,
+    make: refusalTable,
   },
 ];
 
@@ -117,4 +126,9 @@ function markdownTable(titles: readonly string[], rows: readonly string[][]): st
 
 function capital(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+
+function refusalTable(): string {
+  const rows = REFUSALS.slice(1).map(({ name, status }) => `| \`${name}\` | ${status} |`);
+  return ['| reason | status |', '|---|---|', ...rows].join('\n');
 }

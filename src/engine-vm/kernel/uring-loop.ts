@@ -29,7 +29,7 @@ const MSG_NOSIGNAL = 0x4000;
 const SOCK_CLOEXEC = 0x80000;
 const CQE_BUFFER = 1;
 const CQE_MORE = 2;
-const { ENOBUFS, ECANCELED, EINTR, EAGAIN } = constants.errno;
+const { ENOBUFS, ECANCELED, EINTR, EAGAIN, EMFILE, ENFILE } = constants.errno;
 
 /** What a completion is of; the high word of its user data, the fd being the low one. */
 const RECEIVED = 1;
@@ -52,6 +52,9 @@ const UNDER_WAY = RECEIVING | SENDING | CONNECTING | ACCEPTING;
 /** Buffers that the kernel may fill before we look again. Few, so that the same pages are used again soon. */
 const OFFERED = 512;
 
+/** How long a listener without fds waits. */
+const DEAF_MS = 50;
+
 export class UringLoop implements SocketLoop {
   readonly kind = 'io_uring';
   readonly buffers: SocketBuffers;
@@ -62,6 +65,9 @@ export class UringLoop implements SocketLoop {
   readonly #sendEnd = new Int32Array(MOST_FDS);
   /** Receives that found no buffer, to be begun again. */
   readonly #starved: number[] = [];
+  /** Listeners that found no fd to accept with, and when they try again. */
+  readonly #deaf: number[] = [];
+  #deafUntilMs = 0;
   readonly #wakeFd: number;
   readonly #wake = new BigUint64Array(1);
   /** Words of the ring of offered buffers; its tail is the 16 bits at byte 14. */
@@ -138,6 +144,8 @@ export class UringLoop implements SocketLoop {
   }
 
   stopAccepting(listener: number): void {
+    const at = this.#deaf.indexOf(listener);
+    if (at >= 0) this.#deaf.splice(at, 1);
     this.close(listener);
   }
 
@@ -253,6 +261,14 @@ export class UringLoop implements SocketLoop {
     ring.consumed(tail);
     this.#refill();
     if (this.#starved.length > 0 && this.#offered > 0) this.#feed();
+    if (this.#deaf.length > 0) this.#listenAgain();
+  }
+
+  #listenAgain(): void {
+    const now = performance.now();
+    if (now < this.#deafUntilMs) return;
+    this.#deafUntilMs = now + DEAF_MS;
+    for (const listener of this.#deaf.splice(0)) if (this.#state[listener] === 0) this.accept(listener);
   }
 
   #feed(): void {
@@ -312,7 +328,8 @@ export class UringLoop implements SocketLoop {
     }
     if (!isLast) return;
     if (isClosing) this.#closeIfIdle(listener);
-    // Without fds (EMFILE) the next turn tries again: connections wait in the backlog.
+    // Without fds (EMFILE) it is tried again a little later: until then connections wait in the backlog.
+    else if (result === -EMFILE || result === -ENFILE) this.#deaf.push(listener);
     else if ((this.#state[listener]! & ACCEPTING) === 0) this.accept(listener);
   }
 

@@ -1,0 +1,140 @@
+/** `weft proxy` as a user runs it: a file, curl, a reload, an end; and what it says of files that will not do. */
+import assert from 'node:assert/strict';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { run } from '../../src/cli/program.ts';
+import { INSTALL_TIMEOUT_MS, lackOf } from '../debian-package.ts';
+import { freePort } from '../engine-vm/http/proxy-site.ts';
+import { RecordingOrigin } from '../engine-vm/http/recording-origin.ts';
+import { capturedTerminal } from './captured-terminal.ts';
+
+const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
+
+function policy(port: number, memberPort: number, http: string): string {
+  return `
+kind: virtual-service
+name: shop
+spec:
+  engineGroup: any
+  tiers: [{ name: web, addresses: [127.0.0.1], port: ${port}, pool: web }]
+  http: ${http}
+---
+kind: pool
+name: web
+spec:
+  cloud: any
+  members: { addresses: [127.0.0.1] }
+  port: ${memberPort}
+`;
+}
+
+function isCurlHere(): boolean {
+  try {
+    execFileSync('curl', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('weft proxy', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-proxy-test-'));
+  const file = join(folder, 'shop.yaml');
+  const log = join(folder, 'access.json');
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('serves curl, takes a changed file at SIGHUP, keeps the old one where that is wrong, and ends at SIGTERM', async function () {
+    this.timeout(INSTALL_TIMEOUT_MS);
+    const lack = lackOf('curl', isCurlHere);
+    if (lack !== null) {
+      console.log(`      skipped: ${lack}`);
+      this.skip();
+    }
+    const origin = new RecordingOrigin();
+    const memberPort = await origin.listen();
+    const port = await freePort();
+    writeFileSync(file, policy(port, memberPort, '{}'));
+    const args = [
+      '--disable-warning=ExperimentalWarning',
+      MAIN,
+      'proxy',
+      '-f',
+      file,
+      '--workers',
+      '2',
+      '--access-log',
+      log,
+    ];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (bytes) => {
+      said += bytes;
+    });
+    const until = async (pattern: RegExp): Promise<void> => {
+      while (!pattern.test(said)) {
+        assert.equal(child.exitCode, null, said);
+        await Promise.race([once(child.stderr, 'data'), once(child, 'exit')]);
+      }
+    };
+    const curl = async (path: string, ...options: string[]): Promise<string> => {
+      const url = `http://127.0.0.1:${port}${path}`;
+      return (await promisify(execFile)('curl', ['-sS', '-i', '-m', '15', ...options, url])).stdout;
+    };
+    try {
+      await until(/shop: http:\/\/127\.0\.0\.1:\d+ to 1 members, 2 workers/);
+      assert.match(await curl('/a'), /^HTTP\/1\.1 200 OK[\s\S]*GET \/a HTTP\/1\.1\|0$/);
+      assert.match(await curl('/b', '--http1.0'), /GET \/b HTTP\/1\.1\|0$/);
+      assert.match(await curl('/c', '-H', 'Transfer-Encoding: chunked', '-d', 'x'.repeat(5000)), /\|5000$/);
+      assert.match(await curl('/chunked'), /abcdefgX-Sum: 7\r\n$/);
+      assert.match(await curl('/a/../b', '--path-as-is'), /^HTTP\/1\.1 400 [\s\S]*target-dot-segment/);
+      writeFileSync(
+        file,
+        policy(port, memberPort, '{ responseFields: { set: [{ name: X-New, value: "1" }] } }'),
+      );
+      child.kill('SIGHUP');
+      await until(/the new policy is in force/);
+      assert.match(await curl('/d'), /\r\nX-New: 1\r\n/);
+      writeFileSync(file, policy(port, memberPort, '{ maxHeadBytes: much }'));
+      child.kill('SIGHUP');
+      await until(/left as it was: .*maxHeadBytes/);
+      assert.match(await curl('/e'), /\r\nX-New: 1\r\n/);
+      child.kill('SIGTERM');
+      const [code] = (await once(child, 'exit')) as [number];
+      assert.equal(code, 0, said);
+      assert.match(said, /shop: 7 requests answered/);
+      const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+      assert.deepEqual(
+        lines.map((line) => (JSON.parse(line) as { status: number }).status).sort(),
+        [200, 200, 200, 200, 200, 200, 400],
+      );
+    } finally {
+      child.kill('SIGKILL');
+      await origin.close();
+    }
+  });
+
+  it('says what a file lacks', async () => {
+    for (const [text, message] of [
+      [policy(1, 2, '{}').replace('  http: {}\n', ''), /\$\.spec\.http is required/],
+      [policy(1, 2, '{}').split('---')[0]!, /needs pool "web"/],
+      [
+        policy(1, 2, '{}').replace('{ addresses: [127.0.0.1] }', '{ tags: [web] }'),
+        /members\.addresses: names no address/,
+      ],
+      [policy(1, 2, '{}').replace('[127.0.0.1] }', '[10.0.0.0/8] }'), /10\.0\.0\.0\/8 is no single address/],
+      [policy(1, 2, '{}').replace('  http', '  protocol: udp\n  http'), /must be tcp with http/],
+    ] as const) {
+      writeFileSync(file, text);
+      const terminal = capturedTerminal();
+      assert.notEqual(await run(['proxy', '-f', file], terminal), 0);
+      assert.match(terminal.complained(), message);
+    }
+    const terminal = capturedTerminal();
+    assert.equal(await run(['proxy', '-f', file, '--listen', 'localhost'], terminal), 2);
+    assert.match(terminal.complained(), /127\.0\.0\.1:8080/);
+  });
+});
