@@ -250,12 +250,15 @@ export class Capture implements Tap {
     const isTransport = this.before.protocol === PROTOCOL_TCP || this.before.protocol === PROTOCOL_UDP;
     if (!isTransport || this.before.l4 === 0) return 'no flow of its own';
     const { words } = flows;
-    if (this.flow >= 0) {
+    // What a member has handed on is of another flow than what it was given.
+    const { stage } = this.state;
+    if (this.flow >= 0 && stage === 0) {
       const at = this.flow * STRIDE;
       const isSame = words[at + GENERATION] === this.generation && words[at + STATE] !== STATE_FREE;
       if (isSame) return `known flow (${this.flowText})`;
     }
-    const found = flows.find(this.before);
+    const found = flows.find(this.before, stage);
+    if (found >= 0 && stage > 0) return `flow (${this.lister.summary(found >> 1)})`;
     if (found >= 0) return `new flow (${this.lister.summary(found >> 1)})`;
     return this.flow >= 0 ? `known flow (${this.flowText}), ended` : 'no flow';
   }

@@ -34,6 +34,7 @@ interface Tiers {
 function site({ tiers, failMode = 'closed', protocol = 'tcp', returnPath }: Tiers, parts: GraphParts = {}) {
   const all = settled(parts);
   const { network, engines, hosts, client } = all;
+  const drain = new Set<string>();
   let revision = 2;
   const load = (engineOf = parts.engineOf): void => {
     for (const id of ENGINES) {
@@ -55,7 +56,11 @@ function site({ tiers, failMode = 'closed', protocol = 'tcp', returnPath }: Tier
         name: `t${index}`,
         port: 80,
         healthMonitors: [],
-        members: names.map((name) => ({ member: NAMES.indexOf(name), weight: 1, isDraining: false })),
+        members: names.map((name) => ({
+          member: NAMES.indexOf(name),
+          weight: 1,
+          isDraining: drain.has(name),
+        })),
       }));
       engines[id]!.dataplane.load({ ...graph, revision, pools, services: [service] });
     }
@@ -113,7 +118,13 @@ function site({ tiers, failMode = 'closed', protocol = 'tcp', returnPath }: Tier
     return handedOn();
   };
   const names = (trail: { name: string }[]) => trail.map(({ name }) => name);
-  return { ...all, A, load, send, names, handedOn, handOn };
+  /** The member of the last tier answers the first packet. */
+  const answer = (name: string) => {
+    const back = { from: memberIp(name), to: CLIENT[4], sport: 80, dport: 6000, flags: 'SA' };
+    network.emit(hosts[name]!, { ...back, toMac: client.mac });
+    client.take();
+  };
+  return { ...all, A, drain, load, send, names, handedOn, handOn, answer };
 }
 
 const drops = (engine: { dataplane: { counters(): { drops: Record<string, number> } } }, reason: string) =>
@@ -186,16 +197,9 @@ describe('tiers whose members hand the same packet on', () => {
   });
 
   it('counts the connection at the engine beside each member, until the client ends it', () => {
-    const { engines, send, hosts, network, client } = site({ tiers: [['b1'], ['c1']] });
+    const { engines, send, answer } = site({ tiers: [['b1'], ['c1']] });
     send('S');
-    network.emit(hosts.c1!, {
-      from: memberIp('c1'),
-      to: CLIENT[4],
-      sport: 80,
-      dport: 6000,
-      flags: 'SA',
-      toMac: client.mac,
-    });
+    answer('c1');
     send('A');
     const local = (id: string) => engines[id]!.dataplane.connectionReport().local;
     assert.deepEqual(local('A'), {});
@@ -258,16 +262,9 @@ describe('tiers whose members hand the same packet on', () => {
       ['b1', 'b2'],
       ['a1', 'b1'],
     ]) {
-      const { engines, hosts, network, client, send, names, handedOn } = site({ tiers: [tier, ['c1']] });
+      const { engines, network, answer, send, names, handedOn } = site({ tiers: [tier, ['c1']] });
       const [down] = names(send('S'));
-      network.emit(hosts.c1!, {
-        from: memberIp('c1'),
-        to: CLIENT[4],
-        sport: 80,
-        dport: 6000,
-        flags: 'SA',
-        toMac: client.mac,
-      });
+      answer('c1');
       assert.deepEqual(names(send('A')), [down, 'c1']);
       const [up] = tier.filter((name) => name !== down);
       const verdicts = Object.fromEntries(tier.map((name) => [`cloud/${name}/nic0`, name !== down]));
@@ -280,21 +277,71 @@ describe('tiers whose members hand the same packet on', () => {
     }
   });
 
+  it('goes on where another engine becomes the entry in the middle of a connection', () => {
+    for (const tiers of [
+      [['b1'], ['c1']],
+      [['a1'], ['c1']],
+      [['a1'], ['b1']],
+      [['c1'], ['c2'], ['b1']],
+    ]) {
+      const { client, network, send, names, handedOn, answer } = site({ tiers });
+      assert.deepEqual(names(send('S')), tiers.flat());
+      answer(tiers.at(-1)![0]!);
+      assert.deepEqual(names(send('A')), tiers.flat());
+      for (let i = 0; i < 3; i++) {
+        const packet = { from: CLIENT[4], to: VIP, sport: 6000, dport: 8080, flags: 'PA' };
+        network.emit(client, { ...packet, toMac: engineMac('B') });
+        const trail = handedOn();
+        // Two peers may know the connection that the first one is asked about, and both deliver it.
+        const seen = i === 0 ? [...new Set(names(trail))] : names(trail);
+        assert.deepEqual(seen, tiers.flat(), `packet ${i}`);
+        assert.equal(trail.at(-1)!.seen.sport, 6000);
+      }
+      assert.deepEqual(client.take(), []);
+    }
+  });
+
+  it('keeps the flows of a member that drains, and gives it no new ones', () => {
+    const { send, names, answer, load, drain } = site({ tiers: [['a1', 'b1'], ['c1']] });
+    assert.deepEqual(names(send('S')), ['a1', 'c1']);
+    answer('c1');
+    assert.deepEqual(names(send('A')), ['a1', 'c1']);
+    drain.add('a1');
+    load();
+    assert.deepEqual(names(send('PA')), ['a1', 'c1']);
+    assert.deepEqual(names(send('S', 6001)), ['b1', 'c1']);
+  });
+
+  it('traces a packet through each tier that is beside the engine, and to the next engine', () => {
+    const { engines, send } = site({ tiers: [['a1'], ['b1'], ['b2']] });
+    const ask = (id: string, balancedTo: string | null) =>
+      engines[id]!.dataplane.trace({
+        service: 'chained',
+        from: CLIENT[4],
+        fromPort: 6000,
+        to: VIP,
+        port: 8080,
+        balancedTo,
+      });
+    for (const isKnown of [false, true]) {
+      if (isKnown) send('S');
+      const first = ask('A', null);
+      assert.deepEqual(first.next, { engine: 'B', member: 'cloud/b1/nic0' });
+      assert.match(JSON.stringify(first.hop.steps), /a1 hands the packet on to tier t1/);
+      const second = ask('B', 'cloud/b1/nic0');
+      assert.match(JSON.stringify(second.hop.steps), /b1 hands the packet on to tier t2/);
+      assert.equal(second.outcome, 'delivered to b2');
+    }
+  });
+
   it('refuses, or passes by the tier, while none of its members is up', () => {
     for (const failMode of ['closed', 'open'] as const) {
-      const { A, engines, hosts, network, client, send, names, handedOn } = site({
+      const { A, engines, network, answer, send, names, handedOn } = site({
         tiers: [['a1'], ['b1'], ['c1']],
         failMode,
       });
       assert.deepEqual(names(send('S', 6000)), ['a1', 'b1', 'c1']);
-      network.emit(hosts.c1!, {
-        from: memberIp('c1'),
-        to: CLIENT[4],
-        sport: 80,
-        dport: 6000,
-        flags: 'SA',
-        toMac: client.mac,
-      });
+      answer('c1');
       send('A', 6000);
       const set = (pool: string, name: string, isUp: boolean) => {
         for (const id of ENGINES) engines[id]!.dataplane.applyHealth(pool, { [`cloud/${name}/nic0`]: isUp });
@@ -362,19 +409,9 @@ describe('tiers whose members hand the same packet on', () => {
   });
 
   it('leaves to the kernel what no other flow of the same key is entrusted with', () => {
-    const { engines, hosts, network, client, send, names } = site(
-      { tiers: [['a1'], ['c1']] },
-      { hasSlots: true },
-    );
+    const { engines, answer, send, names } = site({ tiers: [['a1'], ['c1']] }, { hasSlots: true });
     send('S');
-    network.emit(hosts.c1!, {
-      from: memberIp('c1'),
-      to: CLIENT[4],
-      sport: 80,
-      dport: 6000,
-      flags: 'SA',
-      toMac: client.mac,
-    });
+    answer('c1');
     for (let i = 0; i < 3; i++) assert.deepEqual(names(send('PA')), ['a1', 'c1']);
     const kernel = (id: string) =>
       engines[id]!.dataplane.flows(ALL_FLOWS)
