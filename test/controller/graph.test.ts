@@ -244,4 +244,35 @@ describe('service graph', () => {
     );
     assert.deepEqual(harness.violations, []);
   });
+
+  it('says which tiers hand packets on, and which VM is in two of them', async () => {
+    await begin({ h1: ['app1', 'app2'] });
+    await harness.apply('pool', 'filters', { cloud: 'lab', members: { names: ['app1'] }, port: 80 });
+    await harness.apply('pool', 'pages', { cloud: 'lab', members: { names: ['app2'] }, port: 8080 });
+    const tiers = [
+      {
+        name: 'filter',
+        addresses: ['10.77.0.140'],
+        port: 80,
+        pool: 'filters',
+        handsOn: { failMode: 'open' },
+      },
+      { name: 'page', port: 80, pool: 'pages' },
+    ];
+    await harness.apply('virtual-service', 'filtered', { engineGroup: 'edge', tiers });
+    await harness.until('it serves', async () => (await harness.service('filtered')) === 'serving');
+    const service = harness.graphOf('edge-h1')?.services.find(({ name }) => name === 'filtered');
+    assert.deepEqual(
+      service?.tiers.map(({ handsOn, addresses }) => [handsOn, addresses.length]),
+      [
+        [{ failMode: 'open' }, 1],
+        [undefined, 0],
+      ],
+    );
+    await harness.apply('pool', 'pages', { cloud: 'lab', members: { names: ['app*'] }, port: 8080 });
+    const message = async () =>
+      (await harness.stored<{ message: string }>('status/virtual-service/filtered'))?.message ?? '';
+    await harness.until('it warns', async () => (await message()).includes('app1 is a member of tiers'));
+    assert.match(await message(), /of tiers filter and page: .*take it out of pool filters or pages/);
+  });
 });
