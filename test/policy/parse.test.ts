@@ -143,6 +143,8 @@ describe('policy text', () => {
     const [document] = parseDocuments(service(first, tier('b', 'port: 80')), 'f.yaml');
     const { tiers } = document!.spec as { tiers: { addresses: string[]; handsOn?: { failMode: string } }[] };
     assert.deepEqual([tiers[0]!.handsOn, tiers[1]!.addresses], [{ failMode: 'closed' }, []]);
+    const sample = readFileSync(new URL('../../templates/inspection.yaml', import.meta.url), 'utf8');
+    assert.equal(parseDocuments(sample, 'inspection.yaml').length, 3);
     const cases: [string, string, RegExp][] = [
       [service(first), 'tiers[0].handsOn', /needs a tier behind this one/],
       [service(first, tier('b', 'port: 81')), 'tiers[1].port', /must be 80, the port of tier "a"/],

@@ -31,7 +31,13 @@ import {
 } from '../../../src/packet/checksum.ts';
 import { HEADROOM, Packet } from '../../../src/packet/packet.ts';
 import { parse } from '../../../src/packet/parse.ts';
-import type { GraphComponent, GraphMember, GraphService, ServiceGraph } from '../../../src/policy/graph.ts';
+import type {
+  GraphComponent,
+  GraphMember,
+  GraphPool,
+  GraphService,
+  ServiceGraph,
+} from '../../../src/policy/graph.ts';
 import { addressBytes, arp, type FrameSpec, frame, mac } from '../../packet/frames.ts';
 
 type Four = [number, number, number, number];
@@ -420,6 +426,7 @@ export const BALANCER: GraphComponent = {
 export interface GraphParts {
   components?: GraphComponent[];
   services?: GraphService[];
+  pools?: GraphPool[];
   /** Members by name to the engine in front of them. */
   engineOf?: Record<string, string | null>;
   revision?: number;
@@ -494,7 +501,7 @@ export function graphFor(id: string, parts: GraphParts = {}): ServiceGraph {
       dataAddresses: [`${dataIp(peer)}/24`, `fd00::20${ENGINES.indexOf(peer) + 1}/64`],
     })),
     members,
-    pools: [
+    pools: parts.pools ?? [
       {
         name: 'web',
         port: 80,

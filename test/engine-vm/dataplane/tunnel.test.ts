@@ -24,6 +24,7 @@ import {
 
 const CLIENT = { 4: '10.0.0.9', 6: 'fd00::9' } as const;
 const ROUTER = { a: ['10.0.0.1', 'fd00::1'], c: ['10.1.0.1', 'fd01::1'] };
+const FAIL_CLOSED = { failMode: 'closed' } as const;
 const C1 = { 4: '10.1.0.15', 6: 'fd01::15' } as const;
 
 /** Moves engine C and its members into a network of their own. */
@@ -317,6 +318,41 @@ describe('a tunnel', () => {
       ...some,
     });
   };
+
+  it('carries packets to members that hand them on, and what they hand on', () => {
+    const pools = ['c1', 'a1'].map((name) => ({
+      name,
+      port: 80,
+      healthMonitors: [],
+      members: [{ member: NAMES.indexOf(name), weight: 1, isDraining: false }],
+    }));
+    const { announcers } = graphFor('A').services[0]!.tiers[0]!.addresses[0]!;
+    const [first] = graphFor('A').services;
+    const tiers = [
+      {
+        name: 'filter',
+        port: 8080,
+        pool: 0,
+        addresses: [{ address: VIP, announcers }],
+        handsOn: FAIL_CLOSED,
+      },
+      { name: 'page', port: 8080, pool: 1, addresses: [] },
+    ];
+    const { network, A, C, c1, client, hosts, router } = twoSites({
+      pools,
+      services: [{ ...first!, tiers }],
+    });
+    const packet = { from: CLIENT[4], to: VIP, sport: 9000, dport: 8080 };
+    for (const flags of ['S', 'A', 'PA']) {
+      network.emit(client, { ...packet, flags, toMac: A.mac });
+      const given = c1.one();
+      assert.deepEqual([given.from, given.to, given.dport], [CLIENT[4], VIP, 8080]);
+      network.emit(c1, { ...packet, flags, toMac: C.mac });
+      const reached = hosts.a1!.one();
+      assert.deepEqual([reached.from, reached.to, reached.dport], [CLIENT[4], '10.0.0.11', 80]);
+      assert.equal(carried(router).length, 2, 'there and back in a tunnel');
+    }
+  });
 
   it('believes only the VNI of its direction, from the address of the peer, with the MAC of that peer inside', () => {
     const { network, C, c1 } = twoSites();
