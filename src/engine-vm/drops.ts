@@ -58,7 +58,7 @@ export const DROPS = [
   ],
   [
     'cookie-pending',
-    'A packet of a connection that a SYN cookie began came before its member had answered; TCP repeats it.',
+    'A packet of a connection that a SYN cookie began came before its member had answered, or before peers had said how its numbers are shifted; TCP repeats it.',
   ],
   [
     'handed-past',

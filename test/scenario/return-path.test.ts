@@ -19,6 +19,16 @@ spec:
     - { name: shop, addresses: [10.77.0.151, "fd77::151"], port: 80, pool: shop }
   components:
     - { type: load-balancer, method: round-robin }
+---
+kind: virtual-service
+name: proven
+spec:
+  engineGroup: edge
+  synCookies: always
+  tiers:
+    - { name: shop, addresses: [10.77.0.152, "fd77::152"], port: 80, pool: shop }
+  components:
+    - { type: load-balancer, method: round-robin }
 `;
 /** Members bear the address themselves and serve its port. */
 const DSR = `
@@ -81,6 +91,17 @@ describe('the return path of a service', function () {
     for (const { host, path } of paths.candidates) {
       assert.equal(path, host === entryHost ? 'in line' : 'translated');
     }
+  });
+
+  it('joins clients that bring back a SYN cookie to members on every host, which see them and answer them', async () => {
+    const seen = await seenBy('10.77.0.152', 80);
+    const said = JSON.stringify([...seen].map(([host, clients]) => [host, [...clients]]));
+    assert.deepEqual([...seen.keys()].sort(), ['h1', 'h2', 'h3'], said);
+    for (const clients of seen.values()) assert.deepEqual([...clients], ['10.77.0.9'], said);
+    const ipv6 = await lab.client.get({ address: 'fd77::152', port: 80 });
+    assert.deepEqual([ipv6.error, ipv6.status], [null, 200]);
+    const { hops } = await lab.controller.trace({ service: 'proven', from: '10.77.0.9' });
+    assert.match(JSON.stringify(hops), /synCookies is always/);
   });
 
   it('keeps connections while the engine beside their member is bypassed', async () => {

@@ -18,7 +18,7 @@ export const CONTROL_PROBE = 1;
 export const CONTROL_ANSWER = 2;
 /** A packet in the middle of a connection that the sender does not know; the body is the frame, or its beginning. */
 export const CONTROL_ORPHAN = 3;
-/** "That connection is mine"; the body is the member's id. */
+/** "That connection is mine"; the body is the member's id, or a shift of sequence numbers and the id. */
 export const CONTROL_CLAIM = 4;
 
 /** "Keep these connections for me"; the body is a list (replicator.ts). */
@@ -34,8 +34,9 @@ export const ANSWER_INSIDE_ALIVE = 2;
 export const ORPHAN_IS_CUT = 1;
 /** In the bits above: how many tiers behind that of the service address the member in question is. */
 export const ORPHAN_OFFSET_SHIFT = 4;
-/** Flag of a claim: send the packets to the claiming engine, not to the member. */
+/** Flags of a claim: send the packets to the claiming engine, not to the member; the body begins with a shift (splicer.ts). */
 export const CLAIM_RELAY = 1;
+export const CLAIM_IS_SHIFTED = 2;
 
 const VERSION = 0x5701;
 const HEADER = 24;

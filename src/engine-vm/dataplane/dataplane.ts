@@ -160,7 +160,7 @@ export class Dataplane {
       hashed,
     );
     const direct = new Direct(this.state, this.path, hashed);
-    const memberSide = new MemberSide(this.state, this.path, direct, this.splicer, hashed);
+    const memberSide = new MemberSide(this.state, this.path, direct, this.splicer, hashed, replicas, orphans);
     const icmpErrors = new IcmpErrors(this.state, bridge, this.path, this.gateways);
     this.lister = new FlowLister(this.state);
     this.tracer = new Tracer(this.state, this.lister, this.gateways, this.splicer);

@@ -15,7 +15,13 @@ import {
   TIER,
 } from '../flow/flow-table.ts';
 import type { Bypasses } from './bypasses.ts';
-import { ANNOUNCED, PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import {
+  ANNOUNCED,
+  COOKIES_NEVER,
+  PLACE_BESIDE_PEER,
+  PLACE_HERE,
+  PLACE_NO_ENGINE,
+} from './compiled-graph.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
 import type { MemberHealth } from './member-health.ts';
@@ -232,7 +238,10 @@ export class Entry {
       member >= 0 &&
       (graph.memberPlace[member] === PLACE_NO_ENGINE ||
         (graph.memberPlace[member] === PLACE_BESIDE_PEER && graph.tierReturns[tier] === 1));
-    if (member >= 0 && !isTranslated && !isHandedOn && graph.isInTier(tier, member)) {
+    // Nor does a session say by how much numbers are shifted.
+    const isShifted =
+      member >= 0 && graph.memberPlace[member] === PLACE_HERE && graph.tierCookies[tier] !== COOKIES_NEVER;
+    if (member >= 0 && !isTranslated && !isShifted && !isHandedOn && graph.isInTier(tier, member)) {
       const flow = this.path.open(tier, member, null);
       if (flow >= 0) {
         this.start(flow);
@@ -333,6 +342,7 @@ export class Entry {
       this.hashed.forward(tier, member);
       return true;
     }
+    if (place === PLACE_HERE) this.splicer.resume(flow, this.replicas.shift);
     this.start(flow);
     return true;
   }

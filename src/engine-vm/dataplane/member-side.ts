@@ -21,16 +21,19 @@ import {
   STRIDE,
   TIER,
 } from '../flow/flow-table.ts';
-import { MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
+import { COOKIES_NEVER, MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
 import type { Direct } from './direct.ts';
 import { type FlowPath, refusal } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
+import type { Orphans } from './orphans.ts';
 import { type PathState, PORT_IN } from './path-state.ts';
+import type { Replicas } from './replicas.ts';
 import type { Splicer } from './splicer.ts';
 
 const NOT_LOCAL = dropIndex('not-local');
 const NOT_A_SERVICE = dropIndex('not-a-service');
 const NO_MEMBER = dropIndex('no-member');
+const PENDING = dropIndex('cookie-pending');
 
 export class MemberSide {
   private readonly state: PathState;
@@ -38,13 +41,25 @@ export class MemberSide {
   private readonly direct: Direct;
   private readonly splicer: Splicer;
   private readonly hashed: Hashed;
+  private readonly replicas: Replicas;
+  private readonly orphans: Orphans;
 
-  constructor(state: PathState, path: FlowPath, direct: Direct, splicer: Splicer, hashed: Hashed) {
+  constructor(
+    state: PathState,
+    path: FlowPath,
+    direct: Direct,
+    splicer: Splicer,
+    hashed: Hashed,
+    replicas: Replicas,
+    orphans: Orphans,
+  ) {
     this.state = state;
     this.path = path;
     this.direct = direct;
     this.splicer = splicer;
     this.hashed = hashed;
+    this.replicas = replicas;
+    this.orphans = orphans;
   }
 
   /** Takes the packet at hand, from a peer and to a service address; `found` is its flow, or -1. */
@@ -103,6 +118,16 @@ export class MemberSide {
     // A connection that was already running here before a restart is not a choice that the peer still waits to see.
     const peer = graph.macs.find(sourceHigh(packet), sourceLow(packet));
     const isProven = isTcp && this.splicer.check(tier);
+    let shift = 0;
+    // What goes on without a record was never begun by a cookie.
+    const isHashed = graph.tierHashes[tier] === 1 && !flows.hasRoom;
+    if (isTcp && !isSyn && !isProven && !isHashed && graph.tierCookies[tier] !== COOKIES_NEVER) {
+      if (this.replicas.find(packet, state.now) === member) shift = this.replicas.shift;
+      else if (!this.orphans.isUnknown()) {
+        state.drop(PENDING);
+        return;
+      }
+    }
     const viaPeer = isSyn || isProven || !isTcp ? graph.source.peers[macIndex(peer)].id : null;
     const flow = this.path.open(tier, member, viaPeer);
     if (flow < 0) {
@@ -112,6 +137,7 @@ export class MemberSide {
     }
     if (state.isTunnelled) flows.words[flow * STRIDE + FLAGS] |= FLAG_VIA_TUNNEL;
     track(flows, connections, flow, FORWARD, packet, state.now);
+    this.splicer.resume(flow, shift);
     if (isProven) this.splicer.begin(flow);
     else this.path.forward(flow);
   }

@@ -12,6 +12,7 @@ import { dropIndex } from '../drops.ts';
 import { hashFlow } from '../flow/flow-hash.ts';
 import { track } from '../flow/flow-life.ts';
 import {
+  FLAG_SPLICED,
   FLAG_VIA_PEER,
   FLAGS,
   PROTOCOL as FLOW_PROTOCOL,
@@ -25,6 +26,8 @@ import {
   KIND_THROUGH,
   MEMBER,
   RELAY,
+  SPLICE_DELTA,
+  SPLICE_STRIDE,
   STATE,
   STATE_CLOSING,
   STATE_ESTABLISHED,
@@ -33,6 +36,7 @@ import {
 import type { Bridge } from './bridge.ts';
 import type { Bypasses } from './bypasses.ts';
 import {
+  COOKIES_NEVER,
   MAC_LOCAL_MEMBER,
   macIndex,
   macKind,
@@ -41,6 +45,7 @@ import {
   PLACE_NO_ENGINE,
 } from './compiled-graph.ts';
 import {
+  CLAIM_IS_SHIFTED,
   CLAIM_RELAY,
   CONTROL_CLAIM,
   CONTROL_ORPHAN,
@@ -184,9 +189,21 @@ export class Orphans {
     const member = words[record + MEMBER];
     if (kind === KIND_REMOTE && words[record + RELAY] >= 0) return;
     const isRelay = kind === KIND_FAR;
+    const shift = this.shiftOf(flow);
+    // Of a connection that the asking engine itself had, we know where its member is, and not how it was begun.
+    if (kind === KIND_REMOTE && shift === 0 && graph.memberPeer[member] === peer && this.mayBeShifted(flow)) {
+      this.answerFromReplica(peer, offset, nonceHigh, nonceLow, isCut || inner.malformed !== null, length);
+      return;
+    }
     if (isRelay) words[record + FLAGS] |= FLAG_VIA_PEER;
-    const id = Buffer.from(graph.source.members[member].id);
-    this.peers.send(peer, CONTROL_CLAIM, isRelay ? CLAIM_RELAY : 0, nonceHigh, nonceLow, id);
+    this.claim(
+      peer,
+      isRelay ? CLAIM_RELAY : 0,
+      nonceHigh,
+      nonceLow,
+      member,
+      kind === KIND_REMOTE ? shift : 0,
+    );
     if (isCut || inner.malformed !== null) return;
     // Delivered as if it had come in here: the packet at hand is now the carried one.
     parse(outer, this.carried, HEADROOM, length);
@@ -208,17 +225,56 @@ export class Orphans {
     const { packet: outer, graph, now } = this.state;
     const member = this.replicas.find(this.frame, now);
     if (member < 0 || !this.isOfTier(this.frame, offset, member)) return;
-    this.peers.send(
-      peer,
-      CONTROL_CLAIM,
-      0,
-      nonceHigh,
-      nonceLow,
-      Buffer.from(graph.source.members[member].id),
-    );
+    this.claim(peer, 0, nonceHigh, nonceLow, member, this.replicas.shift);
     if (isUndeliverable || graph.memberPlace[member] !== PLACE_BESIDE_PEER) return;
     parse(outer, this.carried, HEADROOM, length);
     this.path.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
+  }
+
+  /** Says that the connection of a question is ours, or one that we know: `shift` as in Replicas, for who takes it up. */
+  private claim(
+    peer: number,
+    flags: number,
+    nonceHigh: number,
+    nonceLow: number,
+    member: number,
+    shift: number,
+  ): void {
+    const id = this.state.graph.source.members[member].id;
+    const body = Buffer.alloc((shift === 0 ? 0 : 4) + Buffer.byteLength(id));
+    body.write(id, shift === 0 ? 0 : 4);
+    if (shift !== 0) body.writeInt32BE(shift);
+    const all = shift === 0 ? flags : flags | CLAIM_IS_SHIFTED;
+    this.peers.send(peer, CONTROL_CLAIM, all, nonceHigh, nonceLow, body);
+  }
+
+  /**
+   * Whether nobody knows more of the connection of the packet at hand, which a peer sent for a member beside us, than the
+   * packet says. False while peers are asked: then TCP repeats it.
+   */
+  isUnknown(): boolean {
+    const { packet, now } = this.state;
+    let slot = this.find(packet, 0);
+    if (slot >= 0 && (((now | 0) - this.pending[slot + ASKED_AT]) | 0) >= CLAIM_WITHIN_MS) {
+      this.pending[slot + IS_USED] = 0;
+      return true;
+    }
+    if (!this.isAnyoneThere()) return true;
+    if (!this.rate.take(now) || !this.frames.take(now, this.peers.count)) return false;
+    if (slot < 0) slot = this.note(packet, 0);
+    this.tellPeers(slot);
+    return false;
+  }
+
+  private shiftOf(flow: number): number {
+    const { words, splices } = this.state.flows;
+    const isShifted = (words[flow * FLOW_STRIDE + FLAGS] & FLAG_SPLICED) !== 0;
+    return isShifted ? splices[flow * SPLICE_STRIDE + SPLICE_DELTA] : 0;
+  }
+
+  private mayBeShifted(flow: number): boolean {
+    const { flows, graph } = this.state;
+    return graph.tierCookies[flows.words[flow * FLOW_STRIDE + TIER]] !== COOKIES_NEVER;
   }
 
   /** Takes a peer's authentic claim: what follows of the connection goes there. False where nobody had asked. */
@@ -229,7 +285,11 @@ export class Orphans {
     if (slot < 0) return false;
     if (this.pending[slot + IS_USED] === ANSWERED) return true;
     const at = controlBodyAt(packet);
-    const id = Buffer.from(packet.buffer.subarray(at, at + controlBodyLength(packet))).toString();
+    const isShifted = (controlFlags(packet) & CLAIM_IS_SHIFTED) !== 0;
+    if (isShifted && controlBodyLength(packet) < 4) return false;
+    const shift = isShifted ? packet.view.getInt32(at) : 0;
+    const idAt = isShifted ? at + 4 : at;
+    const id = Buffer.from(packet.buffer.subarray(idAt, at + controlBodyLength(packet))).toString();
     const member = graph.source.members.findIndex((candidate) => candidate.id === id);
     const isRelay = (controlFlags(packet) & CLAIM_RELAY) !== 0;
     if (member < 0) return true;
@@ -252,7 +312,7 @@ export class Orphans {
     pending[slot + IS_USED] = ANSWERED;
     if (place !== PLACE_BESIDE_PEER) {
       // It is beside this engine, or bypassed for a while: the next packet takes the connection up.
-      this.replicas.note(key, nameHash(id), state.now);
+      this.replicas.note(key, nameHash(id), state.now, shift);
       return true;
     }
     const offset = pending[slot + OFFSET] & 7;

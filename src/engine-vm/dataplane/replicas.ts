@@ -12,19 +12,23 @@ import { TIMEOUTS } from '../flow/flow-life.ts';
 import type { CompiledGraph } from './compiled-graph.ts';
 import { nameHash } from './control.ts';
 
-/** Most connections kept, at 48 bytes each. */
+/** Most connections kept, at 52 bytes each. */
 export const REPLICAS = 65_536;
 const WAYS = 4;
 const SETS = REPLICAS / WAYS;
-const STRIDE = 12;
+const STRIDE = 13;
 /** Words of a record behind the client's and the service's address: client port << 16 | service port, and so on. */
 const PORTS = 8;
 const MEMBER = 9;
 /** Monotonic milliseconds modulo 2^32. */
 const HEARD_AT = 10;
 const IS_USED = 11;
+/** By how much the member's sequence numbers are shifted: the connection began with a SYN cookie. */
+const SHIFT = 12;
 
 export class Replicas {
+  /** Of the connection that was found last: by how much its member's sequence numbers are shifted, 0 for most. */
+  shift = 0;
   private readonly records = new Int32Array(REPLICAS * STRIDE);
   private readonly seed: number;
   /** Hash of a member's id to its index in the graph in force; -1 where two have the same. */
@@ -49,11 +53,12 @@ export class Replicas {
     if (packet.protocol !== PROTOCOL_TCP) return -1;
     const at = this.locate(packet);
     if (at < 0 || (((nowMs | 0) - this.records[at + HEARD_AT]) | 0) >= TIMEOUTS.tcpEstablishedMs) return -1;
+    this.shift = this.records[at + SHIFT];
     return this.members.get(this.records[at + MEMBER]) ?? -1;
   }
 
-  /** Notes the connection whose key the packet's fields hold. `member`: hash of the member's id. */
-  note(key: Packet, member: number, nowMs: number): void {
+  /** Notes the connection whose key the packet's fields hold. `member`: hash of the member's id; `shift` as the field. */
+  note(key: Packet, member: number, nowMs: number, shift = 0): void {
     const { records } = this;
     let at = this.locate(key);
     if (at < 0) {
@@ -70,6 +75,7 @@ export class Replicas {
       records[at + IS_USED] = 1;
     }
     records[at + MEMBER] = member;
+    records[at + SHIFT] = shift;
     records[at + HEARD_AT] = nowMs | 0;
   }
 

@@ -5,7 +5,8 @@
  * while it lives, and once more when it has ended.
  *
  * The body of a control frame of type FLOWS is a list of entries:
- *   1 flags (1 IPv6, 2 ended)   4 or 16 client   4 or 16 service   2 client port   2 service port   4 hash of member id
+ *   1 flags (1 IPv6, 2 ended, 4 shifted)   4 or 16 client   4 or 16 service   2 client port   2 service port
+ *   4 hash of member id   where shifted: 4 by how much the member's sequence numbers are
  * A recorded frame that is sent again tells what was true once: it can only name members that the service had.
  */
 import { Packet } from '../../packet/packet.ts';
@@ -14,6 +15,7 @@ import {
   CLIENT,
   FLAG_IS_REPLICATED,
   FLAG_IS_SIGHTED,
+  FLAG_SPLICED,
   FLAGS,
   KIND,
   KIND_LOCAL,
@@ -23,6 +25,8 @@ import {
   PROTOCOL,
   REPLICATE_AT,
   SERVICE,
+  SPLICE_DELTA,
+  SPLICE_STRIDE,
   STATE,
   STATE_CLOSING,
   STATE_ESTABLISHED,
@@ -46,7 +50,8 @@ const ROUND_MS = 100;
 const FLOWS_PER_TICK = 1024;
 const IS_IPV6 = 1;
 const HAS_ENDED = 2;
-const LONGEST_ENTRY = 41;
+const IS_SHIFTED = 4;
+const LONGEST_ENTRY = 45;
 
 export class Replicator {
   private readonly state: PathState;
@@ -101,7 +106,8 @@ export class Replicator {
     for (let at = controlBodyAt(packet); at < end; ) {
       const flags = view.getUint8(at++);
       const isIpv6 = (flags & IS_IPV6) !== 0;
-      if (at + (isIpv6 ? 40 : 16) > end) return false;
+      const isShifted = (flags & IS_SHIFTED) !== 0;
+      if (at + (isIpv6 ? 40 : 16) + (isShifted ? 4 : 0) > end) return false;
       if (isIpv6) {
         key.s0 = view.getInt32(at);
         key.s1 = view.getInt32(at + 4);
@@ -127,8 +133,10 @@ export class Replicator {
       key.destinationPort = view.getUint16(at + 2);
       const member = view.getInt32(at + 4);
       at += 8;
+      const shift = isShifted ? view.getInt32(at) : 0;
+      if (isShifted) at += 4;
       if ((flags & HAS_ENDED) !== 0) replicas.forget(key, member);
-      else replicas.note(key, member, now);
+      else replicas.note(key, member, now, shift);
     }
     return true;
   }
@@ -142,7 +150,7 @@ export class Replicator {
     if (words[at + STATE] === STATE_CLOSING) {
       if ((flags & FLAG_IS_REPLICATED) === 0 || !this.rate.take(now)) return;
       words[at + FLAGS] = flags & ~FLAG_IS_REPLICATED;
-      this.write(at, HAS_ENDED);
+      this.write(flow, HAS_ENDED);
       return;
     }
     if (words[at + STATE] !== STATE_ESTABLISHED) return;
@@ -156,24 +164,31 @@ export class Replicator {
     if ((((now | 0) - words[at + REPLICATE_AT]) | 0) < 0 || !this.rate.take(now)) return;
     words[at + FLAGS] = flags | FLAG_IS_REPLICATED;
     words[at + REPLICATE_AT] = (now + AGAIN_AFTER_MS) | 0;
-    this.write(at, 0);
+    this.write(flow, 0);
   }
 
-  /** Adds the flow whose record begins at `from` to the batch. */
-  private write(from: number, flags: number): void {
+  /** Adds the flow to the batch. */
+  private write(flow: number, flags: number): void {
+    const from = flow * STRIDE;
     if (this.length + LONGEST_ENTRY > this.state.graph.longestBody) this.flush();
     const { view } = this;
-    const { words } = this.state.flows;
+    const { words, splices } = this.state.flows;
+    const isShifted = (words[from + FLAGS] & FLAG_SPLICED) !== 0;
     const c = from + CLIENT;
     const isIpv4 = words[c] === 0 && words[c + 1] === 0 && words[c + 2] === 0xffff;
     let at = this.length;
-    view.setUint8(at++, flags | (isIpv4 ? 0 : IS_IPV6));
+    view.setUint8(at++, flags | (isIpv4 ? 0 : IS_IPV6) | (isShifted ? IS_SHIFTED : 0));
     for (const side of [CLIENT, SERVICE]) {
       for (let i = isIpv4 ? 3 : 0; i < 4; i++, at += 4) view.setInt32(at, words[from + side + i]);
     }
     view.setInt32(at, words[from + PORTS]);
     view.setInt32(at + 4, this.memberHashes[words[from + MEMBER]]);
-    this.length = at + 8;
+    at += 8;
+    if (isShifted) {
+      view.setInt32(at, splices[flow * SPLICE_STRIDE + SPLICE_DELTA]);
+      at += 4;
+    }
+    this.length = at;
   }
 
   private flush(): void {

@@ -143,7 +143,7 @@ export class Splicer {
   /** Whether the segment at hand, of no known flow, brings back a cookie of this group. */
   check(tier: number): boolean {
     const { packet, graph } = this.state;
-    if (graph.tierCookies[tier] === COOKIES_NEVER) return false;
+    if (tier < 0 || graph.tierCookies[tier] === COOKIES_NEVER) return false;
     if ((packet.tcpFlags & (TCP_ACK | TCP_SYN | TCP_RST)) !== TCP_ACK) return false;
     const wallMs = this.wallMs();
     const cookie = (acknowledgementOf(packet) - 1) | 0;
@@ -174,6 +174,16 @@ export class Splicer {
     splices[splice + SPLICE_ASKED] = (window << 16) | (this.mssPlace << 8);
     words[at + FLAGS] |= FLAG_SPLICING;
     this.ask(flow);
+  }
+
+  /** Goes on with a flow whose connection began elsewhere, or before: its member's numbers are shifted by so much, if at all. */
+  resume(flow: number, shift: number): void {
+    if (shift === 0) return;
+    const { words, splices } = this.state.flows;
+    words[flow * STRIDE + FLAGS] |= FLAG_SPLICED;
+    splices[flow * SPLICE_STRIDE + SPLICE_DELTA] = shift;
+    splices[flow * SPLICE_STRIDE + SPLICE_FIRST] = 0;
+    splices[flow * SPLICE_STRIDE + SPLICE_ASKED] = 0;
   }
 
   /** Notes, of the flow that the checked ACK at hand has just opened, how to reach its client: a peer asks the member. */
@@ -221,6 +231,13 @@ export class Splicer {
       return;
     }
     const isClosing = words[at + STATE] === STATE_CLOSING;
+    if (flags === TCP_ACK && isAnswer && !isClosing) {
+      // It has this connection: the engine that joined it is gone, and nothing had been sent since.
+      this.join(flow, (sequenceOf(packet) - 1) | 0);
+      track(flows, connections, flow, REVERSE, packet, now);
+      this.path.reverse(flow);
+      return;
+    }
     if (flags !== (TCP_SYN | TCP_ACK) || !isAnswer || isClosing) {
       state.drop(PENDING);
       // As a host would that has begun a connection (RFC 9293 section 3.10.7.3): what the member had before ends.
@@ -229,11 +246,7 @@ export class Splicer {
       return;
     }
     const own = sequenceOf(packet);
-    if ((words[at + FLAGS] & FLAG_SPLICING) !== 0) {
-      splices[splice + SPLICE_DELTA] = (splices[splice + SPLICE_DELTA] - own) | 0;
-      words[at + FLAGS] = (words[at + FLAGS] & ~FLAG_SPLICING) | FLAG_SPLICED;
-      flows.setState(flow, STATE_ESTABLISHED);
-    }
+    if ((words[at + FLAGS] & FLAG_SPLICING) !== 0) this.join(flow, own);
     turnToAck(packet);
     track(flows, connections, flow, REVERSE, packet, now);
     this.path.reverse(flow);
@@ -281,6 +294,15 @@ export class Splicer {
     this.resetClient(record, sequence);
     end(flows, connections, flow);
     return true;
+  }
+
+  /** Both connections stand: that of the member began with the sequence number `own`. */
+  private join(flow: number, own: number): void {
+    const { flows } = this.state;
+    const at = flow * STRIDE + FLAGS;
+    flows.splices[flow * SPLICE_STRIDE + SPLICE_DELTA] -= own;
+    flows.words[at] = (flows.words[at] & ~FLAG_SPLICING) | FLAG_SPLICED;
+    flows.setState(flow, STATE_ESTABLISHED);
   }
 
   private ask(flow: number): void {

@@ -1,6 +1,14 @@
 /** `synCookies`: the engine answers SYNs without keeping anything, and joins the client to a member once it has proven itself. */
 import assert from 'node:assert/strict';
 import { COOKIE_MSS, SynCookies } from '../../../src/engine-vm/dataplane/syn-cookies.ts';
+import {
+  BUCKET_BYTES,
+  bucketsFor,
+  CONFIG_BYTES,
+  FlowSlots,
+  SLOT_BYTES,
+} from '../../../src/engine-vm/fastpath/flow-slots.ts';
+import { FlowMemory, flowMemoryBytes } from '../../../src/engine-vm/flow/flow-memory.ts';
 import { HEADROOM, Packet } from '../../../src/packet/packet.ts';
 import { parse } from '../../../src/packet/parse.ts';
 import type { GraphComponent, GraphService } from '../../../src/policy/graph.ts';
@@ -367,6 +375,125 @@ describe('a service with SYN cookies', () => {
       assert.deepEqual(Buffer.from(other.received), Buffer.from(questions), `seed ${seed}`);
       assert.deepEqual(Buffer.from(one.received), Buffer.from(answers), `seed ${seed}`);
     }
+  });
+});
+
+describe('a connection that a SYN cookie began', () => {
+  /** An established one, told of to peers; `goesOn` proves that both directions still fit. */
+  function established(name: string, parts: GraphParts = {}) {
+    const made = site(name, false, parts);
+    const { prove, say, answer, client, member, network } = made;
+    const { cookie } = prove();
+    const asked = member.one();
+    answer(asked, { flags: 'SA', seq: OWN, ack: FIRST + 1, window: 3000 });
+    answer(asked, { flags: 'PA', seq: OWN + 1, ack: FIRST + 1, payload: 'banner' });
+    say({ flags: 'A', seq: FIRST + 1, ack: cookie + 7 });
+    network.pass(1000);
+    const goesOn = (): void => {
+      let seen: Seen[] = [];
+      client.take();
+      member.take();
+      for (let tries = 0; tries < 3 && seen.length === 0; tries++) {
+        say({ flags: 'PA', seq: FIRST + 1, ack: cookie + 7, payload: 'question' });
+        seen = member.take();
+        network.pass(50);
+      }
+      assert.deepEqual(
+        seen.slice(0, 1).map((one) => [one.flags, sequence(one), acknowledged(one)]),
+        [['AP', FIRST + 1, OWN + 7]],
+      );
+      client.take();
+      answer(asked, { flags: 'PA', seq: OWN + 7, ack: FIRST + 9, payload: 'answer' });
+      assert.equal(sequence(client.one()), cookie + 7);
+    };
+    return { ...made, goesOn };
+  }
+
+  for (const [name, id] of [
+    ['a1', 'A'],
+    ['b1', 'B'],
+  ] as const) {
+    it(`goes on where ${id === 'A' ? 'its only engine' : "its member's engine"} has forgotten it`, () => {
+      const { network, engines, goesOn } = established(name);
+      network.restart(engines[id]!);
+      engines[id]!.dataplane.load(graphFor(id, { services: cookieServices('always') }));
+      network.pass(4000);
+      goesOn();
+      goesOn();
+    });
+  }
+
+  it('goes on where its member moves to another host', () => {
+    const { network, engines, hosts, goesOn } = established('b1');
+    const { B, C } = engines;
+    const b1 = hosts.b1!;
+    B!.members.splice(B!.members.indexOf(b1), 1);
+    C!.members.push(b1);
+    b1.engine = C!;
+    const parts = { services: cookieServices('always'), engineOf: { b1: 'C' }, revision: 2 };
+    for (const [id, { dataplane }] of Object.entries(engines)) dataplane.load(graphFor(id, parts));
+    network.pass(100);
+    goesOn();
+  });
+
+  it('goes on in the next process, which finds its records', () => {
+    let memory: ConstructorParameters<typeof FlowSlots>[0] | null = null;
+    let leftMs: number | null = null;
+    const openSlots = (capacity: number, seed: number) => {
+      memory ??= {
+        config: new ArrayBuffer(CONFIG_BYTES),
+        index: new ArrayBuffer(BUCKET_BYTES * bucketsFor(capacity)),
+        slots: new ArrayBuffer(SLOT_BYTES * capacity),
+        records: new FlowMemory(new ArrayBuffer(flowMemoryBytes(capacity >> 1)), capacity >> 1),
+      };
+      return new FlowSlots(memory, capacity, seed, leftMs);
+    };
+    const { network, engines, goesOn } = established('a1');
+    const A = engines.A!;
+    network.openSlots = openSlots;
+    A.dataplane.openSlots();
+    leftMs = network.now;
+    network.restart(A);
+    for (const id of ['B', 'C']) engines[id]!.isDead = true;
+    A.dataplane.load(graphFor('A', { services: cookieServices('always') }));
+    network.pass(4000);
+    goesOn();
+  });
+
+  it('is not taken for one where the client had begun it with the member itself', () => {
+    const { network, engines, say, answer, member, client } = site('b1', false, {
+      services: cookieServices('auto'),
+    });
+    say({ flags: 'S', seq: FIRST });
+    const asked = member.one();
+    answer(asked, { flags: 'SA', seq: OWN, ack: FIRST + 1 });
+    say({ flags: 'A', seq: FIRST + 1, ack: OWN + 1 });
+    network.pass(1000);
+    network.restart(engines.B!);
+    engines.B!.dataplane.load(graphFor('B', { services: cookieServices('auto') }));
+    network.pass(4000);
+    client.take();
+    member.take();
+    say({ flags: 'PA', seq: FIRST + 1, ack: OWN + 1, payload: 'question' });
+    assert.equal(acknowledged(member.take()[0]!), OWN + 1);
+  });
+
+  it('goes on by what its member says of it, where nothing had been sent yet', () => {
+    const { prove, say, answer, client, member, network, engines } = site('b1');
+    const { cookie } = prove();
+    answer(member.one(), { flags: 'SA', seq: OWN, ack: FIRST + 1 });
+    network.restart(engines.B!);
+    engines.B!.dataplane.load(graphFor('B', { services: cookieServices('always') }));
+    network.pass(4000);
+    client.take();
+    member.take();
+    say({ flags: 'PA', seq: FIRST + 1, ack: cookie + 1, payload: 'question' });
+    const asked = member.one();
+    assert.equal(asked.flags, 'S');
+    answer(asked, { flags: 'A', seq: OWN + 1, ack: FIRST + 1 });
+    assert.deepEqual([client.take().map(({ flags }) => flags), member.take()], [['A'], []]);
+    say({ flags: 'PA', seq: FIRST + 1, ack: cookie + 1, payload: 'question' });
+    assert.equal(acknowledged(member.one()), OWN + 1);
   });
 });
 
