@@ -18,6 +18,7 @@ import {
   LOG_REJECTED,
   type LogWriter,
 } from './firewall-log.ts';
+import { placesOf, verdictsOf } from './firewall-verdicts.ts';
 import type { PreparedFirewall } from './prepared-rules.ts';
 import { RateLimiter } from './rate-limiter.ts';
 import { RuleClassifier } from './rule-classifier.ts';
@@ -25,12 +26,6 @@ import { RuleSchedule } from './rule-schedule.ts';
 
 type Spec = Extract<GraphComponent, { type: 'firewall' }>;
 
-const VERDICTS: Record<Spec['rules'][number]['action'], Verdict> = {
-  allow: PASS,
-  deny: DROP,
-  reject: REJECT,
-  'rate-limit': PASS,
-};
 const DENY = dropIndex('firewall-deny');
 const REJECTED = dropIndex('firewall-reject');
 const LIMITED = dropIndex('firewall-limit');
@@ -108,10 +103,7 @@ export class Firewall implements Component, LogWriter {
     const { rules } = spec;
     this.schedule = prepared?.schedule ?? new RuleSchedule(rules, context.wallMs());
     this.classifier = prepared?.classifier ?? new RuleClassifier(rules, context, this.schedule.isResting);
-    this.verdicts = Uint8Array.of(
-      ...rules.map((rule) => VERDICTS[rule.action]),
-      VERDICTS[spec.defaultAction],
-    );
+    this.verdicts = prepared?.verdicts ?? verdictsOf(spec);
     this.packets = new Float64Array(rules.length + 1);
     this.limited = new Float64Array(rules.length + 1);
     const before = previous instanceof Firewall && previous.policy === spec.policy ? previous : null;
@@ -123,7 +115,7 @@ export class Firewall implements Component, LogWriter {
           log === undefined ? null : { every: log.every, seen: 0, lines: new TokenBucket(log.perSecond) },
         )
       : null;
-    if (before !== null) this.goOn(before);
+    if (before !== null) this.goOn(before, prepared);
   }
 
   process(packet: Packet, decision: Decision): Verdict {
@@ -210,15 +202,18 @@ export class Firewall implements Component, LogWriter {
     this.context.log.write(this, rule, outcome, packet, decision.member, this.context.wallMs());
   }
 
-  private goOn(before: Firewall): void {
-    const { rules } = this.spec;
-    const places = new Map(before.spec.rules.map((rule, index) => [rule.name, index]));
-    rules.forEach((rule, index) => {
-      const place = places.get(rule.name);
-      if (place === undefined) return;
-      this.packets[index] = before.packets[place];
-      this.limited[index] = before.limited[place];
-    });
-    this.packets[rules.length] = before.packets[before.spec.rules.length];
+  /** Takes over what was counted, while frames wait: only rules that have counted anything are looked for. */
+  private goOn(before: Firewall, prepared: PreparedFirewall | undefined): void {
+    const { rules } = before.spec;
+    let places = prepared?.places ?? null;
+    for (let index = 0; index < rules.length; index++) {
+      if (before.packets[index] === 0) continue;
+      places ??= placesOf(this.spec.rules);
+      const place = places.get(rules[index].name);
+      if (place === undefined) continue;
+      this.packets[place] = before.packets[index];
+      this.limited[place] = before.limited[index];
+    }
+    this.packets[this.spec.rules.length] = before.packets[rules.length];
   }
 }

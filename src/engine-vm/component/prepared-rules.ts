@@ -4,10 +4,15 @@
  */
 import type { GraphComponent, ServiceGraph } from '../../policy/graph.ts';
 import { AddressClasses, keyOf } from './address-classes.ts';
+import { placesOf, verdictsOf } from './firewall-verdicts.ts';
 import { RuleClassifier } from './rule-classifier.ts';
 import { RuleSchedule } from './rule-schedule.ts';
 
 export interface PreparedFirewall {
+  /** By rule; the default comes last. */
+  verdicts: Uint8Array;
+  /** Rules by name. */
+  places: Map<string, number>;
   schedule: RuleSchedule;
   classifier: RuleClassifier;
 }
@@ -40,7 +45,9 @@ export class PreparedRules {
         const context = { tiers: names, addressSets, memberSets };
         const classifier = new RuleClassifier(rules, context, schedule.isResting, true);
         yield* classifier.steps(rules, names);
-        this.firewalls.set(component, { schedule, classifier });
+        const verdicts = verdictsOf(component);
+        yield;
+        this.firewalls.set(component, { schedule, classifier, verdicts, places: placesOf(rules) });
         yield;
       }
     }

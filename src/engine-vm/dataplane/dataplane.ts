@@ -37,7 +37,7 @@ import { Dispatch } from './dispatch.ts';
 import { Entry } from './entry.ts';
 import { FlowLister, type FlowSlice, type FlowSliceQuestion } from './flow-listing.ts';
 import { FlowPath } from './flow-path.ts';
-import { adaptFlows, endLostFlows, recount, relate, resize } from './flow-remap.ts';
+import { adaptFlows, endLostFlows, recount, relate, resize, suitsAsIs } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
 import { Gateways } from './gateways.ts';
 import { HandOn } from './hand-on.ts';
@@ -220,7 +220,9 @@ export class Dataplane {
     const related = isFirst ? null : relate(state.graph, next);
     state.flows.memory?.unseal();
     let remap = related;
-    if (remap !== null) endLostFlows(state, next, remap);
+    // Where only rules, weights or timeouts change, no record does, however many there are.
+    const isSuited = !isFirst && suitsAsIs(state.graph, next);
+    if (remap !== null && !isSuited) endLostFlows(state, next, remap);
     const isTakenOver = resize(state, graph.engine.maxFlows, this.options.openSlots ?? (() => null));
     if (isTakenOver && state.flows.memory !== null) {
       remap = state.flows.memory.relate(graph.members, graph.peers);
@@ -236,7 +238,7 @@ export class Dataplane {
     this.bypasses.load(next, state.now);
     // Whoever took the flows over knows all connections: it need not wait for them to show.
     if (isFirst) state.loadedAt = isTakenOver ? Number.NEGATIVE_INFINITY : state.now;
-    if (remap !== null) adaptFlows(state, remap);
+    if (remap !== null && (!isSuited || isTakenOver)) adaptFlows(state, remap);
     if (isTakenOver) recount(state);
     this.regroup(before);
     this.hashed.load(before, related);

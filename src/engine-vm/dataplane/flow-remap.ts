@@ -4,6 +4,7 @@
  * members and services that are gone end.
  */
 import { PROTOCOL_TCP } from '../../packet/parse.ts';
+import type { ServiceGraph } from '../../policy/graph.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { discount, end } from '../flow/flow-life.ts';
 import {
@@ -57,10 +58,25 @@ export function relate(before: CompiledGraph, next: CompiledGraph): Remap {
   };
 }
 
+/** Whether flows fit the next graph as they are: all that their records name or come from stands where it was. */
+export function suitsAsIs(before: CompiledGraph, next: CompiledGraph): boolean {
+  return flowText(before.source) === flowText(next.source);
+}
+
+function flowText({ engine, peers, members, pools, services }: ServiceGraph): string {
+  return JSON.stringify([
+    [engine.id, engine.dataAddresses, engine.gateways, engine.siteMtu],
+    peers,
+    members.map((member) => ({ ...member, hops: 0 })),
+    pools.map(({ port }) => port),
+    services.map(({ components, ...service }) => service),
+  ]);
+}
+
 /** Before the change: ends the flows that the next graph has no place for, while the old indexes still count. */
 export function endLostFlows(state: PathState, next: CompiledGraph, remap: Remap): void {
   const { flows, connections } = state;
-  for (let flow = 0; flow < flows.capacity; flow++) {
+  for (let flow = 0; flow < flows.highWater; flow++) {
     if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
     if (!survives(flows.words, flow * STRIDE, next, remap, flows.offsetOf(flow)))
       end(flows, connections, flow);
@@ -90,7 +106,7 @@ export function resize(
     return true;
   }
   if (slots !== null) table.clear();
-  for (let flow = 0; flow < flows.capacity; flow++) {
+  for (let flow = 0; flow < flows.highWater; flow++) {
     if (flows.words[flow * STRIDE + STATE] === STATE_FREE) continue;
     if (!table.adopt(flows, flow)) discount(flows, connections, flow);
   }
@@ -115,7 +131,7 @@ export function recount(state: PathState): void {
 export function adaptFlows(state: PathState, remap: Remap): void {
   const { flows, connections, graph } = state;
   const words = flows.words;
-  for (let flow = 0; flow < flows.capacity; flow++) {
+  for (let flow = 0; flow < flows.highWater; flow++) {
     const at = flow * STRIDE;
     if (words[at + STATE] === STATE_FREE) continue;
     const member = remap.members[words[at + MEMBER]];
