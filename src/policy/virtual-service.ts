@@ -152,6 +152,13 @@ export const VirtualServiceSpec = z
             : 'must be off with protocol udp: only TCP has SYNs',
       });
     }
+    if (spec.whenTableFull === 'hash' && spec.tiers.some(({ handsOn }) => handsOn !== undefined)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['whenTableFull'],
+        message: 'must be refuse with tiers that hand packets on: each step needs a record of the flow',
+      });
+    }
     if (spec.whenTableFull === 'hash' && spec.returnPath === 'engine') {
       context.addIssue({
         code: 'custom',

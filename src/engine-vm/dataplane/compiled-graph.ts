@@ -10,7 +10,7 @@ import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
 import type { GraphService, ServiceGraph } from '../../policy/graph.ts';
 import { AddressTable } from './address-table.ts';
 import { CONTROL_OVERHEAD, LONGEST_BODY } from './control.ts';
-import { HashedServices } from './hashed-services.ts';
+import { HashedServices, isHashing } from './hashed-services.ts';
 import { MacTable } from './mac-table.ts';
 import { routerTo, tunnelTo } from './reach.ts';
 
@@ -331,7 +331,7 @@ export class CompiledGraph {
         this.tierPool[index] = tier.pool;
         this.tierMemberPort[index] = pools[tier.pool].port;
         this.tierIsDsr[index] = service.delivery === 'dsr' ? 1 : 0;
-        this.tierHashes[index] = service.whenTableFull === 'hash' ? 1 : 0;
+        this.tierHashes[index] = isHashing(service) ? 1 : 0;
         if (tier.handsOn !== undefined) {
           const next = service.tiers[position + 1];
           check(next !== undefined, `${where}: no tier follows that its members could hand packets on to`);

@@ -4,7 +4,7 @@
  */
 import { parseAddress } from '../../packet/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../packet/parse.ts';
-import type { ServiceGraph } from '../../policy/graph.ts';
+import type { GraphService, ServiceGraph } from '../../policy/graph.ts';
 import { AddressTable } from './address-table.ts';
 
 export class HashedServices {
@@ -24,7 +24,7 @@ export class HashedServices {
     const names: string[] = [];
     const four = new Int32Array(4);
     const isTranslated = graph.services.filter(({ delivery }) => delivery !== 'dsr');
-    const wanted = isTranslated.filter(({ whenTableFull }) => whenTableFull === 'hash');
+    const wanted = isTranslated.filter(isHashing);
     const addressCount = wanted.reduce(
       (sum, { tiers }) => sum + tiers.reduce((all, { addresses }) => all + addresses.length, 0),
       0,
@@ -82,6 +82,11 @@ export class HashedServices {
   onlyOneOf(w0: number, w1: number, w2: number, w3: number, port: number, protocol: number): number {
     return this.byMember.find(w0, w1, w2, w3, port, protocol);
   }
+}
+
+/** Whether flows of the service are forwarded without a record; those that members hand on need one at each step. */
+export function isHashing({ whenTableFull, tiers }: GraphService): boolean {
+  return whenTableFull === 'hash' && tiers.every(({ handsOn }) => handsOn === undefined);
 }
 
 function numberOf(protocol: string): number {
