@@ -28,6 +28,19 @@ spec:
   components:
     - { type: load-balancer, method: round-robin }
 `;
+/** Answers return through the member that handed the packet on. */
+const RETURNING = `
+kind: virtual-service
+name: both-ways
+spec:
+  engineGroup: edge
+  returnPath: engine
+  tiers:
+    - { name: filter, addresses: [10.77.0.162], port: 80, pool: filters, handsOn: {} }
+    - { name: page, port: 80, pool: pages }
+  components:
+    - { type: load-balancer, method: round-robin }
+`;
 /** What makes a Linux VM hand packets on, and say nothing about it to their senders. */
 const FORWARDING =
   'sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; ' +
@@ -90,6 +103,27 @@ describe('a tier whose members hand packets on', function () {
     });
   }
 
+  it('brings answers back through it, where the service wants them to return', async () => {
+    await lab.controller.apply(parseDocuments(RETURNING, 'returning'));
+    await lab.until('it serves', ({ services }) =>
+      services.some(({ name, state }) => name === 'both-ways' && state === 'serving'),
+    );
+    const sum = async () => {
+      const counts = await Promise.all(FILTERS.map((vm) => forwarded(vm, 4)));
+      return counts.reduce((total, count) => total + count, 0);
+    };
+    const before = await sum();
+    const { stdout } = await inside('client', process.execPath, '-e', REQUESTS, '10.77.0.162', '80', '12');
+    const seen = JSON.parse(stdout) as [string, string][];
+    assert.deepEqual([...new Set(seen.map(([host]) => host))].sort(), ['h1', 'h3'], stdout);
+    for (const [, client] of seen) assert.match(client, /^10\.77\.0\.2[0-3]\d$/, 'the address of an engine');
+    const count = (await sum()) - before;
+    assert.ok(
+      count >= 2 * REQUEST_COUNT * LEAST_PACKETS,
+      `${count} packets were handed on, of both directions`,
+    );
+  });
+
   it('keeps a connection on its way, in the kernel where a flow has no twin, and shows each tier', async () => {
     lab.client.startSteady('s', { address: '10.77.0.161', port: 80 }, 20);
     const deadline = performance.now() + 15_000;
@@ -106,11 +140,8 @@ describe('a tier whose members hand packets on', function () {
       JSON.stringify(flows),
     );
     assert.equal(lab.client.steadyBroken.size, 0);
-    const { members } = await lab.controller.status();
-    const counts = members.filter(({ vm }) => FILTERS.includes(vm)).map(({ connections }) => connections);
-    assert.ok(
-      counts.some((count) => (count ?? 0) > 0),
-      `the connection counts where it is handed on: ${counts.join()}`,
+    await lab.until('the connection counts where it is handed on', ({ members }) =>
+      members.some(({ vm, connections }) => FILTERS.includes(vm) && (connections ?? 0) > 0),
     );
   });
 
