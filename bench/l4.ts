@@ -120,16 +120,19 @@ function destroy(): void {
 }
 
 /** What stands between client and server. */
-type Path = 'weft' | 'redirect' | 'bridge' | 'nft';
+type Path = 'weft' | 'vxlan' | 'redirect' | 'bridge' | 'nft';
 
 async function raise(
   path: Path,
   options: { kind?: string; rules?: number; maxFlows?: number },
 ): Promise<Part | null> {
   switch (path) {
-    case 'weft': {
+    case 'weft':
+    case 'vxlan': {
       const { kind = 'xdp', rules = 1000, maxFlows = 4 * MANY } = options;
-      const part = await start(engine, 1, ENGINE, kind, String(rules), String(maxFlows), MACS.server);
+      const across = path === 'vxlan' ? ['across'] : [];
+      const args = [kind, String(rules), String(maxFlows), MACS.server, ...across];
+      const part = await start(engine, 1, ENGINE, ...args);
       // Addresses are announced once nobody else may own them.
       await delay(1500);
       return part;
@@ -163,7 +166,10 @@ async function raise(
   }
 }
 
-/** Packets a second that arrive at the server. */
+/**
+ * Packets a second that arrive at the server; with `vxlan`, what is sent inside arrives in datagrams at the client's
+ * end, which is the router then.
+ */
 async function flood(
   path: Path,
   flows: number,
@@ -171,13 +177,15 @@ async function flood(
   warmUpMs: number,
   measuredMs: number = seconds * 1000,
 ): Promise<number> {
-  build(false);
+  const isVxlan = path === 'vxlan';
+  build(isVxlan);
+  const [from, into] = isVxlan ? [server, client] : [client, server];
   const way = await raise(path, {});
-  const isXdp = path === 'weft' || path === 'redirect';
-  const sink = await start(server, null, PART, 'sink', isXdp ? 'sink' : 'skb-sink', 'eth0');
+  const isXdp = path === 'weft' || path === 'redirect' || isVxlan;
+  const sink = await start(into, null, PART, 'sink', isXdp ? 'sink' : 'skb-sink', 'eth0');
   const to = path === 'bridge' || path === 'redirect' ? MACS.server : MACS.out;
   const generator = await start(
-    client,
+    from,
     0,
     PART,
     'generate',
@@ -280,6 +288,7 @@ async function main(): Promise<void> {
     const rate = (name: string, path: Path, flows: number, isRandom: boolean, warmUpMs: number) =>
       measure(name, 'Mpps', 3, async () => (await flood(path, flows, isRandom, warmUpMs)) / 1e6);
     await rate('weft 1k', 'weft', 1024, false, 1000);
+    await rate('weft vxlan', 'vxlan', 1024, false, 1000);
     await rate('redirect', 'redirect', 1024, false, 500);
     await rate('nft 1k', 'nft', 1024, false, 500);
     await rate('bridge', 'bridge', 1024, false, 500);
@@ -311,6 +320,7 @@ async function main(): Promise<void> {
         bridge: ratio('weft 1k', 'bridge'),
         nftDnat64k: ratio('weft 64k', 'nft 64k'),
         nftDnat1mRandom: ratio('weft 1M random', 'nft 64k'),
+        vxlanVsPlain: ratio('weft vxlan', 'weft 1k'),
       },
       newFlowsPerSecond: Math.round(of('weft new') * 1e6),
       newFlowsVsConntrack: ratio('weft new', 'nft new'),

@@ -1,6 +1,7 @@
 /**
  * The engine's data plane as `weft engine` runs it, without a controller: links, packet loop, program and a graph with
- * one UDP and one TCP service, a firewall and one member. `engine-program.ts KIND RULES MAX-FLOWS MEMBER-MAC`.
+ * one UDP and one TCP service, a firewall and one member, which with ACROSS is beside an engine behind the router
+ * 10.99.0.1. `engine-program.ts KIND RULES MAX-FLOWS MEMBER-MAC [ACROSS]`.
  */
 
 import { Dataplane } from '../../src/engine-vm/dataplane/dataplane.ts';
@@ -11,7 +12,14 @@ import { PacketLoop } from '../../src/engine-vm/packet-loop.ts';
 import type { FastPathChoice } from '../../src/policy/engine-group.ts';
 import type { ServiceGraph } from '../../src/policy/graph.ts';
 
-const [kind, rules, maxFlows, memberMac] = process.argv.slice(2) as [string, string, string, string];
+const [kind, rules, maxFlows, memberMac, across] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string?,
+];
+const home = across === undefined ? 'A' : 'B';
 const { mac, fastPath } = await prepareLinks(new AbortController().signal);
 const service = (name: string, protocol: 'udp' | 'tcp', port: number): ServiceGraph['services'][number] => ({
   name,
@@ -41,14 +49,19 @@ const graph: ServiceGraph = {
     failMode: 'open',
     dataAddresses: ['10.99.0.201/24'],
     probeIntervalMs: 100,
-    deadAfterMs: 500,
+    // The engine behind the router answers no probes.
+    deadAfterMs: across === undefined ? 500 : 3_600_000,
+    ...(across === undefined ? {} : { gateways: ['10.99.0.1'] }),
     maxFlows: Number(maxFlows),
     fastPath: kind as FastPathChoice,
     groupKey: Buffer.alloc(32, 1).toString('base64'),
   },
-  peers: [],
+  peers:
+    across === undefined
+      ? []
+      : [{ id: 'B', host: 'B', mac: '02:ee:00:00:00:09', dataAddresses: ['10.98.0.202/24'] }],
   members: [
-    { id: 'm', vm: 'm', host: 'A', mac: memberMac, ipv4: '10.99.0.2', ipv6: null, hops: 0, engine: 'A' },
+    { id: 'm', vm: 'm', host: home, mac: memberMac, ipv4: '10.99.0.2', ipv6: null, hops: 0, engine: home },
   ],
   pools: [
     { name: 'p', port: 9000, healthMonitors: [], members: [{ member: 0, weight: 1, isDraining: false }] },

@@ -5,7 +5,7 @@
  *   Ethernet 14 │ IPv4 20 or IPv6 40 │ UDP 8 │ VXLAN 8: flags 0x08, reserved, VNI, reserved │ frame
  */
 import { fold, sumBytes, sumWord } from './checksum.ts';
-import type { Packet } from './packet.ts';
+import { HEADROOM, type Packet } from './packet.ts';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_UDP } from './parse.ts';
 
 /** The port that IANA has given it. */
@@ -19,6 +19,10 @@ const IS_VNI_VALID = 0x08;
 const UDP_HEADER = 8;
 const VXLAN_HEADER = 8;
 const HOP_LIMIT = 64;
+/** Of a virtio_net_hdr. */
+const NEEDS_CHECKSUM = 1;
+const CHECKSUM_START = 6;
+const CHECKSUM_OFFSET = 8;
 
 /** Between whom a datagram goes: MACs of the link, addresses as words. */
 export interface VxlanEnds {
@@ -100,6 +104,24 @@ export function vniOf(packet: Packet): number {
 /** Where the frame inside the VXLAN datagram at hand begins, and how long it is. */
 export function innerStart(packet: Packet): number {
   return packet.l4 + UDP_HEADER + VXLAN_HEADER;
+}
+
+/**
+ * Writes the virtio_net_hdr of the frame inside, which begins at `start`, over the end of the outer headers. On virtual
+ * links the kernel may have left that frame's checksum to be finished, and says where it is in the whole datagram.
+ */
+export function writeInnerHead(packet: Packet, start: number): void {
+  const { view, buffer } = packet;
+  const outer = packet.start - HEADROOM;
+  const from = packet.isChecksumPartial ? view.getUint16(outer + CHECKSUM_START, true) : 0;
+  const offset = packet.isChecksumPartial ? view.getUint16(outer + CHECKSUM_OFFSET, true) : 0;
+  const before = start - packet.start;
+  const head = start - HEADROOM;
+  buffer.fill(0, head, start);
+  if (from <= before) return;
+  view.setUint8(head, NEEDS_CHECKSUM);
+  view.setUint16(head + CHECKSUM_START, from - before, true);
+  view.setUint16(head + CHECKSUM_OFFSET, offset, true);
 }
 
 export function innerLength(packet: Packet): number {

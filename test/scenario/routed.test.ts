@@ -9,6 +9,7 @@ import { parseDocuments } from '../../src/policy/parse.ts';
 import { requireRoot } from '../root.ts';
 import { REQUESTS } from './requests-program.ts';
 import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { sleep } from './traffic.ts';
 
 const POLICY = `
 kind: pool
@@ -166,6 +167,42 @@ describe('engines with a router between them', function () {
       `datagrams that came back after so many: ${tries.join(' ')}`,
     );
     assert.deepEqual(tries.slice(0, 2), [1, 1], 'small ones at once');
+  });
+
+  it('leave established flows in the tunnel to the kernel, at both ends', async () => {
+    for (let n = 0; n < 9; n++) {
+      lab.client.startSteady(`s${n}`, { address: '10.77.0.101', port: 80 }, 20);
+    }
+    // The flow of one connection at its entry engine and at that of its member in the other network.
+    const find = async () => {
+      const { flows } = await lab.controller.flows({ service: 'web', state: 'established', limit: '1000' });
+      const inside = flows.filter(({ engine, kernel }) => engine === 'edge-h3' && kernel === 'both');
+      const isEntry = (client: string, flow: (typeof flows)[number]): boolean =>
+        flow.client === client && flow.engine !== 'edge-h3' && flow.kernel === 'forward';
+      for (const flow of inside) {
+        const entry = flows.find((other) => isEntry(flow.client, other));
+        if (entry !== undefined) return { entry, flow };
+      }
+      return null;
+    };
+    const wait = async (holds: (found: NonNullable<Awaited<ReturnType<typeof find>>>) => boolean) => {
+      const deadline = performance.now() + 20_000;
+      for (;;) {
+        const found = await find();
+        if (found !== null && holds(found)) return found;
+        assert.ok(performance.now() < deadline, `not within 20 s; last seen: ${JSON.stringify(found)}`);
+        await sleep(100);
+      }
+    };
+    try {
+      const { entry } = await wait(() => true);
+      assert.equal(entry.kind, 'remote');
+      const { client, packets } = entry;
+      await wait((now) => now.entry.client !== client || now.entry.packets > packets + 10);
+      assert.equal(lab.client.steadyBroken.size, 0);
+    } finally {
+      lab.client.stopSteady();
+    }
   });
 
   it('let answers return through the engine that chose, by the router alone', async () => {

@@ -12,12 +12,14 @@
 import { formatAddress, parseAddress } from '../../packet/address.ts';
 import { HEADROOM, Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, parse } from '../../packet/parse.ts';
+import { innerLength, innerStart, VXLAN_PORT, vniOf } from '../../packet/vxlan.ts';
 import { WeftError } from '../../policy/errors.ts';
 import { type Component, type Decision, PASS, REJECT, type Verdict } from '../component/component.ts';
 import { DROPS } from '../drops.ts';
 import { CLIENT, GENERATION, STATE, STATE_FREE, STRIDE, TIER } from '../flow/flow-table.ts';
 import { type AddressRange, endpoint, type FlowLister, isWithin, rangeOf } from './flow-listing.ts';
-import type { PathState, Tap } from './path-state.ts';
+import { type PathState, PORT_OUT, type Tap } from './path-state.ts';
+import { peerOfDatagram } from './tunnel.ts';
 
 /** What a capture is to note. */
 export interface CaptureOrder {
@@ -179,7 +181,15 @@ export class Capture implements Tap {
     const { before, staged } = this;
     this.flow = -1;
     parse(before, buffer, start, length);
-    if (!this.isWanted(before)) return false;
+    this.cameFrom = -1;
+    if (!this.isWanted(before)) {
+      // What a tunnel brings is known by the frame inside; noted is the datagram.
+      this.cameFrom = port === PORT_OUT ? this.tunnelOf(before) : -1;
+      if (this.cameFrom < 0) return false;
+      parse(before, buffer, innerStart(before), innerLength(before));
+      if (!this.isWanted(before)) return false;
+    }
+    this.cameLength = length;
     this.port = port;
     this.stagedAt = 0;
     this.verdicts.length = 0;
@@ -196,6 +206,16 @@ export class Capture implements Tap {
   }
 
   private notedBefore = 0;
+  /** The peer whose tunnel the packet at hand came by, -1 where by none; and how long the frame was that came. */
+  private cameFrom = -1;
+  private cameLength = 0;
+
+  /** The peer across a router that sent the datagram; -1 where it is none of a tunnel to us. */
+  private tunnelOf(packet: Packet): number {
+    const { graph } = this.state;
+    if (!graph.hasTunnels || packet.destinationPort !== VXLAN_PORT || packet.malformed !== null) return -1;
+    return peerOfDatagram(packet, graph);
+  }
 
   /** A component has judged the packet at hand. */
   judged(component: Component, verdict: Verdict, decision: Decision): void {
@@ -222,7 +242,7 @@ export class Capture implements Tap {
 
   /** After the stations: notes the frame and what it became. */
   finish(): void {
-    const { sends, before } = this;
+    const { sends } = this;
     const engine = this.state.graph.source.engine.id;
     const outcome =
       this.reasons.length > 0
@@ -235,9 +255,9 @@ export class Capture implements Tap {
       this.port,
       false,
       0,
-      before.length,
+      this.cameLength,
       this.notedBefore,
-      `${engine} ${CAPTURE_PORTS[this.port]}: ${this.flowWord()}${judged}; ${outcome}`,
+      `${engine} ${CAPTURE_PORTS[this.port]}: ${this.cameBy()}${this.flowWord()}${judged}; ${outcome}`,
     );
     for (const { port, at, length, noted, text } of sends) {
       this.note(port, true, at, length, noted, `${engine} ${CAPTURE_PORTS[port]}: sent, ${text}`);
@@ -263,10 +283,32 @@ export class Capture implements Tap {
     return this.flow >= 0 ? `known flow (${this.flowText}), ended` : 'no flow';
   }
 
-  /** How the frame that leaves differs from the one that came. */
+  /** Words for the tunnel that the packet came by. */
+  private cameBy(): string {
+    if (this.cameFrom < 0) return '';
+    return `in VXLAN from ${this.state.graph.source.peers[this.cameFrom].id}; `;
+  }
+
+  /** How the frame that leaves differs from the one that came; of a datagram of a tunnel, the frame inside. */
   private changeOf(buffer: Uint8Array, start: number, length: number): string {
-    const { before, after } = this;
+    const { after } = this;
+    const { graph } = this.state;
     parse(after, buffer, start, length);
+    const isIntoTunnel =
+      graph.hasTunnels &&
+      after.destinationPort === VXLAN_PORT &&
+      vniOf(after) >= 0 &&
+      graph.dataAddresses.find(after.s0, after.s1, after.s2, after.s3, 0, 0) === 0;
+    let way = this.cameFrom < 0 ? '' : 'out of VXLAN; ';
+    if (isIntoTunnel) {
+      way = `in VXLAN to ${formatAddress(after.d0, after.d1, after.d2, after.d3)}, VNI ${vniOf(after)}; `;
+      parse(after, buffer, innerStart(after), innerLength(after));
+    }
+    return way + this.changesOf(after);
+  }
+
+  private changesOf(after: Packet): string {
+    const { before } = this;
     const ports = before.protocol === PROTOCOL_TCP || before.protocol === PROTOCOL_UDP;
     const text = (w0: number, w1: number, w2: number, w3: number, port: number): string => {
       const address = formatAddress(w0, w1, w2, w3);
@@ -279,14 +321,16 @@ export class Capture implements Tap {
     const changes = [
       ...(to === newTo ? [] : [`destination ${to} is now ${newTo}`]),
       ...(from === newFrom ? [] : [`source ${from} is now ${newFrom}`]),
-      ...(this.isSameMacs(buffer, start) ? [] : ['other MACs']),
+      ...(this.isSameMacs(after) ? [] : ['other MACs']),
     ];
     return changes.length === 0 ? 'as it came' : changes.join(', ');
   }
 
-  private isSameMacs(buffer: Uint8Array, start: number): boolean {
-    if (this.notedBefore < 12) return true;
-    for (let i = 0; i < 12; i++) if (buffer[start + i] !== this.staged[i]) return false;
+  private isSameMacs({ buffer, start }: Packet): boolean {
+    // Those of the frame inside, where the packet came in a datagram: it stands at the end of what is staged.
+    const at = this.cameLength - this.before.length;
+    if (this.notedBefore < at + 12) return true;
+    for (let i = 0; i < 12; i++) if (buffer[start + i] !== this.staged[at + i]) return false;
     return true;
   }
 

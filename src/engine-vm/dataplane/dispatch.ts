@@ -4,7 +4,6 @@
  */
 import { destinationHigh, destinationLow, sourceHigh, sourceLow } from '../../packet/ethernet.ts';
 import { isEchoRequest, writeEchoReply } from '../../packet/icmp.ts';
-import { HEADROOM } from '../../packet/packet.ts';
 import {
   ETHERTYPE_ARP,
   PROTOCOL_ICMP,
@@ -16,7 +15,7 @@ import {
   TCP_RST,
   TCP_SYN,
 } from '../../packet/parse.ts';
-import { innerLength, innerStart, VXLAN_PORT } from '../../packet/vxlan.ts';
+import { innerLength, innerStart, VXLAN_PORT, writeInnerHead } from '../../packet/vxlan.ts';
 import { PASS, REJECT } from '../component/component.ts';
 import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
@@ -185,7 +184,7 @@ export class Dispatch {
       return;
     }
     state.ingress = port;
-    state.isTunnelled = false;
+    state.tunnelPeer = -1;
     state.stage = 0;
     for (let i = 0; i < 3; i++) state.macs[i] = packet.view.getInt32(start + i * 4, true);
     const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
@@ -339,15 +338,14 @@ export class Dispatch {
     }
     const start = innerStart(packet);
     const length = innerLength(packet);
-    // The outer headers are read: the frame needs its own virtio_net_hdr before it.
-    packet.buffer.fill(0, start - HEADROOM, start);
+    writeInnerHead(packet, start);
     parse(packet, packet.buffer, start, length);
+    for (let i = 0; i < 3; i++) state.macs[i] = packet.view.getInt32(start + i * 4, true);
     const source = graph.macs.find(sourceHigh(packet), sourceLow(packet));
-    // No slot of the kernel's fits what came in a datagram.
-    state.ingress = PORT_SELF;
-    state.isTunnelled = true;
+    state.ingress = PORT_OUT;
+    state.tunnelPeer = peer;
     if (source !== peerMac(peer) || !this.takeInner(source)) state.drop(TUNNEL_INVALID);
-    state.isTunnelled = false;
+    state.tunnelPeer = -1;
     return true;
   }
 
@@ -587,7 +585,7 @@ export class Dispatch {
     else if (packet.etherType === ETHERTYPE_ARP) this.gateways.hearArp();
     else if (packet.protocol === PROTOCOL_ICMPV6 && packet.malformed === null) this.gateways.hearNeighbour();
     else if (graph.hasTunnels && packet.destinationPort === VXLAN_PORT && packet.protocol === PROTOCOL_UDP) {
-      state.isTunnelled = false;
+      state.tunnelPeer = -1;
       this.takeTunnel(this.isForSelf() ? MAC_SELF : 0);
     }
   }

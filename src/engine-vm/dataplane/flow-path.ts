@@ -111,13 +111,13 @@ export class FlowPath {
     }
     if (kind === KIND_REMOTE || kind === KIND_THROUGH) {
       const relay = words[at + RELAY];
-      const isInTunnel =
+      const isWhole =
         relay >= 0
           ? this.handOver(relay, graph.peerMacHigh[relay], graph.peerMacLow[relay])
           : this.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
-      // What waits for its engine, goes by way of a peer or into a tunnel is looked at each time.
-      if (relay < 0 && !isInTunnel && graph.memberPlace[member] !== PLACE_NO_ENGINE)
-        this.entrust(flow, FORWARD, PORT_OUT);
+      // What waits for its engine, goes by way of a peer or had to be split is looked at each time.
+      if (relay < 0 && isWhole && graph.memberPlace[member] !== PLACE_NO_ENGINE)
+        this.entrust(flow, FORWARD, PORT_OUT, graph.memberPeer[member]);
       return;
     }
     this.translate(flow);
@@ -156,18 +156,17 @@ export class FlowPath {
 
   /**
    * Sends the packet at hand, as it is, to an engine by MAC: `peer` (-1 where the link leads there) is the engine, the
-   * MAC its own or that of a member beside it. True where it went into a tunnel.
+   * MAC its own or that of a member beside it. True where it left as it was, and others like it will.
    */
   handOver(peer: number, high: number, low: number): boolean {
     const { packet, graph } = this.state;
     if (peer >= 0 && graph.peerTunnel[peer] !== 0) {
-      this.tunnel.carry(peer, high, low);
-      return true;
+      return this.tunnel.carry(peer, high, low);
     }
     writeDestination(packet, high, low);
     writeSource(packet, graph.macHigh, graph.macLow);
     this.state.send(PORT_OUT);
-    return false;
+    return true;
   }
 
   /** Sends the packet at hand, which the flow's member sent, back to the client. */
@@ -198,10 +197,10 @@ export class FlowPath {
 
   /**
    * Leaves the direction to the kernel, where the packet at hand, which has just been sent, stands for those that
-   * follow: no fragment, no options, nothing that moves the connection on.
+   * follow: no fragment, no options, nothing that moves the connection on. `peer`: to whom it went, -1 where to nobody.
    */
-  private entrust(flow: number, direction: number, egress: number): void {
-    const { flows, graph, packet, ingress, macs, tap } = this.state;
+  private entrust(flow: number, direction: number, egress: number, peer = -1): void {
+    const { flows, graph, packet, ingress, macs, tap, tunnelPeer } = this.state;
     if (flows.slots === null || tap !== null || ingress > PORT_IN || egress > PORT_IN) return;
     const isTcp = packet.protocol === PROTOCOL_TCP;
     if (!isTcp && packet.protocol !== PROTOCOL_UDP) return;
@@ -222,9 +221,17 @@ export class FlowPath {
     const header = packet.ipVersion === 4 ? 20 : 40;
     if (packet.isFragment || packet.l3 !== packet.start + 14 || packet.l4 !== packet.l3 + header) return;
     const tier = flows.words[at + TIER];
-    const isChained = direction === FORWARD && tier >= 0 && graph.tierIsChained[tier] === 1;
-    if (isChained && flows.isTwinEntrusted(flow)) return;
-    flows.entrust(flow, direction, macs, packet, ingress, egress);
+    const isChained = tier >= 0 && graph.tierIsChained[tier] === 1;
+    if (isChained && direction === FORWARD && flows.isTwinEntrusted(flow)) return;
+    const isInto = peer >= 0 && graph.peerTunnel[peer] !== 0;
+    if (!isInto && tunnelPeer < 0) {
+      flows.entrust(flow, direction, macs, packet, ingress, egress);
+      return;
+    }
+    // Which tiers have seen a packet out of a tunnel is not for the program to say.
+    if (isChained || (isInto && tunnelPeer >= 0)) return;
+    const tunnel = this.tunnel.forSlot(isInto ? peer : tunnelPeer, isInto);
+    if (tunnel !== null) flows.entrust(flow, direction, macs, packet, ingress, egress, tunnel);
   }
 
   /**

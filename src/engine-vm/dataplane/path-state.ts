@@ -46,8 +46,8 @@ export class PathState {
   readonly macs = new Int32Array(3);
   /** Monotonic milliseconds as of the packet or tick at hand. */
   now = 0;
-  /** The packet at hand came out of a tunnel. */
-  isTunnelled = false;
+  /** The peer out of whose tunnel the packet at hand came, -1 where it came in none. */
+  tunnelPeer = -1;
   /** How many tiers have seen the packet at hand (hand-on.ts). */
   stage = 0;
   /** False until the first graph: until then everything is bridged. */
@@ -91,6 +91,11 @@ export class PathState {
   constructor(wire: Wire, random: () => number) {
     this.wire = wire;
     this.random = random;
+  }
+
+  /** The packet at hand came out of a tunnel. */
+  get isTunnelled(): boolean {
+    return this.tunnelPeer >= 0;
   }
 
   drop(reason: number): void {

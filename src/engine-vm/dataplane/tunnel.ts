@@ -4,7 +4,7 @@
  */
 import { checksumOffset, transportChecksum } from '../../packet/checksum.ts';
 import { writeDestination, writeSource } from '../../packet/ethernet.ts';
-import { HEADROOM } from '../../packet/packet.ts';
+import { HEADROOM, type Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import {
   GSO_UDP_DATAGRAMS,
@@ -16,6 +16,8 @@ import {
 } from '../../packet/split.ts';
 import { innerLength, VXLAN_HEADERS, type VxlanEnds, vniOf, writeVxlan } from '../../packet/vxlan.ts';
 import { dropIndex } from '../drops.ts';
+import { type SlotTunnel, TUNNELS } from '../fastpath/tunnel-heads.ts';
+import type { CompiledGraph } from './compiled-graph.ts';
 import type { Gateways } from './gateways.ts';
 import { type PathState, PORT_OUT } from './path-state.ts';
 import type { Refusals } from './refusals.ts';
@@ -50,6 +52,8 @@ export class Tunnel {
     vni: 0,
   };
 
+  private readonly slot: SlotTunnel = { peer: 0, isInto: false, port: 0 };
+
   constructor(state: PathState, gateways: Gateways, refusals: Refusals) {
     this.state = state;
     this.gateways = gateways;
@@ -58,23 +62,43 @@ export class Tunnel {
 
   /**
    * Sends the packet at hand, as it is, to a peer across a router: its MACs become the given one and ours. The MACs
-   * with which it came must still be there, for the answer where it is too big.
+   * with which it came must still be there, for the answer where it is too big. True where it went as one frame.
    */
-  carry(peer: number, toHigh: number, toLow: number): void {
+  carry(peer: number, toHigh: number, toLow: number): boolean {
     const { state } = this;
     const { packet, graph } = state;
-    if (!this.isOpen(peer)) return;
+    if (!this.isOpen(peer)) return false;
     const room = graph.tunnelRoom(peer);
     const kind = gsoType(packet);
     if (kind !== 0 || packet.end - packet.l3 > room) {
       this.split(peer, toHigh, toLow, room, kind);
-      return;
+      return false;
     }
     this.address(toHigh, toLow);
     this.completeChecksum();
     const length = packet.end - packet.start;
     this.buffer.set(packet.buffer.subarray(packet.start, packet.end), INNER);
     this.wrap(peer, length, this.portOfFlow());
+    return true;
+  }
+
+  /**
+   * What the kernel has to know to put packets like the one at hand into the tunnel to a peer, or to take them out of
+   * the tunnel from it; null where the flow has to stay here. What is returned is good until the next call.
+   */
+  forSlot(peer: number, isInto: boolean): SlotTunnel | null {
+    const { graph, flows } = this.state;
+    const { slots } = flows;
+    if (slots === null || slots.isHeldBack || peer >= TUNNELS) return null;
+    const epoch = slots.epochInForce;
+    if (!slots.tunnels.isWritten(peer, epoch)) {
+      this.point(peer);
+      slots.tunnels.write(peer, epoch, this.ends, graph.tunnelRoom(peer), graph.tunnelVniIn[peer]);
+    }
+    this.slot.peer = peer;
+    this.slot.isInto = isInto;
+    this.slot.port = isInto ? this.portOfFlow() : 0;
+    return this.slot;
   }
 
   /** Sends a frame of our own, which is short enough; it is asked for again where the router is not known yet. */
@@ -90,10 +114,7 @@ export class Tunnel {
    */
   peerOf(): number {
     const { packet, graph } = this.state;
-    const vni = vniOf(packet);
-    if (vni < 0 || innerLength(packet) < 14) return -1;
-    const peer = graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) - 1;
-    return peer >= 0 && graph.peerTunnel[peer] !== 0 && graph.tunnelVniIn[peer] === vni ? peer : -1;
+    return peerOfDatagram(packet, graph);
   }
 
   private isOpen(peer: number): boolean {
@@ -177,12 +198,21 @@ export class Tunnel {
 
   /** Puts the frame of `length` bytes that stands at INNER into a datagram and sends it. */
   private wrap(peer: number, length: number, port: number): void {
-    const { state, ends, gateways, buffer } = this;
-    const { graph } = state;
+    const { state, ends, buffer } = this;
     if (length > LARGEST) {
       state.drop(MALFORMED);
       return;
     }
+    this.point(peer);
+    const start = writeVxlan(this.view, INNER, length, ends, port);
+    buffer.fill(0, start - HEADROOM, start);
+    state.sendFrom(PORT_OUT, buffer, start, INNER + length - start);
+  }
+
+  /** Makes `ends` those of the tunnel to a peer. */
+  private point(peer: number): void {
+    const { ends, gateways } = this;
+    const { graph } = this.state;
     const version = graph.peerTunnel[peer];
     ends.isIpv4 = version === 4;
     ends.fromHigh = graph.macHigh;
@@ -193,8 +223,13 @@ export class Tunnel {
     ends.sourceAt = peer * 8;
     ends.destinationAt = peer * 8 + 4;
     ends.vni = graph.tunnelVniOut[peer];
-    const start = writeVxlan(this.view, INNER, length, ends, port);
-    buffer.fill(0, start - HEADROOM, start);
-    state.sendFrom(PORT_OUT, buffer, start, INNER + length - start);
   }
+}
+
+/** As Tunnel.peerOf, of any packet. */
+export function peerOfDatagram(packet: Packet, graph: CompiledGraph): number {
+  const vni = vniOf(packet);
+  if (vni < 0 || innerLength(packet) < 14) return -1;
+  const peer = graph.dataAddresses.find(packet.s0, packet.s1, packet.s2, packet.s3, 0, 0) - 1;
+  return peer >= 0 && graph.peerTunnel[peer] !== 0 && graph.tunnelVniIn[peer] === vni ? peer : -1;
 }

@@ -34,6 +34,7 @@ import { MAX_QUEUES } from '../kernel/xsk.ts';
 import { BUCKET_BYTES, bucketsFor, CONFIG_BYTES, FlowSlots, SLOT_BYTES } from './flow-slots.ts';
 import { CONFIG_PORTS, COUNTER_BYTES, COUNTER_OVER_SHARE, COUNTERS, mappedArray } from './map-shapes.ts';
 import type { Pins } from './pins.ts';
+import { TUNNEL_BYTES, TUNNELS } from './tunnel-heads.ts';
 import { SHARE_BYTES, SHARES, type ShareMemory } from './upcall-shares.ts';
 
 export type FastPathKind = 'xdp' | 'tc';
@@ -357,6 +358,7 @@ export class FastPath {
       const flows = capacity >> 1;
       const records = shared('flow_records', RECORD_BYTES, Math.ceil(flowMemoryBytes(flows) / RECORD_BYTES));
       const shares = shared('flow_shares', SHARE_BYTES, SHARES + 1);
+      const tunnels = shared('flow_tunnels', TUNNEL_BYTES, TUNNELS);
       const counters = map(COUNTERS);
       const sockets =
         this.kind === 'tc'
@@ -376,6 +378,7 @@ export class FastPath {
         flow_slots: slots.fd,
         flow_counters: counters,
         flow_shares: shares.fd,
+        flow_tunnels: tunnels.fd,
         ...(sockets < 0 ? {} : { flow_sockets: sockets }),
       };
       const compiled = readProgram(object, maps);
@@ -386,6 +389,7 @@ export class FastPath {
             config: config.buffer,
             index: index.buffer,
             slots: slots.buffer,
+            tunnels: tunnels.buffer,
             records: new FlowMemory(records.buffer, flows),
           },
           capacity,

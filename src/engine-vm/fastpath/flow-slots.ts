@@ -10,6 +10,7 @@
 import { delta, fold, sumWord } from '../../packet/checksum.ts';
 import type { Packet } from '../../packet/packet.ts';
 import type { FlowMemory } from '../flow/flow-memory.ts';
+import { type SlotTunnel, TunnelHeads } from './tunnel-heads.ts';
 
 export const SLOT_BYTES = 128;
 export const BUCKET_BYTES = 64;
@@ -41,11 +42,16 @@ const CONFIG_EPOCH = 2;
 const CONFIG_NOW_MS = 3;
 const CONFIG_CAPACITY = 9;
 
-/** The memory of the three maps. */
+// Of the way of a slot, beside its ports.
+const OUT_OF_TUNNEL = 4;
+const INTO_TUNNEL = 8;
+
+/** The memory of the maps. */
 export interface SlotMemory {
   config: ArrayBuffer;
   index: ArrayBuffer;
   slots: ArrayBuffer;
+  tunnels: ArrayBuffer;
   /** For the flow table that stands behind the slots. */
   records: FlowMemory;
 }
@@ -77,6 +83,8 @@ export class FlowSlots {
   private readonly mask: number;
   /** Counters of each slot as of its last reading: packets, low and high word of bytes. */
   private readonly read: Uint32Array;
+  /** Tunnels that slots name. */
+  readonly tunnels: TunnelHeads;
   private epoch = 1;
 
   /**
@@ -89,6 +97,7 @@ export class FlowSlots {
     this.index = new Int32Array(memory.index);
     this.words = new Int32Array(memory.slots);
     this.memory = memory.records;
+    this.tunnels = new TunnelHeads(memory.tunnels, this.config);
     this.leftMs = leftMs;
     this.isHeldBack = leftMs !== null;
     this.seed = leftMs === null ? seed | 0 : this.config[CONFIG_SEED];
@@ -133,7 +142,8 @@ export class FlowSlots {
 
   /**
    * Installs a direction. The key is the packet as it came (`words` of the flow's record from `key`, ports, protocol);
-   * `macs` the first 12 bytes of the frame as it came, `packet` the frame as it leaves. False where there is no room.
+   * `macs` the first 12 bytes of the frame as it came, `packet` the frame as it leaves. `tunnel`: out of which or into
+   * which it goes, null where none. False where there is no room.
    */
   install(
     slot: number,
@@ -145,6 +155,7 @@ export class FlowSlots {
     ingress: number,
     egress: number,
     isFiled: boolean,
+    tunnel: SlotTunnel | null = null,
   ): boolean {
     const { words, config } = this;
     const at = slot * SLOT_WORDS;
@@ -176,14 +187,16 @@ export class FlowSlots {
       (ports >>> 16 === packet.sourcePort ? 0 : delta(ports >>> 16, packet.sourcePort)) +
         ((ports & 0xffff) === packet.destinationPort ? 0 : delta(ports & 0xffff, packet.destinationPort)),
     );
-    words[at + WAY] = packet.protocol | ((ingress | (egress << 1)) << 8) | (swap16(portChange) << 16);
-    words[at + DELTAS] = swap16(addresses) | (isIpv4 ? swap16(addresses) << 16 : 0);
+    const tunnelWay = tunnel === null ? 0 : tunnel.isInto ? INTO_TUNNEL : OUT_OF_TUNNEL;
+    const way = ingress | (egress << 1) | tunnelWay;
+    words[at + WAY] = packet.protocol | (way << 8) | (swap16(portChange) << 16);
+    words[at + DELTAS] = swap16(addresses) | (tunnel === null ? 0 : (tunnel.peer + 1) << 16);
     const { view, start } = packet;
     for (let i = 0; i < 3; i++) {
       words[at + MACS + i] = macs[i];
       words[at + NEW_MACS + i] = view.getInt32(start + i * 4, true);
     }
-    words[at + NEW_PORTS] = swap(portsAfter);
+    words[at + NEW_PORTS] = tunnelWay === INTO_TUNNEL ? swap16(tunnel!.port) : swap(portsAfter);
     words[at + NEW_ADDRESSES] = swap(packet.s0);
     words[at + NEW_ADDRESSES + 1] = swap(packet.s1);
     words[at + NEW_ADDRESSES + 2] = swap(packet.s2);
@@ -208,6 +221,11 @@ export class FlowSlots {
       publish(this.index, entry + 1, slot + 1);
     }
     return true;
+  }
+
+  /** The epoch in force: slots of another one are stale. */
+  get epochInForce(): number {
+    return this.epoch;
   }
 
   /** Whether an installed direction is of the epoch in force: else the program takes it for none. */

@@ -6,6 +6,9 @@
  *   frame ── parse ── index (two buckets) ── slot: same key, same MACs, same epoch? ── rewrite ── other port
  *               └────────── anything unusual: up to TypeScript ──────────┘
  *
+ * A flow to or from an engine across a router is in VXLAN: its slot names the tunnel, whose outer headers lie ready.
+ * Frames that came in one are looked up by the frame inside, and the tunnel must be that of the slot.
+ *
  * The layout of slots, buckets and configuration is that of flow-slots.ts. Nothing here decides: a packet that differs
  * in anything from the one that TypeScript has judged (MACs, fragments, options, TCP SYN, FIN or RST) goes up.
  * Built by ./build; the objects beside it (flow.xdp.o, flow.tc.o) are what is loaded. flow.filter.o is the last part of
@@ -29,7 +32,12 @@ struct xdp_md {
 };
 struct __sk_buff {
 	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto, priority, ingress_ifindex,
-		ifindex, tc_index, cb[5], hash, tc_classid, data, data_end, napi_id;
+		ifindex, tc_index, cb[5], hash, tc_classid, data, data_end, napi_id, family, remote_ip4, local_ip4,
+		remote_ip6[4], local_ip6[4], remote_port, local_port, data_meta;
+	u64 flow_keys, tstamp;
+	u32 wire_len, gso_segs;
+	u64 sk;
+	u32 gso_size;
 };
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 #ifndef WEFT_FILTER
@@ -47,6 +55,9 @@ struct map flow_index SEC("maps");
 struct map flow_slots SEC("maps");
 struct map flow_counters SEC("maps");
 struct map flow_shares SEC("maps");
+#ifndef WEFT_FILTER
+struct map flow_tunnels SEC("maps");
+#endif
 #ifdef WEFT_XDP
 struct map flow_sockets SEC("maps"); /* AF_XDP: port * SOCKET_QUEUES + queue */
 #endif
@@ -65,7 +76,10 @@ struct config {
 	u32 upcalls; /* counted here */
 	u32 upcall_limit; /* moved on by TypeScript */
 	u32 share; /* packets that a service may send up in a slice of time; 0: as many as come */
-	u32 unused[15];
+	u32 own_mac; /* of the engine, as on the wire: whose datagrams may bear frames of tunnels */
+	u16 own_mac_rest;
+	u16 has_tunnels;
+	u32 unused[13];
 };
 
 /* What a service address has had of TypeScript: fastpath/upcall-shares.ts. */
@@ -95,18 +109,31 @@ struct slot {
 	u32 address[8]; /* source, destination, as on the wire; IPv4 as ::ffff:a.b.c.d */
 	u32 ports;	/* as on the wire */
 	u8 protocol;
-	u8 way;		   /* ingress port, egress port << 1 */
+	u8 way;		   /* ingress port, egress port << 1, OUT_OF_TUNNEL, INTO_TUNNEL */
 	u16 port_delta;	   /* of the transport checksum, by ports */
-	u16 address_delta; /* of the transport checksum, by addresses */
-	u16 ip_delta;	   /* of the IPv4 header checksum */
+	u16 address_delta; /* of the transport checksum, by addresses; of IPv4 also of the header's */
+	u16 tunnel;	   /* number + 1 */
 	u8 macs[12];	   /* destination, source of the packet that was judged */
 	/* second cache line */
 	u8 new_macs[12];
-	u32 new_ports;
+	u32 new_ports; /* INTO_TUNNEL: the datagram's source port; nothing of the frame is changed but its MACs */
 	u32 new_address[8];
 	u32 packets;
 	u32 last_ms;
 	u64 bytes;
+};
+
+#define OUT_OF_TUNNEL 4
+#define INTO_TUNNEL 8
+
+/* A tunnel to an engine: fastpath/tunnel-heads.ts. Written only after the epoch has moved on. */
+struct tunnel {
+	u16 bytes;    /* of the outer headers: over IPv4 or IPv6 */
+	u8 head[70];  /* those, but for lengths, source port and checksum; IP fields stand on word boundaries */
+	u32 sum;      /* of what is the same in all: of the IPv4 header, or for the UDP checksum over IPv6 */
+	u32 room;     /* the longest IP packet that may be put in */
+	u32 vni_in;   /* of the other direction, as on the wire */
+	u32 unused[11];
 };
 
 struct counters {
@@ -153,6 +180,7 @@ struct key {
 	u32 ports;
 	u32 hash;
 	u32 l4; /* offset of the transport header */
+	u32 end; /* and behind the IP packet */
 	u8 protocol;
 	u8 version;
 };
@@ -199,6 +227,7 @@ INLINE int read_key(u8 *data, u8 *data_end, u32 length, u32 seed, struct key *ke
 			return 0;
 		key->protocol = l3[9];
 		key->version = 4;
+		key->end = ETH + total;
 		key->l4 = ETH + 20;
 		key->address[0] = 0;
 		key->address[1] = 0;
@@ -218,6 +247,7 @@ INLINE int read_key(u8 *data, u8 *data_end, u32 length, u32 seed, struct key *ke
 			return 0;
 		key->protocol = l3[6];
 		key->version = 6;
+		key->end = ETH + 40 + payload;
 		key->l4 = ETH + 40;
 #pragma unroll
 		for (int i = 0; i < 8; i++)
@@ -275,12 +305,16 @@ struct action {
 	u32 new_address[8];
 	u32 new_ports;
 	u32 new_macs[3];
-	u16 ip_delta, address_delta, port_delta;
-	u8 egress;
+	u32 epoch;
+	u16 address_delta, port_delta, tunnel;
+	u8 egress, way;
 };
 
-/* Finds the slot of the frame and copies what it says; null where the frame is for TypeScript. */
-INLINE struct slot *decide(u8 *data, struct key *key, u32 port, struct config *config, struct action *action)
+/*
+ * Finds the slot of the frame and copies what it says; null where the frame is for TypeScript. `way` is that by which it
+ * came: the port, and OUT_OF_TUNNEL where a datagram bore it.
+ */
+INLINE struct slot *decide(u8 *data, struct key *key, u32 way, struct config *config, struct action *action)
 {
 	u32 mask = config->mask;
 	u32 reference = find_in(key->hash & mask, key->hash);
@@ -296,7 +330,8 @@ INLINE struct slot *decide(u8 *data, struct key *key, u32 port, struct config *c
 	if ((sequence & 1) != 0 || sequence == 0)
 		return 0;
 	barrier();
-	if (!is_same(slot, key) || slot->epoch != config->epoch || (slot->way & 1) != port)
+	action->epoch = config->epoch;
+	if (!is_same(slot, key) || slot->epoch != action->epoch || (slot->way & (1 | OUT_OF_TUNNEL)) != way)
 		return 0;
 	u32 *macs = (u32 *)slot->macs;
 	u32 *seen = (u32 *)data;
@@ -315,10 +350,11 @@ INLINE struct slot *decide(u8 *data, struct key *key, u32 port, struct config *c
 			action->new_address[4 + i] = slot->new_address[4 + i];
 		}
 	}
-	action->ip_delta = slot->ip_delta;
 	action->address_delta = slot->address_delta;
 	action->port_delta = slot->port_delta;
-	action->egress = slot->way >> 1;
+	action->egress = (slot->way >> 1) & 1;
+	action->way = slot->way;
+	action->tunnel = slot->tunnel;
 	barrier();
 	/* TypeScript may have begun to write it meanwhile. */
 	if (*(volatile u32 *)&slot->sequence != sequence)
@@ -326,7 +362,8 @@ INLINE struct slot *decide(u8 *data, struct key *key, u32 port, struct config *c
 	return slot;
 }
 
-INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress, u32 length)
+/* Counts a frame in its slot, as TypeScript would count it, and by ports as long as it came and left. */
+INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress, u32 length, u32 came, u32 left)
 {
 	slot->packets++;
 	slot->bytes += length;
@@ -335,9 +372,9 @@ INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress
 	struct counters *counters = map_lookup(&flow_counters, &zero);
 	if (counters) {
 		counters->packets_in[port & 1]++;
-		counters->bytes_in[port & 1] += length;
+		counters->bytes_in[port & 1] += came;
 		counters->packets_out[egress & 1]++;
-		counters->bytes_out[egress & 1] += length;
+		counters->bytes_out[egress & 1] += left;
 	}
 }
 
@@ -510,9 +547,9 @@ INLINE void write_addresses(u8 *l3, struct key *key, struct action *action)
 	if (key->version == 4) {
 		*(u32 *)(l3 + 12) = action->new_address[3];
 		*(u32 *)(l3 + 16) = action->new_address[7];
-		if (action->ip_delta != 0) {
+		if (action->address_delta != 0) {
 			u32 field = *(u16 *)(l3 + 10);
-			*(u16 *)(l3 + 10) = ~add16(~field & 0xffff, action->ip_delta);
+			*(u16 *)(l3 + 10) = ~add16(~field & 0xffff, action->address_delta);
 		}
 	} else {
 #pragma unroll
@@ -528,10 +565,119 @@ INLINE void write_macs(u8 *data, struct action *action)
 		((u32 *)data)[i] = action->new_macs[i];
 }
 
+#define VXLAN_PORT 4789
+#define HEAD_IPV4 50 /* outer Ethernet, IP, UDP and VXLAN headers */
+#define HEAD_IPV6 70
+#define HEADS 72
+
+INLINE u16 fold16(u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/*
+ * Bytes of outer headers before the frame inside, where this may be a datagram of a tunnel for us; else 0. What is
+ * unusual in it is left: there will be no slot for what is then read as the frame.
+ */
+INLINE u32 outer_bytes(u8 *data, u8 *data_end, u32 length, struct config *config)
+{
+	if (data + HEAD_IPV4 > data_end || !config->has_tunnels)
+		return 0;
+	if (*(u32 *)data != config->own_mac || *(u16 *)(data + 4) != config->own_mac_rest)
+		return 0;
+	u16 type = *(u16 *)(data + 12);
+	if (type == swap16(0x0800) && *(u16 *)(data + 36) == swap16(VXLAN_PORT)) {
+		u32 total = swap16(*(u16 *)(data + 16));
+		u32 size = swap16(*(u16 *)(data + 38));
+		int is_plain = data[14] == 0x45 && data[23] == UDP && (*(u16 *)(data + 20) & swap16(0x3fff)) == 0;
+		return is_plain && ETH + total == length && size + 20 == total ? HEAD_IPV4 : 0;
+	}
+	if (data + HEAD_IPV6 > data_end)
+		return 0;
+	if (type == swap16(0x86dd) && *(u16 *)(data + 56) == swap16(VXLAN_PORT)) {
+		u32 payload = swap16(*(u16 *)(data + 18));
+		int is_plain = data[14] >> 4 == 6 && data[20] == UDP && *(u16 *)(data + 58) == *(u16 *)(data + 18);
+		return is_plain && ETH + 40 + payload == length ? HEAD_IPV6 : 0;
+	}
+	return 0;
+}
+
+/* Whether a datagram is one of the tunnel that the slot of the frame inside names. */
+INLINE int is_of_tunnel(u8 *data, u8 *data_end, u32 outer, struct config *config, struct action *action)
+{
+	u32 number = (u32)action->tunnel - 1;
+	struct tunnel *tunnel = map_lookup(&flow_tunnels, &number);
+	if (!tunnel || tunnel->bytes != outer)
+		return 0;
+	u8 *head = tunnel->head;
+	u32 unlike;
+	if (outer == HEAD_IPV4) {
+		if (data + HEAD_IPV4 > data_end)
+			return 0;
+		unlike = *(u32 *)(data + 26) ^ *(u32 *)(head + 30);
+		unlike |= *(u32 *)(data + 30) ^ *(u32 *)(head + 26);
+		unlike |= *(u32 *)(data + 42) ^ *(u32 *)(head + 42);
+		unlike |= *(u32 *)(data + 46) ^ tunnel->vni_in;
+	} else {
+		if (data + HEAD_IPV6 > data_end)
+			return 0;
+		unlike = *(u32 *)(data + 62) ^ *(u32 *)(head + 62);
+		unlike |= *(u32 *)(data + 66) ^ tunnel->vni_in;
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			unlike |= *(u32 *)(data + 22 + i * 4) ^ *(u32 *)(head + 38 + i * 4);
+			unlike |= *(u32 *)(data + 38 + i * 4) ^ *(u32 *)(head + 22 + i * 4);
+		}
+	}
+	barrier();
+	return unlike == 0 && *(volatile u32 *)&config->epoch == action->epoch;
+}
+
+/*
+ * Writes the outer headers of a frame of `inner` bytes to `head`: all of them over IPv4, over IPv6 but for the UDP
+ * checksum, of which `sum` is what is known. Returns how many bytes they are; 0 where the frame is for TypeScript.
+ */
+INLINE u32 make_head(u8 *head, u32 inner, struct config *config, struct action *action, u32 *sum)
+{
+	u32 number = (u32)action->tunnel - 1;
+	struct tunnel *tunnel = map_lookup(&flow_tunnels, &number);
+	if (!tunnel || inner - ETH > tunnel->room)
+		return 0;
+	u32 bytes = tunnel->bytes;
+	*sum = tunnel->sum;
+	/* Lies two bytes off a boundary here as it does there. */
+	*(u16 *)head = *(u16 *)tunnel->head;
+#pragma unroll
+	for (int i = 0; i < 17; i++)
+		((u32 *)(head + 2))[i] = ((u32 *)(tunnel->head + 2))[i];
+	barrier();
+	if (*(volatile u32 *)&config->epoch != action->epoch)
+		return 0;
+	u16 size = swap16(16 + inner);
+	if (bytes == HEAD_IPV4) {
+		u16 total = swap16(20 + 16 + inner);
+		*(u16 *)(head + 16) = total;
+		*(u16 *)(head + 24) = ~fold16(*sum + total);
+		*(u16 *)(head + 34) = action->new_ports;
+		*(u16 *)(head + 38) = size;
+		return HEAD_IPV4;
+	}
+	*(u16 *)(head + 18) = size;
+	*(u16 *)(head + 54) = action->new_ports;
+	*(u16 *)(head + 58) = size;
+	/* The length is in the pseudo-header as well. */
+	*sum += (action->new_ports & 0xffff) + size + size;
+	return HEAD_IPV6;
+}
+
 #endif
 
 #ifdef WEFT_XDP
 static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
+static long (*xdp_adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
+static long (*xdp_adjust_tail)(struct xdp_md *ctx, int delta) = (void *)65;
+static long (*csum_diff)(const void *from, u32 from_size, const void *to, u32 to_size, u32 seed) = (void *)28;
 #define XDP_DROP 1
 #define XDP_PASS 2
 #define XDP_TX 3
@@ -545,6 +691,109 @@ INLINE int hand_up(struct xdp_md *ctx, u32 port, u32 length)
 	if (queue >= SOCKET_QUEUES || length > SOCKET_FRAME)
 		return XDP_PASS;
 	return redirect_map(&flow_sockets, (port & 1) * SOCKET_QUEUES + queue, XDP_PASS);
+}
+
+/*
+ * Whether the transport checksum is only the sum of the pseudo-header, as virtual NICs leave it for a real one: for a
+ * frame in a datagram none would finish it.
+ */
+INLINE int is_partial(u8 *data, u8 *data_end, struct key *key)
+{
+	u8 *field = data + (key->version == 4 ? ETH + 20 : ETH + 40) + (key->protocol == TCP ? 16 : 6);
+	if (field + 2 > data_end)
+		return 1;
+	u64 sum = swap16(key->protocol) + swap16(key->end - key->l4);
+	sum += (u64)key->address[3] + key->address[7];
+	if (key->version == 6) {
+#pragma unroll
+		for (int i = 0; i < 3; i++)
+			sum += (u64)key->address[i] + key->address[4 + i];
+	}
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+	return *(u16 *)field == fold16(sum);
+}
+
+#define LONGEST_SUMMED 2047
+#define TAIL(n)                                                    \
+	if (length & n) {                                          \
+		if (at + n > data_end)                             \
+			return 0;                                  \
+		sum = csum_diff(0, 0, at, n, sum);                 \
+		at += n;                                           \
+	}
+
+/* Adds the `length` bytes at `at` to a sum for a checksum; 0 where that cannot be. */
+INLINE u32 add_bytes(u8 *at, u8 *data_end, u32 length, u32 sum)
+{
+	for (int i = 0; i < 7 && length >= 256; i++) {
+		if (at + 256 > data_end)
+			return 0;
+		sum = csum_diff(0, 0, at, 256, sum);
+		at += 256;
+		length -= 256;
+	}
+	TAIL(128)
+	TAIL(64)
+	TAIL(32)
+	TAIL(16)
+	TAIL(8)
+	TAIL(4)
+	u32 rest = 0;
+	if (length & 2) {
+		if (at + 2 > data_end)
+			return 0;
+		rest = *(u16 *)at;
+		at += 2;
+	}
+	if (length & 1) {
+		if (at + 1 > data_end)
+			return 0;
+		rest += *at;
+	}
+	return (sum & 0xffff) + (sum >> 16) + rest;
+}
+
+/* Puts the frame into the tunnel of its slot. 0 where it is for TypeScript: then it is as it was, but for padding. */
+INLINE int encapsulate(struct xdp_md *ctx, u32 length, struct key *key, struct config *config, struct action *action)
+{
+	u8 aligned[HEADS + 4] __attribute__((aligned(8)));
+	u8 *head = aligned + 2;
+	u8 *data = (u8 *)(u64)ctx->data;
+	u8 *data_end = (u8 *)(u64)ctx->data_end;
+	u32 inner = key->end;
+	u32 sum = 0;
+	if (is_partial(data, data_end, key))
+		return 0;
+	u32 bytes = make_head(head, inner, config, action, &sum);
+	if (bytes == 0 || (bytes == HEAD_IPV6 && inner > LONGEST_SUMMED))
+		return 0;
+	if (length > inner && xdp_adjust_tail(ctx, (int)inner - (int)length) != 0)
+		return 0;
+	if (xdp_adjust_head(ctx, -(int)bytes) != 0)
+		return 0;
+	data = (u8 *)(u64)ctx->data;
+	data_end = (u8 *)(u64)ctx->data_end;
+	if (bytes == HEAD_IPV4) {
+		if (data + HEAD_IPV4 + ETH > data_end)
+			return 0;
+		*(u16 *)data = *(u16 *)head;
+#pragma unroll
+		for (int i = 0; i < 12; i++)
+			((u32 *)(data + 2))[i] = ((u32 *)(head + 2))[i];
+		write_macs(data + HEAD_IPV4, action);
+		return HEAD_IPV4;
+	}
+	if (data + HEAD_IPV6 + ETH > data_end)
+		return 0;
+	*(u16 *)data = *(u16 *)head;
+#pragma unroll
+	for (int i = 0; i < 17; i++)
+		((u32 *)(data + 2))[i] = ((u32 *)(head + 2))[i];
+	write_macs(data + HEAD_IPV6, action);
+	u16 value = ~fold16(add_bytes(data + HEAD_IPV6, data_end, inner, sum));
+	*(u16 *)(data + 60) = value == 0 ? 0xffff : value;
+	return HEAD_IPV6;
 }
 
 SEC("program")
@@ -563,8 +812,27 @@ int weft_flow(struct xdp_md *ctx)
 	struct action action = {};
 	u32 length = data_end - data;
 	struct slot *slot = 0;
-	if (read_key(data, data_end, length, config->seed, &key))
-		slot = decide(data, &key, port, config, &action);
+	u32 outer = outer_bytes(data, data_end, length, config);
+	u8 *frame = data + outer;
+	if (read_key(frame, data_end, length - outer, config->seed, &key))
+		slot = decide(frame, &key, outer == 0 ? port : port | OUT_OF_TUNNEL, config, &action);
+	if (slot && unlikely(action.tunnel != 0)) {
+		if (action.way & INTO_TUNNEL) {
+			u32 bytes = outer == 0 ? encapsulate(ctx, length, &key, config, &action) : 0;
+			if (bytes != 0) {
+				count(slot, config, port, action.egress, length, length, bytes + key.end);
+				if (action.egress == port)
+					return XDP_TX;
+				return redirect(config->ifindex[action.egress & 1], 0);
+			}
+			slot = 0;
+		} else if (outer == 0 || !is_of_tunnel(data, data_end, outer, config, &action) ||
+			   xdp_adjust_head(ctx, outer) != 0) {
+			slot = 0;
+		}
+		data = (u8 *)(u64)ctx->data;
+		data_end = (u8 *)(u64)ctx->data_end;
+	}
 	if (!slot) {
 		int way = go_up(config, data, data_end, port);
 		if (way == UP)
@@ -594,7 +862,7 @@ int weft_flow(struct xdp_md *ctx)
 		return XDP_PASS;
 	write_addresses(data + ETH, &key, &action);
 	write_macs(data, &action);
-	count(slot, config, port, action.egress, length);
+	count(slot, config, port, action.egress, length - outer, length, length - outer);
 	if (action.egress == port)
 		return XDP_TX;
 	return redirect(config->ifindex[action.egress & 1], 0);
@@ -632,10 +900,61 @@ int weft_flow(struct __sk_buff *skb)
 #ifdef WEFT_TC
 static long (*l4_csum_replace)(struct __sk_buff *skb, u32 offset, u64 from, u64 to, u64 flags) = (void *)11;
 static long (*skb_pull_data)(struct __sk_buff *skb, u32 len) = (void *)39;
+static long (*skb_adjust_room)(struct __sk_buff *skb, s32 delta, u32 mode, u64 flags) = (void *)50;
+static long (*skb_change_tail)(struct __sk_buff *skb, u32 len, u64 flags) = (void *)38;
+static long (*skb_store_bytes)(struct __sk_buff *skb, u32 offset, const void *from, u32 len, u64 flags) = (void *)9;
+#define BPF_F_RECOMPUTE_CSUM 1
+#define BPF_ADJ_ROOM_MAC 1
+#define BPF_F_ENCAP_L3_IPV4 (1ULL << 1)
+#define BPF_F_ENCAP_L4_UDP (1ULL << 4)
+#define BPF_F_ENCAP_L2_ETH (1ULL << 6)
+#define BPF_F_DECAP_L3_IPV4 (1ULL << 7)
+#define BPF_F_DECAP_L3_IPV6 (1ULL << 8)
+#define BPF_F_ENCAP_L2(length) ((u64)(length) << 56)
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
 #define BPF_F_MARK_MANGLED_0 (1ULL << 5)
 #define TCX_NEXT -1
 #define TCX_DROP 2
+
+/* Bytes from the frame's first that are looked at: outer headers of a tunnel, and those inside. */
+#define LOOKED_AT (HEAD_IPV6 + ETH + 60)
+
+/*
+ * Puts the frame into the tunnel of its slot. 0 where it is for TypeScript: then it is as it was, but for padding. The
+ * kernel is told that there are two sets of headers, so that it finishes the checksum of the inner one by itself where
+ * the NIC cannot. It could not do so for a checksum of the outer datagram, which IPv6 needs; and it would leave a
+ * super-frame to the other end to cut: both are TypeScript's.
+ */
+INLINE u32 encapsulate(struct __sk_buff *skb, struct key *key, struct config *config, struct action *action)
+{
+	u8 aligned[HEADS + ETH + 2] __attribute__((aligned(8)));
+	u8 *head = aligned + 2;
+	u32 inner = key->end;
+	u32 sum;
+	if (skb->gso_size != 0 || make_head(head, inner, config, action, &sum) != HEAD_IPV4)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < 6; i++)
+		((u16 *)(head + HEAD_IPV4))[i] = ((u16 *)action->new_macs)[i];
+	*(u16 *)(head + HEAD_IPV4 + 12) = key->version == 4 ? swap16(0x0800) : swap16(0x86dd);
+	if (skb->len > inner && skb_change_tail(skb, inner, 0) != 0)
+		return 0;
+	u64 flags = BPF_F_ENCAP_L3_IPV4 | BPF_F_ENCAP_L4_UDP | BPF_F_ENCAP_L2_ETH | BPF_F_ENCAP_L2(ETH);
+	if (skb_adjust_room(skb, HEAD_IPV4, BPF_ADJ_ROOM_MAC, flags) != 0)
+		return 0;
+	skb_store_bytes(skb, 0, head, ETH, 0);
+	skb_store_bytes(skb, ETH, head + ETH, HEAD_IPV4, BPF_F_RECOMPUTE_CSUM);
+	return HEAD_IPV4;
+}
+
+/* Takes the outer headers off; the frame's own MACs are for the caller to write. */
+INLINE int decapsulate(struct __sk_buff *skb, struct key *key, u32 outer)
+{
+	if (skb->gso_size != 0)
+		return 0;
+	u64 flags = key->version == 4 ? BPF_F_DECAP_L3_IPV4 : BPF_F_DECAP_L3_IPV6;
+	return skb_adjust_room(skb, -(s32)outer, BPF_ADJ_ROOM_MAC, flags) == 0;
+}
 
 SEC("program")
 int weft_flow(struct __sk_buff *skb)
@@ -649,17 +968,36 @@ int weft_flow(struct __sk_buff *skb)
 		return TCX_NEXT;
 	u8 *data = (u8 *)(u64)skb->data;
 	u8 *data_end = (u8 *)(u64)skb->data_end;
+	u32 wanted = config->has_tunnels ? LOOKED_AT : ETH + 60;
 	/* Headers may stand outside the linear part. */
-	if (data + ETH + 60 > data_end && skb->len > data_end - data) {
-		skb_pull_data(skb, skb->len < ETH + 60 ? skb->len : ETH + 60);
+	if (data + wanted > data_end && skb->len > data_end - data) {
+		skb_pull_data(skb, skb->len < wanted ? skb->len : wanted);
 		data = (u8 *)(u64)skb->data;
 		data_end = (u8 *)(u64)skb->data_end;
 	}
 	struct key key = {};
 	struct action action = {};
 	struct slot *slot = 0;
-	if (!skb->vlan_present && read_key(data, data_end, skb->len, config->seed, &key))
-		slot = decide(data, &key, port, config, &action);
+	u32 length = skb->len;
+	u32 outer = skb->vlan_present ? 0 : outer_bytes(data, data_end, length, config);
+	u8 *frame = data + outer;
+	if (!skb->vlan_present && read_key(frame, data_end, length - outer, config->seed, &key))
+		slot = decide(frame, &key, outer == 0 ? port : port | OUT_OF_TUNNEL, config, &action);
+	if (slot && unlikely(action.tunnel != 0)) {
+		if (action.way & INTO_TUNNEL) {
+			u32 bytes = outer == 0 ? encapsulate(skb, &key, config, &action) : 0;
+			if (bytes != 0) {
+				count(slot, config, port, action.egress, length, length, bytes + key.end);
+				return redirect(config->ifindex[action.egress & 1], 0);
+			}
+			slot = 0;
+		} else if (outer == 0 || !is_of_tunnel(data, data_end, outer, config, &action) ||
+			   !decapsulate(skb, &key, outer)) {
+			slot = 0;
+		}
+		data = (u8 *)(u64)skb->data;
+		data_end = (u8 *)(u64)skb->data_end;
+	}
 	if (!slot) {
 		int way = go_up(config, data, data_end, port);
 		if (way == DROP)
@@ -669,10 +1007,12 @@ int weft_flow(struct __sk_buff *skb)
 	u8 *l4 = key.version == 4 ? data + ETH + 20 : data + ETH + 40;
 	if (l4 + 8 > data_end)
 		return TCX_DROP;
-	count(slot, config, port, action.egress, skb->len);
+	count(slot, config, port, action.egress, length - outer, length, length - outer);
 	*(u32 *)l4 = action.new_ports;
 	write_addresses(data + ETH, &key, &action);
 	write_macs(data, &action);
+	if (outer != 0)
+		*(u16 *)(data + 12) = key.version == 4 ? swap16(0x0800) : swap16(0x86dd);
 	u32 sum_at = key.l4 + (key.protocol == TCP ? 16 : 6);
 	u64 flags = key.protocol == UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	/* The kernel knows whether the sum is whole or, as virtual NICs leave it, only that of the pseudo-header. */

@@ -12,6 +12,7 @@
  */
 import type { Packet } from '../../packet/packet.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
+import type { SlotTunnel } from '../fastpath/tunnel-heads.ts';
 import { hashIpv4Key, hashKey } from './flow-hash.ts';
 import type { FlowMemory } from './flow-memory.ts';
 
@@ -518,7 +519,7 @@ export class FlowTable {
 
   /**
    * Leaves a direction of a flow to the kernel: packets like the one at hand, which came by `ingress` with the MACs
-   * `macs` and leaves by `egress` as it is now, will not be seen here again.
+   * `macs` and leaves by `egress` as it is now, will not be seen here again. `tunnel`: as FlowSlots.install.
    */
   entrust(
     flow: number,
@@ -527,6 +528,7 @@ export class FlowTable {
     packet: Packet,
     ingress: number,
     egress: number,
+    tunnel: SlotTunnel | null = null,
   ): void {
     const slots = this.slots;
     if (slots === null) return;
@@ -542,7 +544,7 @@ export class FlowTable {
     }
     const key = at + direction * MEMBER_SIDE;
     const ports = words[at + PORTS + direction];
-    if (slots.install(slot, words, key, ports, macs, packet, ingress, egress, isFiled)) {
+    if (slots.install(slot, words, key, ports, macs, packet, ingress, egress, isFiled, tunnel)) {
       words[at + FLAGS] |= flag;
     }
   }

@@ -9,6 +9,7 @@ import {
   FlowSlots,
   SLOT_BYTES,
 } from '../../../src/engine-vm/fastpath/flow-slots.ts';
+import { TUNNEL_BYTES, TUNNELS } from '../../../src/engine-vm/fastpath/tunnel-heads.ts';
 import { FlowMemory, flowMemoryBytes } from '../../../src/engine-vm/flow/flow-memory.ts';
 import { packPrefixes } from '../../../src/packet/packed-prefixes.ts';
 import type { GraphComponent, GraphFirewallRule, ServiceGraph } from '../../../src/policy/graph.ts';
@@ -132,6 +133,7 @@ describe('a firewall on the path', () => {
             config: new ArrayBuffer(CONFIG_BYTES),
             index: new ArrayBuffer(index),
             slots: new ArrayBuffer(slots),
+            tunnels: new ArrayBuffer(TUNNEL_BYTES * TUNNELS),
             records: new FlowMemory(new ArrayBuffer(flowMemoryBytes(capacity >> 1)), capacity >> 1),
           },
           capacity,

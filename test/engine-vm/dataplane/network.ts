@@ -19,6 +19,7 @@ import {
   FlowSlots,
   SLOT_BYTES,
 } from '../../../src/engine-vm/fastpath/flow-slots.ts';
+import { TUNNEL_BYTES, TUNNELS } from '../../../src/engine-vm/fastpath/tunnel-heads.ts';
 import { FlowMemory, flowMemoryBytes } from '../../../src/engine-vm/flow/flow-memory.ts';
 import { formatAddress, formatMac } from '../../../src/packet/address.ts';
 import {
@@ -368,6 +369,7 @@ function slotsInMemory(capacity: number, seed: number): FlowSlots {
     config: new ArrayBuffer(CONFIG_BYTES),
     index: new ArrayBuffer(BUCKET_BYTES * bucketsFor(capacity)),
     slots: new ArrayBuffer(SLOT_BYTES * capacity),
+    tunnels: new ArrayBuffer(TUNNEL_BYTES * TUNNELS),
     records: new FlowMemory(new ArrayBuffer(flowMemoryBytes(capacity >> 1)), capacity >> 1),
   };
   return new FlowSlots(memory, capacity, seed);

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { tunnelVni } from '../../../src/engine-vm/dataplane/compiled-graph.ts';
 import { PORT_OUT } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import { fold, pseudoHeaderSum } from '../../../src/packet/checksum.ts';
 import { HEADROOM, Packet } from '../../../src/packet/packet.ts';
 import { parse } from '../../../src/packet/parse.ts';
 import { gsoSize } from '../../../src/packet/split.ts';
 import { vniOf } from '../../../src/packet/vxlan.ts';
 import type { ServiceGraph } from '../../../src/policy/graph.ts';
-import { type FrameSpec, frame } from '../../packet/frames.ts';
+import { type FrameSpec, frame, mac } from '../../packet/frames.ts';
 import {
   type GraphParts,
   graphFor,
@@ -421,6 +422,57 @@ describe('a tunnel', () => {
     network.inject(A, PORT_OUT, frameOfArp(memberMac('a1')));
     send(5);
     assert.equal(c1.take().length, 1, 'a member does not become the router');
+  });
+
+  it('may bring a checksum that the NIC is still to finish, and keeps it so', () => {
+    const { A, C, c1, client, network, router } = twoSites();
+    network.emit(client, { from: CLIENT[4], to: VIP, sport: 7, dport: 8080, toMac: A.mac });
+    c1.take();
+    const bytes = Uint8Array.from(carried(router)[0]!.bytes);
+    bytes.set(mac(C.mac), HEADROOM);
+    const inner = new Packet();
+    const start = HEADROOM + 50;
+    parse(inner, bytes, start, bytes.length - start);
+    inner.view.setUint16(inner.l4 + 16, fold(pseudoHeaderSum(inner)));
+    // VIRTIO_NET_HDR_F_NEEDS_CSUM, and where: of the whole datagram.
+    bytes[0] = 1;
+    new DataView(bytes.buffer).setUint16(6, 50 + 34, true);
+    new DataView(bytes.buffer).setUint16(8, 16, true);
+    network.inject(C, PORT_OUT, bytes);
+    const seen = c1.one();
+    assert.equal(seen.packet.isChecksumPartial, true, 'and it is checked as such');
+    assert.deepEqual([...seen.bytes.subarray(0, HEADROOM)], [1, 0, 0, 0, 0, 0, 34, 0, 16, 0]);
+  });
+
+  it('is seen by captures at both ends: the datagram, and the frame inside it on its way', () => {
+    const { A, C, c1, client, network } = twoSites();
+    const order = { id: 'c', service: 'shop', client: null, seconds: 60, packets: 100, snap: 1600 };
+    for (const engine of [A, C]) engine.dataplane.captureStart(order);
+    network.emit(client, { from: CLIENT[4], to: VIP, sport: 7, dport: 8080, toMac: A.mac });
+    const seen = c1.one();
+    const noted = [A, C].map((engine) => {
+      const records = Buffer.from(engine.dataplane.captureFetch({ id: 'c' }).records);
+      const frames: { comment: string; bytes: Buffer }[] = [];
+      for (let at = 0; at < records.length; at += records.readUInt32LE(at)) {
+        const text = at + 24 + records.readUInt32LE(at + 20);
+        const comment = records.toString('utf8', text, at + records.readUInt32LE(at));
+        frames.push({ comment, bytes: records.subarray(at + 24, text) });
+      }
+      return frames;
+    });
+    const [came, sent] = noted[0]!;
+    assert.match(came!.comment, /^A out: new flow \(half-open, remote, to c1\), .*: pass; to out$/);
+    assert.match(sent!.comment, /^A out: sent, in VXLAN to 10\.1\.0\.203, VNI \d+; other MACs$/);
+    assert.equal(sent!.bytes.length, came!.bytes.length + 50);
+    const [arrived, delivered] = noted[1]!;
+    assert.match(arrived!.comment, /^C out: in VXLAN from A; new flow \(half-open, local, to c1\); to in$/);
+    assert.equal(
+      delivered!.comment,
+      'C in: sent, out of VXLAN; destination 10.0.0.100:8080 is now 10.1.0.15:80',
+    );
+    assert.deepEqual(arrived!.bytes.subarray(14), sent!.bytes.subarray(14), 'the datagram, but for its hop');
+    assert.deepEqual(delivered!.bytes, Buffer.from(seen.bytes.subarray(HEADROOM)));
+    assert.deepEqual([noted[0]!.length, noted[1]!.length], [2, 2]);
   });
 
   it('shows in a trace and in explanations', () => {

@@ -25,6 +25,7 @@ import {
   VIP,
   VIP6,
 } from '../dataplane/network.ts';
+import { inTunnel, routerAnswers, withTunnel } from './tunnel-frames.ts';
 
 const [way, count, seed] = process.argv.slice(2) as [FastPathKind | 'xsk', string, string];
 const kind: FastPathKind = way === 'tc' ? 'tc' : 'xdp';
@@ -197,15 +198,27 @@ const firewall = {
   rules: [{ name: 'r', action: 'deny' as const, from: ['10.0.0.66/32'], protocol: 'any' as const }],
   defaultAction: 'allow' as const,
 };
-const graph = (revision: number) => ({
-  ...graphFor('A', { components: [firewall, BALANCER], engineOf: { c2: null }, revision, maxFlows: 4096 }),
-});
+const components = [firewall, { ...BALANCER, method: 'round-robin' as const }];
+/** Engine C is behind a router, over IPv4 and IPv6 by turns. */
+const familyOf = (revision: number): 4 | 6 => (revision % 2 === 1 ? 4 : 6);
+const graph = (revision: number) =>
+  withTunnel(
+    graphFor('A', { components, engineOf: { c2: null }, revision, maxFlows: 4096 }),
+    familyOf(revision),
+  );
 const quick = engineOf(
   (capacity, by) => fast.openSlots(capacity, by),
   (...frame) => sockets?.send(...frame),
 );
 const slow = engineOf();
-for (const one of [quick, slow]) one.dataplane.load(graph(1));
+for (const one of [quick, slow]) {
+  one.dataplane.load(graph(1));
+  for (const { port, bytes } of routerAnswers()) {
+    one.dataplane.receive(port, Uint8Array.from(bytes), HEADROOM, bytes.length - HEADROOM);
+  }
+}
+sockets?.settle();
+if (sockets !== null) sockets.sent = sockets.seen = [];
 
 const clientMac = '02:cc:00:00:00:01';
 const clients = ['10.0.0.9', '10.0.0.8', '10.0.0.66', '192.168.7.7'];
@@ -214,12 +227,14 @@ const members = ['a1', 'a2', 'b1', 'c2'];
 /** Frames that reached members, whose answers are made of them. */
 const delivered: FrameSpec[] = [];
 
-function randomSpec(): { port: number; spec: FrameSpec } {
+function randomSpec(): { port: number; spec: FrameSpec; isTunnelled?: boolean } {
   const isIpv6 = random() < 0.3;
   const protocol = random() < 0.65 ? ('tcp' as const) : ('udp' as const);
   const flags =
     random() < 0.1 ? 'S' : random() < 0.03 ? pick(['FA', 'R', 'SA', '', 'SF']) : pick(['A', 'PA']);
-  const payload = new Uint8Array(Math.floor(random() * 64)).map(() => Math.floor(random() * 256));
+  const payload = new Uint8Array(Math.floor(random() * (random() < 0.05 ? 1400 : 64))).map(() =>
+    Math.floor(random() * 256),
+  );
   const rare: FrameSpec | object =
     random() < 0.06
       ? pick<object>([
@@ -250,20 +265,33 @@ function randomSpec(): { port: number; spec: FrameSpec } {
       },
     };
   }
-  const isFromPeer = random() < 0.2;
+  const isFromPeer = random() < 0.3;
+  // Mostly, a flow keeps its way.
+  const isUsual = random() < 0.95;
+  const sport = 2000 + Math.floor(random() * 6) + (isFromPeer === isUsual ? 1000 : 0);
+  const isTunnelled = isFromPeer ? (isUsual ? sport % 3 > 0 : random() < 0.5) : random() < 0.01;
   const member = pick(members);
   const isToService = random() < 0.85;
   const memberAddress = isIpv6 ? memberIp6(member) : memberIp(member);
   const isFromMember = random() < 0.1;
   return {
-    port: isFromMember ? PORT_IN : PORT_OUT,
+    port: isFromMember && !isTunnelled ? PORT_IN : PORT_OUT,
+    isTunnelled,
     spec: {
       protocol,
       from: isFromMember ? (isIpv6 ? memberIp6('a1') : memberIp('a1')) : pick(isIpv6 ? clients6 : clients),
       to: isToService ? (isIpv6 ? VIP6 : VIP) : memberAddress,
-      fromMac: isFromMember ? memberMac('a1') : isFromPeer ? engineMac('B') : clientMac,
-      toMac: isFromPeer ? memberMac(pick(['a1', 'a2'])) : isToService ? engineMac('A') : memberMac(member),
-      sport: 2000 + Math.floor(random() * 6),
+      fromMac: isFromMember
+        ? memberMac('a1')
+        : isFromPeer
+          ? engineMac(isTunnelled !== random() < 0.02 ? 'C' : 'B')
+          : clientMac,
+      toMac: isFromPeer
+        ? memberMac(isUsual ? `a${1 + (sport % 2)}` : pick(['a1', 'a2']))
+        : isToService
+          ? engineMac('A')
+          : memberMac(member),
+      sport,
       dport: isToService ? (protocol === 'tcp' ? 8080 : 53) : 80,
       flags,
       payload,
@@ -304,15 +332,19 @@ function remember({ port, bytes }: Sent): void {
 }
 
 let forwarded = 0;
+/** Of those: into a tunnel, and out of one. */
+let into = 0;
+let outOf = 0;
 let mismatch: object | null = null;
 let revision = 1;
 for (let n = 0; n < Number(count) && mismatch === null; n++) {
-  const { port, spec } = randomSpec();
-  const whole = frame(spec);
+  const { port, spec, isTunnelled } = randomSpec();
+  let whole = frame(spec);
   // Some are damaged, cut or padded; a frame that is shorter than a header is no frame to the kernel.
   if (random() < 0.05)
     whole[HEADROOM + 12 + Math.floor(random() * (whole.length - HEADROOM - 12))] ^=
       1 << Math.floor(random() * 8);
+  if (isTunnelled) whole = inTunnel(whole, familyOf(revision), random);
   let bytes = whole.subarray(HEADROOM);
   if (random() < 0.03 && bytes.length > SHORTEST)
     bytes = bytes.subarray(0, SHORTEST + Math.floor(random() * (bytes.length - SHORTEST)));
@@ -341,6 +373,8 @@ for (let n = 0; n < Number(count) && mismatch === null; n++) {
     seen = quick.take();
   } else if (ran.verdict === REDIRECT || ran.verdict === TX) {
     forwarded++;
+    if (isTunnelled) outOf++;
+    if (ran.bytes.length / 2 > bytes.length + 30) into++;
     seen = [
       {
         port: after.sentPackets[PORT_OUT] > before.sentPackets[PORT_OUT] ? PORT_OUT : PORT_IN,
@@ -369,6 +403,8 @@ const unlike = listings[0]!.findIndex((flow, index) => flow !== listings[1]![ind
 console.log(
   JSON.stringify({
     forwarded,
+    into,
+    outOf,
     received: sockets?.received ?? 0,
     mismatch,
     flows: listings[1]!.length,

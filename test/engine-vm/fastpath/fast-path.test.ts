@@ -16,6 +16,9 @@ const SEED = Number(process.env.WEFT_FASTPATH_SEED ?? Date.now() % 1_000_000);
 
 interface Comparison {
   forwarded: number;
+  /** Of those: into a tunnel, and out of one. */
+  into: number;
+  outOf: number;
   /** By an AF_XDP socket. */
   received: number;
   mismatch: object | null;
@@ -56,6 +59,10 @@ describe('fast path', () => {
       assert.equal(result.mismatch, null, JSON.stringify(result.mismatch));
       assert.equal(result.unlike, null, `the flow tables differ: ${result.unlike?.join(' against ')}`);
       assert.ok(result.forwarded > PACKETS / 10, `the program forwarded ${result.forwarded} of ${PACKETS}`);
+      assert.ok(
+        result.into > 1000 && result.outOf > 1000,
+        `${result.into} into tunnels, ${result.outOf} out`,
+      );
       assert.ok(result.flows > 100);
       if (kind === 'xsk') assert.ok(result.received > PACKETS / 10, `${result.received} came by AF_XDP`);
     });
