@@ -177,7 +177,7 @@ export function fuzz(messages: number, seed: number): FuzzOutcome {
     memory.arrive(client, null);
     serve();
     // Whoever still waits is told that nothing comes.
-    for (let n = 0; n < 4; n++) {
+    for (let n = 0; n < 4 || (n < 30 && memory.members.size > 0); n++) {
       for (const fd of [...memory.members]) if (memory.sent.get(fd) !== '' || n > 1) memory.arrive(fd, null);
       serve();
     }
