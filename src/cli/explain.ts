@@ -102,5 +102,27 @@ function drawExplanation(terminal: Terminal, explanation: Explanation): string {
     rows,
   );
   const sentence = choice === null ? `no choice: ${reason}` : `choice ${choice}: ${reason}`;
-  return [paint(terminal, plain(title), 'bold'), drawn, plain(sentence)].join('\n');
+  const parts = [paint(terminal, plain(title), 'bold'), drawn, plain(sentence)];
+  if (explanation.rules !== undefined) parts.push(drawHits(terminal, explanation.rules));
+  return parts.join('\n');
+}
+
+/** What the service's firewall rules did at the engine. */
+function drawHits(terminal: Terminal, rules: NonNullable<Explanation['rules']>): string {
+  if (rules.length === 0) return 'no firewall rule has judged a packet here yet';
+  const rows = rules.map(({ policy, rule, action, packets, limited }): Cell[] => [
+    rule,
+    policy,
+    action,
+    String(packets),
+    action === 'rate-limit' ? String(limited) : '',
+  ]);
+  const columns = [
+    { title: 'RULE' },
+    { title: 'POLICY' },
+    { title: 'ACTION' },
+    { title: 'JUDGED', isRight: true },
+    { title: 'OVER LIMIT', isRight: true },
+  ];
+  return table(terminal, columns, rows);
 }

@@ -183,6 +183,7 @@ describe('the verbs', () => {
         choice: 'app3',
         reason: 'least L of 3 usable members',
         returnPath: 'engine',
+        rules: [{ policy: 'edge', rule: 'banned', action: 'deny', packets: 7, limited: 0 }],
       },
     ];
     nock(URL)
@@ -198,6 +199,7 @@ describe('the verbs', () => {
     assert.match(out, /^> {2}app3 +h2 +5 +1 +10 +1 +yes +in line$/m);
     assert.match(out, /^ {3}app6 .*no: down +translated$/m);
     assert.match(out, /^choice app3: least L of 3 usable members$/m);
+    assert.match(out, /^banned +edge +deny +7$/m);
   });
 
   it('explain pool draws members and near misses, and every criterion of one VM', async () => {

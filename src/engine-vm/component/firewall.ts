@@ -4,7 +4,7 @@
  * the rule limits packets or bytes.
  */
 import type { Packet } from '../../packet/packet.ts';
-import type { EngineFirewall } from '../../policy/answers.ts';
+import type { EngineFirewall, Explanation } from '../../policy/answers.ts';
 import type { GraphComponent } from '../../policy/graph.ts';
 import { TokenBucket } from '../dataplane/token-bucket.ts';
 import { dropIndex } from '../drops.ts';
@@ -185,6 +185,18 @@ export class Firewall implements Component, LogWriter {
       if (this.packets[index] > 0) into.packets[name] = (into.packets[name] ?? 0) + this.packets[index];
       if (this.limited[index] > 0) into.limited[name] = (into.limited[name] ?? 0) + this.limited[index];
     }
+  }
+
+  /** The rules that judged any packet, in order, the default last. */
+  hits(): NonNullable<Explanation['rules']> {
+    const { policy, rules, defaultAction } = this.spec;
+    const hits: NonNullable<Explanation['rules']> = [];
+    for (let index = 0; index <= rules.length; index++) {
+      if (this.packets[index] === 0) continue;
+      const { name, action } = rules[index] ?? { name: 'default', action: defaultAction };
+      hits.push({ policy, rule: name, action, packets: this.packets[index], limited: this.limited[index] });
+    }
+    return hits;
   }
 
   ruleName(rule: number): string {

@@ -8,6 +8,7 @@ import { HEADROOM, Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, parse } from '../../packet/parse.ts';
 import type { Explanation, TraceAnswer, TraceQuestion, TraceStep } from '../../policy/answers.ts';
 import { PASS, REJECT } from '../component/component.ts';
+import { Firewall } from '../component/firewall.ts';
 import { DROPS } from '../drops.ts';
 import { FORWARD, MEMBER, REVERSE, STRIDE } from '../flow/flow-table.ts';
 import { COOKIES_ALWAYS, PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
@@ -110,7 +111,10 @@ export class Tracer {
       from === null ? null : [words[0], words[1], words[2], words[3]];
     return graph.source.services[index].tiers.map((tier, position) => {
       const sample = from ?? tier.addresses[0]?.address ?? '';
-      return chains[index].balancer.explainTier(position, sample.includes(':') ? 6 : 4, client);
+      const explanation = chains[index].balancer.explainTier(position, sample.includes(':') ? 6 : 4, client);
+      const firewalls = chains[index].components.filter((component) => component instanceof Firewall);
+      if (position > 0 || firewalls.length === 0) return explanation;
+      return { ...explanation, rules: firewalls.flatMap((firewall) => firewall.hits()) };
     });
   }
 
