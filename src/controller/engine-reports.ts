@@ -113,8 +113,10 @@ function isNews(before: EngineReport, after: EngineReport): boolean {
   return false;
 }
 
-/** Which services are under a flood, as text to compare; how bad it is changes all the time. */
+/** Which services are under a flood, and whether with SYN cookies, as text to compare; how bad it is changes all the time. */
 function flooded({ floods }: EngineReport): string {
   const isTable = typeof floods === 'object' && floods !== null;
-  return isTable ? Object.keys(floods).sort().join(' ') : '';
+  if (!isTable) return '';
+  const named = Object.entries(floods).map(([service, flood]) => (flood?.answered ? `${service}+` : service));
+  return named.sort().join(' ');
 }

@@ -173,6 +173,11 @@ describe('backend', () => {
     ]);
     const shown = (await harness.status()).services.find(({ name }) => name === 'web');
     assert.match(shown!.message, /engine edge-h1 limits a flood of new connections/);
+    floods.set('edge-h1', { web: { since, refused: 1000, evicted: 5, answered: 7 } });
+    await harness.run(2000);
+    assert.deepEqual(await alerts(), [
+      { type: 'flood', engine: 'edge-h1', since: '2026-01-02T03:04:05.000Z', hasCookies: true },
+    ]);
     floods.set('edge-h1', { web: { since: 'long ago' } });
     await harness.run(2000);
     assert.deepEqual(await alerts(), [], 'what makes no sense is not believed');
