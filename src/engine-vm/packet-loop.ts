@@ -142,6 +142,8 @@ export class PacketLoop {
   /** Since the last tick: frames taken, and whether there was a moment without any. */
   #frames = 0;
   #hadPause = true;
+  /** Since the last tick: whether a queue was so long that frames of others had to wait. */
+  #isCrowded = false;
   /** What the engine group wants, and what this kernel or these interfaces refused, with the reason. */
   #choice: FastPathChoice = 'auto';
   readonly #refused = new Map<FastPathKind, string>();
@@ -316,6 +318,7 @@ export class PacketLoop {
     try {
       const count = opened.receive(this.#dataplane, port, BUDGET);
       if (count > 0) this.#frameFaults = 0;
+      if (opened.isCrowded) this.#isCrowded = true;
       return count;
     } catch (error) {
       this.#failedFrames++;
@@ -339,9 +342,10 @@ export class PacketLoop {
       this.#tickAt = now;
       try {
         this.#fastPath?.tick(now);
-        this.#shares.tick(now, this.#frames, this.#hadPause);
+        this.#shares.tick(now, this.#frames, this.#hadPause, this.#isCrowded);
         this.#frames = 0;
         this.#hadPause = false;
+        this.#isCrowded = false;
         this.#dataplane.tick();
         this.#tickFaults = 0;
       } catch (error) {

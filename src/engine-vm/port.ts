@@ -8,11 +8,15 @@ import type { PacketMemory } from './kernel/packet-memory.ts';
 import { type FrameReceiver, Nic } from './kernel/packet-ring.ts';
 import type { XskSocket } from './kernel/xsk.ts';
 
+/** So many waiting frames are half a millisecond of work. */
+const CROWD = 256;
+
 export class Port {
   readonly nic: Nic;
   #sockets: readonly XskSocket[] = [];
   /** The socket that frames are sent by. */
   #sender: XskSocket | null = null;
+  #isCrowded = false;
   /** Of sockets that were closed. */
   #before = noTraffic();
 
@@ -35,11 +39,19 @@ export class Port {
   /** As Nic.receive, each way with a budget of its own. */
   receive(handler: FrameReceiver, port: number, budget: number): number {
     let count = this.nic.receive(handler, port, budget);
+    this.#isCrowded = count > 0;
     const sockets = this.#sockets;
     for (let index = 0; index < sockets.length; index++) {
-      count += sockets[index].receive(handler, port, budget);
+      const socket = sockets[index];
+      if (socket.waiting > CROWD) this.#isCrowded = true;
+      count += socket.receive(handler, port, budget);
     }
     return count;
+  }
+
+  /** Whether the last `receive` found many frames waiting; of the packet ring nobody knows more than that it was not empty. */
+  get isCrowded(): boolean {
+    return this.#isCrowded;
   }
 
   /** As Nic.send. */

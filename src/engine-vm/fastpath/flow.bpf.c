@@ -86,8 +86,8 @@ struct config {
 struct share {
 	u32 address[4]; /* as on the wire */
 	u32 service;	/* port and protocol as of `service_of`; 0 where free */
-	u32 slice;	/* of time, to which the next two belong */
-	u32 opened;	/* packets that begin flows */
+	u32 slice;	/* of time, as of which the next two are */
+	u32 opened;	/* packets that begin flows, SLICES for each, less what time has forgiven */
 	u32 others;
 	u32 taken; /* these two since the map was made: let up, and refused */
 	u32 refused;
@@ -387,7 +387,9 @@ INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress
 #define SHARES 8192	  /* a power of two */
 #define SHARE_PROBES 8
 #define OTHERS SHARES /* the entry for what is for no service */
-#define SLICE_SHIFT 22	  /* a slice of time is 2^22 ns */
+#define SLICE_SHIFT 20	  /* a slice of time is 2^20 ns */
+#define SLICES 4	  /* that shares are told for */
+#define BURST 768	  /* packets of a service at once */
 
 /* The destination of a frame, as far as shares are concerned. */
 struct target {
@@ -463,6 +465,12 @@ INLINE struct share *share_of(struct target *target, struct config *config)
 	return map_lookup(&flow_shares, &at);
 }
 
+/* What is left of `used` after so many slices: packets, SLICES for each, of which `most` are forgiven in SLICES slices. */
+INLINE u32 drained(u32 used, u32 most, u32 passed)
+{
+	return passed >= BURST * SLICES || most * passed >= used ? 0 : used - most * passed;
+}
+
 /* Whether a frame is over what its service may take of TypeScript: each has the same, whatever the others get. */
 INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *config)
 {
@@ -481,21 +489,27 @@ INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *c
 	if (share->service != 0 && !target.opens)
 		return 0;
 #endif
+	u32 most = config->share;
+	u32 most_opened = share->most_opened != 0 && share->most_opened < most ? share->most_opened : most;
 	u32 slice = ktime_get_ns() >> SLICE_SHIFT;
-	if (share->slice != slice) {
+	u32 passed = slice - share->slice;
+	/* Another processor may have seen the next slice already. */
+	if (passed != 0 && passed < (u32)-SLICES) {
 		share->slice = slice;
-		share->opened = 0;
-		share->others = 0;
+		share->opened = drained(share->opened, most_opened, passed);
+		share->others = drained(share->others, most, passed);
 	}
 	u32 *used = target.opens ? &share->opened : &share->others;
-	u32 most = config->share;
-	if (target.opens && share->most_opened != 0 && share->most_opened < most)
-		most = share->most_opened;
-	if (*used >= most) {
+	if (target.opens)
+		most = most_opened;
+	/* However much it may have: no more at once than the queue holds. */
+	if (most > BURST)
+		most = BURST;
+	if (*used >= most * SLICES) {
 		__sync_fetch_and_add(&share->refused, 1);
 		return 1;
 	}
-	__sync_fetch_and_add(used, 1);
+	__sync_fetch_and_add(used, SLICES);
 	__sync_fetch_and_add(&share->taken, 1);
 	return 0;
 }

@@ -1,11 +1,13 @@
 /**
- * What each service may have of TypeScript's time, so that a flood of one does not starve the others: in every slice of
- * four milliseconds the kernel lets up only so many packets for one service address, the same number for all. Whoever asks
- * for less is never refused; what a flood gets is what the others leave (max-min fairness).
+ * What each service may have of TypeScript's time, so that a flood of one does not starve the others: in four
+ * milliseconds the kernel lets up only so many packets for one service address, the same number for all, and never more
+ * at once than the queue in front of TypeScript holds. Whoever asks for less is never refused; what a flood gets is what
+ * the others leave (max-min fairness).
  *
- * That number follows what TypeScript can take. Ticks in which it never ran out of frames, most of them new flows, were
- * too much, and the number falls below what the busiest service had; while it has time to spare and somebody is
- * refused, the number grows again. At rest it is what the queue in front of TypeScript can hold until the next tick.
+ * That number follows what TypeScript can take. Ticks in which it never ran out of frames, most of them new flows, while
+ * a queue grew long were too much, and the number falls below what the busiest service had; while it has time to spare
+ * and somebody is refused, the number grows again; in between it stays. At rest it is what the queue can hold until the
+ * next tick.
  *
  * A service whose half-open flows give way to each other gets no more new ones than so many that each lives long enough
  * for its client's answer (`confine`): more would only push each other out, and take time of engine and members.
@@ -35,14 +37,16 @@ const MOST_OPENED = 10;
 const CONFIG_SEED = 0;
 const CONFIG_SHARE = 16;
 
-/** A slice of the program's time. */
+/** The time that shares are told for. */
 const SLICE_MS = 2 ** 22 / 1e6;
-/** Packets of a service in a slice: never fewer, as many while nobody is refused, never more. */
+/** Packets of a service in that time: never fewer, as many while nobody is refused, never more. */
 const LEAST = 64;
 const AT_REST = 768;
 const MOST = 262_144;
 /** How long a half-open flow of a confined service shall live at the least. */
 const ANSWER_MS = 3000;
+/** What is left of a share that was too much. */
+const LESS = 0.7;
 /** A single tick without a pause may only follow a standstill. */
 const BUSY_TICKS = 2;
 
@@ -102,10 +106,10 @@ export class UpcallShares {
   }
 
   /**
-   * Moves the share on. To be called every few milliseconds with the frames that were taken since the last call, and
-   * whether there was a moment without any.
+   * Moves the share on. To be called every few milliseconds with the frames that were taken since the last call,
+   * whether there was a moment without any, and whether so many waited that others have to wait (where nobody knows: yes).
    */
-  tick(nowMs: number, frames: number, hadPause: boolean): void {
+  tick(nowMs: number, frames: number, hadPause: boolean, isCrowded = true): void {
     if (this.#memory === null) return;
     const words = this.#words;
     const slices = Math.max(1, (nowMs - this.#tickedAt) / SLICE_MS);
@@ -132,8 +136,8 @@ export class UpcallShares {
     const before = this.#share;
     // A first packet is followed by its answer and by what ends the flow.
     if (!hadPause) {
-      if (this.#busyTicks >= BUSY_TICKS && all * 4 >= frames)
-        this.#share = Math.max(LEAST, Math.floor(Math.min(before, busiest / slices) * 0.7));
+      if (isCrowded && this.#busyTicks >= BUSY_TICKS && all * 4 >= frames)
+        this.#share = Math.max(LEAST, Math.floor(Math.min(before, busiest / slices) * LESS));
     } else if (isAnyoneRefused || before < AT_REST) this.#share = Math.min(MOST, before + (before >> 3) + 1);
     else if (before > AT_REST) this.#share = Math.max(AT_REST, before - (before >> 3));
     this.#config[CONFIG_SHARE] = this.#share;

@@ -233,10 +233,9 @@ export class XskSocket {
    * waits. What the handler throws is thrown on; the frame is done with, and the next call goes on behind it.
    */
   receive(handler: FrameReceiver, port: number, budget: number): number {
-    if (this.#isClosed) return 0;
-    const { words, bytes } = this.#memory;
-    const waiting = (Atomics.load(words, this.#receive.producer) - this.#received) >>> 0;
+    const { waiting } = this;
     if (waiting === 0) return 0;
+    const { words, bytes } = this.#memory;
     const count = Math.min(waiting, budget);
     const counters = this.#counters;
     const base = this.#umem.extent.offset;
@@ -269,6 +268,12 @@ export class XskSocket {
       Atomics.store(words, this.#fill.producer, this.#filled);
     }
     return count;
+  }
+
+  /** Frames that have come and were not received yet. */
+  get waiting(): number {
+    if (this.#isClosed) return 0;
+    return (Atomics.load(this.#memory.words, this.#receive.producer) - this.#received) >>> 0;
   }
 
   /** Whether a frame can be sent from here: it is whole, and fits a chunk. */

@@ -91,6 +91,26 @@ describe('shares of services', () => {
     assert.equal(shares.refused().size, 1, 'only the one that is flooded was refused anything');
   });
 
+  it('stay as they are while all time is used and nobody has to wait for long', () => {
+    const shares = new UpcallShares();
+    const here = memory();
+    shares.use(here);
+    shares.load(graph);
+    const [flooded] = entriesOf(here) as [{ count(a: number, b: number): void }];
+    let now = 0;
+    const tick = (hadPause: boolean, isCrowded: boolean) => {
+      now += TICK_MS;
+      flooded.count(shares.share * 2, 1000);
+      shares.tick(now, shares.share * 2, hadPause, isCrowded);
+    };
+    for (let n = 0; n < 5; n++) tick(true, false);
+    const grown = shares.share;
+    for (let n = 0; n < 50; n++) tick(false, false);
+    assert.equal(shares.share, grown);
+    for (let n = 0; n < 5; n++) tick(false, true);
+    assert.ok(shares.share < grown, `${shares.share} of ${grown}`);
+  });
+
   it('are bounded for a service whose half-open flows push each other out, also over a new graph', () => {
     const shares = new UpcallShares();
     const here = memory();
