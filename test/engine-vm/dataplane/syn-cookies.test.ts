@@ -8,6 +8,7 @@ import {
   FlowSlots,
   SLOT_BYTES,
 } from '../../../src/engine-vm/fastpath/flow-slots.ts';
+import { TUNNEL_BYTES, TUNNELS } from '../../../src/engine-vm/fastpath/tunnel-heads.ts';
 import { FlowMemory, flowMemoryBytes } from '../../../src/engine-vm/flow/flow-memory.ts';
 import { HEADROOM, Packet } from '../../../src/packet/packet.ts';
 import { parse } from '../../../src/packet/parse.ts';
@@ -437,13 +438,14 @@ describe('a connection that a SYN cookie began', () => {
   });
 
   it('goes on in the next process, which finds its records', () => {
-    let memory: ConstructorParameters<typeof FlowSlots>[0] | null = null;
+    let memory: ConstructorParameters<typeof FlowSlots>[0] | undefined;
     let leftMs: number | null = null;
     const openSlots = (capacity: number, seed: number) => {
       memory ??= {
         config: new ArrayBuffer(CONFIG_BYTES),
         index: new ArrayBuffer(BUCKET_BYTES * bucketsFor(capacity)),
         slots: new ArrayBuffer(SLOT_BYTES * capacity),
+        tunnels: new ArrayBuffer(TUNNEL_BYTES * TUNNELS),
         records: new FlowMemory(new ArrayBuffer(flowMemoryBytes(capacity >> 1)), capacity >> 1),
       };
       return new FlowSlots(memory, capacity, seed, leftMs);

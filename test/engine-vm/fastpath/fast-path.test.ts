@@ -59,10 +59,7 @@ describe('fast path', () => {
       assert.equal(result.mismatch, null, JSON.stringify(result.mismatch));
       assert.equal(result.unlike, null, `the flow tables differ: ${result.unlike?.join(' against ')}`);
       assert.ok(result.forwarded > PACKETS / 10, `the program forwarded ${result.forwarded} of ${PACKETS}`);
-      assert.ok(
-        result.into > 200 && result.outOf > 200,
-        `${result.into} into tunnels, ${result.outOf} out`,
-      );
+      assert.ok(result.into > 200 && result.outOf > 200, `${result.into} into tunnels, ${result.outOf} out`);
       assert.ok(result.flows > 100);
       if (kind === 'xsk') assert.ok(result.received > PACKETS / 10, `${result.received} came by AF_XDP`);
     });
