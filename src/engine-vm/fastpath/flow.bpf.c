@@ -729,38 +729,43 @@ INLINE int is_partial(u8 *data, u8 *data_end, struct key *key)
 }
 
 #define LONGEST_SUMMED 2047
-#define TAIL(n)                                                    \
-	if (length & n) {                                          \
+/*
+ * The part of `n` bytes, if there is one. Where it begins follows from the whole length and not from the parts before:
+ * else the verifier would walk through every combination of them.
+ */
+#define PART(n)                                                    \
+	if ((length & n) != 0) {                                   \
+		u8 *at = from + (length & LONGEST_SUMMED & -(2 * n)); \
 		if (at + n > data_end)                             \
 			return 0;                                  \
 		sum = csum_diff(0, 0, at, n, sum);                 \
-		at += n;                                           \
 	}
 
-/* Adds the `length` bytes at `at` to a sum for a checksum; 0 where that cannot be. */
-INLINE u32 add_bytes(u8 *at, u8 *data_end, u32 length, u32 sum)
+/* Adds the `length` bytes at `from` to a sum for a checksum; 0 where that cannot be. */
+INLINE u32 add_bytes(u8 *from, u8 *data_end, u32 length, u32 sum)
 {
-	for (int i = 0; i < 7 && length >= 256; i++) {
-		if (at + 256 > data_end)
-			return 0;
-		sum = csum_diff(0, 0, at, 256, sum);
-		at += 256;
-		length -= 256;
-	}
-	TAIL(128)
-	TAIL(64)
-	TAIL(32)
-	TAIL(16)
-	TAIL(8)
-	TAIL(4)
+#pragma unroll
+	for (int i = 0; i < 7; i++)
+		if (length >= (i + 1) * 256) {
+			if (from + (i + 1) * 256 > data_end)
+				return 0;
+			sum = csum_diff(0, 0, from + i * 256, 256, sum);
+		}
+	PART(128)
+	PART(64)
+	PART(32)
+	PART(16)
+	PART(8)
+	PART(4)
 	u32 rest = 0;
-	if (length & 2) {
+	if ((length & 2) != 0) {
+		u8 *at = from + (length & LONGEST_SUMMED & -4);
 		if (at + 2 > data_end)
 			return 0;
 		rest = *(u16 *)at;
-		at += 2;
 	}
-	if (length & 1) {
+	if ((length & 1) != 0) {
+		u8 *at = from + (length & LONGEST_SUMMED & -2);
 		if (at + 1 > data_end)
 			return 0;
 		rest += *at;
