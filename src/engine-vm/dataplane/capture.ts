@@ -16,7 +16,7 @@ import { innerLength, innerStart, VXLAN_PORT, vniOf } from '../../packet/vxlan.t
 import { WeftError } from '../../policy/errors.ts';
 import { type Component, type Decision, PASS, REJECT, type Verdict } from '../component/component.ts';
 import { DROPS } from '../drops.ts';
-import { CLIENT, GENERATION, STATE, STATE_FREE, STRIDE, TIER } from '../flow/flow-table.ts';
+import { CLIENT, GENERATION, STATE, STATE_FREE, STRIDE, TIER } from '../flow/flow-record.ts';
 import { type AddressRange, endpoint, type FlowLister, isWithin, rangeOf } from './flow-listing.ts';
 import { type PathState, PORT_OUT, type Tap } from './path-state.ts';
 import { peerOfDatagram } from './tunnel.ts';

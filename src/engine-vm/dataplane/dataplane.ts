@@ -24,7 +24,7 @@ import { createComponent } from '../component/registry.ts';
 import { DROPS } from '../drops.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { sweep } from '../flow/flow-life.ts';
-import { STRIDE, TIER } from '../flow/flow-table.ts';
+import { STRIDE, TIER } from '../flow/flow-record.ts';
 import { Announcer } from './announcer.ts';
 import { Bridge } from './bridge.ts';
 import { Bypasses } from './bypasses.ts';

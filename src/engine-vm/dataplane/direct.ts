@@ -6,7 +6,7 @@
 import { PROTOCOL_TCP, TCP_ACK, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import { dropIndex } from '../drops.ts';
 import { track } from '../flow/flow-life.ts';
-import { FORWARD, JUDGED, REVERSE, STRIDE, TIER } from '../flow/flow-table.ts';
+import { FORWARD, JUDGED, REVERSE, STRIDE, TIER } from '../flow/flow-record.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
 import type { PathState } from './path-state.ts';

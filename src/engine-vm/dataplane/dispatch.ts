@@ -40,7 +40,7 @@ import {
   STATE_HALF_OPEN,
   STRIDE,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import type { Announcer } from './announcer.ts';
 import type { Bridge } from './bridge.ts';
 import type { Bypasses } from './bypasses.ts';

@@ -13,7 +13,7 @@ import {
   MEMBER,
   STRIDE,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import type { Bypasses } from './bypasses.ts';
 import {
   ANNOUNCED,

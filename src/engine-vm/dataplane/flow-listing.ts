@@ -36,7 +36,7 @@ import {
   STATE_HALF_OPEN,
   STRIDE,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import type { PathState } from './path-state.ts';
 import { newDecision } from './service-chain.ts';
 

@@ -52,7 +52,7 @@ import {
   STATE_ESTABLISHED,
   STRIDE,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import type { Bridge } from './bridge.ts';
 import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { Fragments } from './fragments.ts';

@@ -15,7 +15,6 @@ import {
   FLAG_SPLICED,
   FLAG_SPLICING,
   FLAGS,
-  FlowTable,
   JUDGED,
   KIND,
   KIND_DIRECT,
@@ -38,7 +37,8 @@ import {
   STATE_FREE,
   STRIDE,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
+import { FlowTable } from '../flow/flow-table.ts';
 import { COOKIES_NEVER, type CompiledGraph, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { PathState } from './path-state.ts';
 

@@ -3,7 +3,7 @@
  * identification and protocol, and those that follow take its flow. Bounded: 1024 sets of four, the oldest makes room.
  */
 import { hashFlow } from '../flow/flow-hash.ts';
-import { STRIDE as FLOW_STRIDE, GENERATION } from '../flow/flow-table.ts';
+import { STRIDE as FLOW_STRIDE, GENERATION } from '../flow/flow-record.ts';
 import type { PathState } from './path-state.ts';
 
 const SETS = 1024;

@@ -3,7 +3,7 @@
  * the MAC that it sends to, which names a member and so a tier; a member beside this engine with its own MAC, and only
  * of packets of a flow that it was given. See docs/design/marker.md.
  */
-import { FORWARD, KIND, KIND_THROUGH, MEMBER, MOST_STAGES, STRIDE } from '../flow/flow-table.ts';
+import { FORWARD, KIND, KIND_THROUGH, MEMBER, MOST_STAGES, STRIDE } from '../flow/flow-record.ts';
 import { MAC_LOCAL_MEMBER, MAC_OTHER_MEMBER, macIndex, macKind } from './compiled-graph.ts';
 import type { Fragments } from './fragments.ts';
 import { type PathState, PORT_IN } from './path-state.ts';

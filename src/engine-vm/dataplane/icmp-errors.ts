@@ -29,7 +29,7 @@ import {
   SPLICE_DELTA,
   SPLICE_STRIDE,
   STRIDE,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import type { Bridge } from './bridge.ts';
 import { PLACE_HERE } from './compiled-graph.ts';
 import type { FlowPath } from './flow-path.ts';

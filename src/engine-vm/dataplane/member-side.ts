@@ -20,7 +20,7 @@ import {
   STATE_CLOSING,
   STRIDE,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import { COOKIES_NEVER, MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
 import type { Direct } from './direct.ts';
 import { type FlowPath, refusal } from './flow-path.ts';

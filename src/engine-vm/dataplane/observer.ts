@@ -18,7 +18,7 @@ import {
   STATE_FREE,
   STRIDE,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import { MAC_LOCAL_MEMBER, macIndex, macKind } from './compiled-graph.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { PathState } from './path-state.ts';

@@ -32,7 +32,7 @@ import {
   STATE_CLOSING,
   STATE_ESTABLISHED,
   TIER,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import type { Bridge } from './bridge.ts';
 import type { Bypasses } from './bypasses.ts';
 import {

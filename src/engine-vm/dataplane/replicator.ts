@@ -31,7 +31,7 @@ import {
   STATE_CLOSING,
   STATE_ESTABLISHED,
   STRIDE,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import { CONTROL_FLOWS, controlBodyAt, controlBodyLength, LONGEST_BODY, nameHash } from './control.ts';
 import type { PathState } from './path-state.ts';
 import type { Peers } from './peers.ts';

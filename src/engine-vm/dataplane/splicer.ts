@@ -54,7 +54,7 @@ import {
   STATE_CLOSING,
   STATE_ESTABLISHED,
   STRIDE,
-} from '../flow/flow-table.ts';
+} from '../flow/flow-record.ts';
 import type { Bridge } from './bridge.ts';
 import {
   COOKIES_ALWAYS,

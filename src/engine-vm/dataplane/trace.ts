@@ -10,7 +10,7 @@ import type { Explanation, TraceAnswer, TraceQuestion, TraceStep } from '../../p
 import { PASS, REJECT } from '../component/component.ts';
 import { Firewall } from '../component/firewall.ts';
 import { DROPS } from '../drops.ts';
-import { FORWARD, MEMBER, REVERSE, STRIDE } from '../flow/flow-table.ts';
+import { FORWARD, MEMBER, REVERSE, STRIDE } from '../flow/flow-record.ts';
 import { COOKIES_ALWAYS, PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
 import { endpoint, type FlowLister } from './flow-listing.ts';
 import type { Gateways } from './gateways.ts';

@@ -16,7 +16,6 @@ import {
   FLAG_SEEN_REVERSE,
   FLAG_SPLICING,
   FLAGS,
-  type FlowTable,
   FORWARD,
   KIND,
   KIND_REMOTE,
@@ -30,7 +29,8 @@ import {
   STATE_FREE,
   STATE_HALF_OPEN,
   STRIDE,
-} from './flow-table.ts';
+} from './flow-record.ts';
+import type { FlowTable } from './flow-table.ts';
 
 /** How long a flow may be silent where the engine group does not say. */
 export const TIMEOUTS: FlowTimeouts = {

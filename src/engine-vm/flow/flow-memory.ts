@@ -6,7 +6,7 @@
  * the ids are kept here as hashes. While indexes change the memory is unsealed: a process that is killed in that
  * moment leaves nothing that could be taken over.
  */
-import { SPLICE_STRIDE, STRIDE } from './flow-table.ts';
+import { SPLICE_STRIDE, STRIDE } from './flow-record.ts';
 
 /** Members and peers of one graph: more are not kept, and then neither are the flows. */
 const NAMES = 32_768;

@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import { ConnectionTable } from '../../../src/engine-vm/balance/connection-table.ts';
 import { end, sweep, TIMEOUTS, track } from '../../../src/engine-vm/flow/flow-life.ts';
 import {
-  FlowTable,
   FORWARD,
   KIND_LOCAL,
   MEMBER_PORTS,
@@ -16,7 +15,8 @@ import {
   STATE_FREE,
   STATE_HALF_OPEN,
   STRIDE,
-} from '../../../src/engine-vm/flow/flow-table.ts';
+} from '../../../src/engine-vm/flow/flow-record.ts';
+import { FlowTable } from '../../../src/engine-vm/flow/flow-table.ts';
 import { Packet } from '../../../src/packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../../src/packet/parse.ts';
 
