@@ -451,21 +451,8 @@ export class FlowPath {
   private isNoted(addresses: Int32Array, memberAt: number, port: number, clientPort: number): boolean {
     const { answers, packet, graph, now } = this.state;
     if (answers === null) return false;
-    const value = answers.findKey(
-      packet.protocol,
-      addresses[memberAt],
-      addresses[memberAt + 1],
-      addresses[memberAt + 2],
-      addresses[memberAt + 3],
-      packet.s0,
-      packet.s1,
-      packet.s2,
-      packet.s3,
-      (port << 16) | clientPort,
-      now,
-      NOTED_MS,
-      false,
-    );
+    const ports = (port << 16) | clientPort;
+    const value = answers.atAnswer(packet, addresses, memberAt, ports).get(now, NOTED_MS, false);
     if (value < 0) return false;
     const { d0, d1, d2, d3, destinationPort, protocol } = packet;
     const own = graph.hashed.indexOf(d0, d1, d2, d3, destinationPort, protocol);

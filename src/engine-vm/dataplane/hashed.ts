@@ -67,13 +67,13 @@ export class Hashed {
   noted(tier: number): number {
     const { choices, packet, graph, now } = this.state;
     if (choices === null) return -1;
-    const member = choices.find(packet, now, this.lifetimeMs(packet.protocol));
+    const member = choices.atPacket(packet).get(now, this.lifetimeMs(packet.protocol));
     return member >= 0 && graph.isInTier(tier, member) ? member : -1;
   }
 
   /** Notes the member of the flow that a packet of its client belongs to. */
   note(packet: Packet, member: number): void {
-    this.state.choices?.set(packet, member, this.state.now, this.lifetimeMs(packet.protocol));
+    this.state.choices?.atPacket(packet).put(member, this.state.now, this.lifetimeMs(packet.protocol));
   }
 
   /** Whether a member of the tier can be reached without a record: an engine stands beside it, or it needs none. */
@@ -136,9 +136,11 @@ export class Hashed {
 
   /** A connection past the services has found no record: its answers are nobody else's. */
   noteDirect(): void {
-    const { packet, answers } = this.state;
-    if (answers !== null)
-      this.noteAnswer(packet.d0, packet.d1, packet.d2, packet.d3, packet.destinationPort, 0);
+    const { packet, answers, now } = this.state;
+    const { protocol, s0, s1, s2, s3, d0, d1, d2, d3, sourcePort, destinationPort } = packet;
+    answers
+      ?.at(protocol, d0, d1, d2, d3, s0, s1, s2, s3, (destinationPort << 16) | sourcePort)
+      .put(ANSWERS_DIRECT, now, this.lifetimeMs(protocol));
   }
 
   /** Takes the packet at hand, which a member beside this engine sent in no flow that has a record; false: not so. */
@@ -147,7 +149,7 @@ export class Hashed {
     const { packet, graph, answers } = state;
     if (answers === null) return false;
     if (graph.dataAddresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) >= 0) return false;
-    let value = answers.find(packet, state.now, this.lifetimeMs(packet.protocol));
+    let value = answers.atPacket(packet).get(state.now, this.lifetimeMs(packet.protocol));
     if (value < 0) value = this.guess(answers);
     if (value <= ANSWERS_DIRECT) return false;
     if (packet.isFragment) {
@@ -199,36 +201,11 @@ export class Hashed {
     const { d0, d1, d2, d3, destinationPort, protocol } = packet;
     const index = graph.hashed.indexOf(d0, d1, d2, d3, destinationPort, protocol);
     if (index < 0) return false;
-    this.noteAnswer(
-      own[at],
-      own[at + 1],
-      own[at + 2],
-      own[at + 3],
-      port,
-      answersFor(index, state.isTunnelled),
-    );
+    state.answers
+      ?.atAnswer(packet, own, at, (port << 16) | packet.sourcePort)
+      .put(answersFor(index, state.isTunnelled), state.now, this.lifetimeMs(protocol));
     rewriteDestination(packet, own[at], own[at + 1], own[at + 2], own[at + 3], port);
     return true;
-  }
-
-  /** Notes what packets from the member's end to the client of the packet at hand are. */
-  private noteAnswer(m0: number, m1: number, m2: number, m3: number, port: number, value: number): void {
-    const { packet, answers, now } = this.state;
-    answers?.setKey(
-      packet.protocol,
-      m0,
-      m1,
-      m2,
-      m3,
-      packet.s0,
-      packet.s1,
-      packet.s2,
-      packet.s3,
-      (port << 16) | packet.sourcePort,
-      value,
-      now,
-      this.lifetimeMs(packet.protocol),
-    );
   }
 
   private lifetimeMs(protocol: number): number {

@@ -18,6 +18,9 @@ export class FlowNotes {
   private readonly notes: Int32Array;
   private readonly mask: number;
   private readonly seed: number;
+  /** Of the key turned to: its hash, and where its set begins. */
+  private hash = 0;
+  private base = 0;
 
   /** Room for `flows` keys at least. `seed`: any 32-bit number that others cannot guess. */
   constructor(flows: number, seed: number) {
@@ -33,25 +36,8 @@ export class FlowNotes {
     return (this.mask + 1) * WAYS;
   }
 
-  /** As `findKey`, by the packet's own key. */
-  find(packet: Packet, nowMs: number, lifetimeMs: number): number {
-    const { protocol, s0, s1, s2, s3, d0, d1, d2, d3, sourcePort, destinationPort } = packet;
-    const ports = (sourcePort << 16) | destinationPort;
-    return this.findKey(protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports, nowMs, lifetimeMs);
-  }
-
-  /** As `setKey`, by the packet's own key. */
-  set(packet: Packet, value: number, nowMs: number, lifetimeMs: number): void {
-    const { protocol, s0, s1, s2, s3, d0, d1, d2, d3, sourcePort, destinationPort } = packet;
-    const ports = (sourcePort << 16) | destinationPort;
-    this.setKey(protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports, value, nowMs, lifetimeMs);
-  }
-
-  /**
-   * The value noted for a key, -1 where there is none that was used within `lifetimeMs`. It counts as used now, where
-   * `isUse` says so.
-   */
-  findKey(
+  /** Turns to a key, whose note the next `get` or `put` is for. */
+  at(
     protocol: number,
     s0: number,
     s1: number,
@@ -62,49 +48,55 @@ export class FlowNotes {
     d2: number,
     d3: number,
     ports: number,
-    nowMs: number,
-    lifetimeMs: number,
-    isUse = true,
-  ): number {
+  ): this {
     const hash = hashFlow(this.seed, protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports);
-    const { notes } = this;
-    const base = this.setOf(hash, s3, d3, ports);
-    for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
-      if (notes[at + 1] === 0 || notes[at] !== hash) continue;
-      if ((((nowMs | 0) - notes[at + 2]) | 0) >= lifetimeMs) return -1;
-      if (isUse) notes[at + 2] = nowMs | 0;
-      return notes[at + 1] - 1;
-    }
-    return -1;
+    // The set is chosen by other bits than those that tell its notes apart.
+    let mixed = Math.imul(hash ^ Math.imul(s3 ^ ports, 0x9e3779b1) ^ d3 ^ this.seed, 0x85ebca6b);
+    mixed ^= mixed >>> 15;
+    this.hash = hash;
+    this.base = (mixed & this.mask) * WAYS * STRIDE;
+    return this;
   }
 
-  /** Notes a value of 0 or more for a key, in the place of what was noted for it. */
-  setKey(
-    protocol: number,
-    s0: number,
-    s1: number,
-    s2: number,
-    s3: number,
-    d0: number,
-    d1: number,
-    d2: number,
-    d3: number,
-    ports: number,
-    value: number,
-    nowMs: number,
-    lifetimeMs: number,
-  ): void {
-    const hash = hashFlow(this.seed, protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports);
+  /** Turns to the packet's own key. */
+  atPacket(packet: Packet): this {
+    const { protocol, s0, s1, s2, s3, d0, d1, d2, d3, sourcePort, destinationPort } = packet;
+    return this.at(protocol, s0, s1, s2, s3, d0, d1, d2, d3, (sourcePort << 16) | destinationPort);
+  }
+
+  /** Turns to the key of what the member at `addresses[memberAt]` answers the packet's client; `ports` are the answer's. */
+  atAnswer(packet: Packet, addresses: Int32Array, memberAt: number, ports: number): this {
+    return this.at(
+      packet.protocol,
+      addresses[memberAt],
+      addresses[memberAt + 1],
+      addresses[memberAt + 2],
+      addresses[memberAt + 3],
+      packet.s0,
+      packet.s1,
+      packet.s2,
+      packet.s3,
+      ports,
+    );
+  }
+
+  /** The value noted, -1 where there is none that was used within `lifetimeMs`. Counts as used now, where `isUse` says so. */
+  get(nowMs: number, lifetimeMs: number, isUse = true): number {
     const { notes } = this;
-    const base = this.setOf(hash, s3, d3, ports);
-    let place = -1;
-    for (let at = base; at < base + WAYS * STRIDE && place < 0; at += STRIDE) {
-      if (notes[at + 1] !== 0 && notes[at] === hash) place = at;
-    }
-    if (place < 0) place = this.roomIn(base, nowMs, lifetimeMs);
-    notes[place] = hash;
-    notes[place + 1] = value + 1;
-    notes[place + 2] = nowMs | 0;
+    const at = this.find();
+    if (at < 0 || (((nowMs | 0) - notes[at + 2]) | 0) >= lifetimeMs) return -1;
+    if (isUse) notes[at + 2] = nowMs | 0;
+    return notes[at + 1] - 1;
+  }
+
+  /** Notes a value of 0 or more, in the place of what was noted. */
+  put(value: number, nowMs: number, lifetimeMs: number): void {
+    const { notes } = this;
+    let at = this.find();
+    if (at < 0) at = this.roomFor(nowMs, lifetimeMs);
+    notes[at] = this.hash;
+    notes[at + 1] = value + 1;
+    notes[at + 2] = nowMs | 0;
   }
 
   /** Gives every note the value that `next` says, and forgets those for which it is negative. */
@@ -115,8 +107,16 @@ export class FlowNotes {
     }
   }
 
-  private roomIn(base: number, nowMs: number, lifetimeMs: number): number {
-    const { notes } = this;
+  private find(): number {
+    const { notes, base, hash } = this;
+    for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
+      if (notes[at + 1] !== 0 && notes[at] === hash) return at;
+    }
+    return -1;
+  }
+
+  private roomFor(nowMs: number, lifetimeMs: number): number {
+    const { notes, base } = this;
     let oldest = base;
     let age = -1;
     for (let at = base; at < base + WAYS * STRIDE; at += STRIDE) {
@@ -129,12 +129,5 @@ export class FlowNotes {
     }
     if (age < lifetimeMs) this.hasForgotten = true;
     return oldest;
-  }
-
-  /** Where the set begins: by other bits than those that tell its notes apart. */
-  private setOf(hash: number, s3: number, d3: number, ports: number): number {
-    let mixed = Math.imul(hash ^ Math.imul(s3 ^ ports, 0x9e3779b1) ^ d3 ^ this.seed, 0x85ebca6b);
-    mixed ^= mixed >>> 15;
-    return (mixed & this.mask) * WAYS * STRIDE;
   }
 }
