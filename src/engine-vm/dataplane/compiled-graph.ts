@@ -428,6 +428,11 @@ export class CompiledGraph {
     );
   }
 
+  /** What flows to a tier (-1: past the services) are counted as, by service: 0 is of none. */
+  groupOf(tier: number): number {
+    return tier < 0 ? 0 : this.tierService[tier] + 1;
+  }
+
   /** The last tier that packets to a tier reach, handed on from tier to tier. */
   lastTier(tier: number): number {
     let last = tier;

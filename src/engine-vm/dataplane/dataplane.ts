@@ -36,6 +36,7 @@ import { Direct } from './direct.ts';
 import { Dispatch } from './dispatch.ts';
 import { Entry } from './entry.ts';
 import { FlowLister, type FlowSlice, type FlowSliceQuestion } from './flow-listing.ts';
+import { FlowOpener } from './flow-opener.ts';
 import { FlowPath } from './flow-path.ts';
 import { adaptFlows, endLostFlows, recount, relate, resize, suitsAsIs } from './flow-remap.ts';
 import { Fragments } from './fragments.ts';
@@ -55,6 +56,7 @@ import { Refusals } from './refusals.ts';
 import { Replicas } from './replicas.ts';
 import { Replicator } from './replicator.ts';
 import { ServiceChain } from './service-chain.ts';
+import { SourcePorts } from './source-ports.ts';
 import { Splicer } from './splicer.ts';
 import { Tracer } from './trace.ts';
 import { Tunnel } from './tunnel.ts';
@@ -92,7 +94,6 @@ export class Dataplane {
   private readonly options: DataplaneOptions;
   private readonly state: PathState;
   private readonly fragments: Fragments;
-  private readonly path: FlowPath;
   private readonly splicer: Splicer;
   private readonly gateways: Gateways;
   private readonly hashed: Hashed;
@@ -128,29 +129,33 @@ export class Dataplane {
     const refusals = new Refusals(this.state);
     this.gateways = new Gateways(this.state);
     const tunnel = new Tunnel(this.state, this.gateways, refusals);
-    this.path = new FlowPath(this.state, bridge, this.fragments, this.gateways, tunnel);
+    const path = new FlowPath(this.state, bridge, this.fragments, this.gateways, tunnel);
+    const ports = new SourcePorts(this.state);
+    const opener = new FlowOpener(this.state, ports);
     this.inside = new Inside(this.state);
     this.peerTable = new Peers(this.state, this.inside, tunnel);
     this.announcer = new Announcer(this.state, this.peerTable);
     this.memberAnnouncer = new MemberAnnouncer(this.state);
     const replicas = new Replicas(this.state.random32());
     this.replicator = new Replicator(this.state, this.peerTable, replicas);
-    this.hashed = new Hashed(this.state, this.path, bridge, this.gateways);
+    this.hashed = new Hashed(this.state, path, ports, bridge, this.gateways);
     const { hashed } = this;
     const orphans = new Orphans(
       this.state,
       this.peerTable,
-      this.path,
+      path,
+      opener,
       bridge,
       refusals,
       replicas,
       this.bypasses,
       hashed,
     );
-    this.splicer = new Splicer(this.state, this.path, bridge, this.peerTable, options.wallMs);
+    this.splicer = new Splicer(this.state, path, bridge, this.peerTable, options.wallMs);
     const entry = new Entry(
       this.state,
-      this.path,
+      path,
+      opener,
       refusals,
       orphans,
       replicas,
@@ -159,12 +164,21 @@ export class Dataplane {
       this.splicer,
       hashed,
     );
-    const direct = new Direct(this.state, this.path, hashed);
-    const memberSide = new MemberSide(this.state, this.path, direct, this.splicer, hashed, replicas, orphans);
-    const icmpErrors = new IcmpErrors(this.state, bridge, this.path, this.gateways);
+    const direct = new Direct(this.state, path, opener, hashed);
+    const memberSide = new MemberSide(
+      this.state,
+      path,
+      opener,
+      direct,
+      this.splicer,
+      hashed,
+      replicas,
+      orphans,
+    );
+    const icmpErrors = new IcmpErrors(this.state, bridge, path, this.gateways);
     this.lister = new FlowLister(this.state);
     this.tracer = new Tracer(this.state, this.lister, this.gateways, this.splicer);
-    this.observer = new Observer(this.state, this.path);
+    this.observer = new Observer(this.state, opener);
     this.controlFrames = new ControlFrames(
       this.state,
       this.peerTable,
@@ -176,7 +190,7 @@ export class Dataplane {
       state: this.state,
       bridge,
       fragments: this.fragments,
-      path: this.path,
+      path,
       splicer: this.splicer,
       refusals,
       gateways: this.gateways,
@@ -273,7 +287,7 @@ export class Dataplane {
     const { state } = this;
     const { flows, graph } = state;
     const { services } = graph.source;
-    flows.regroup(services.length + 1, (flow) => this.path.groupOf(flows.words[flow * STRIDE + TIER]));
+    flows.regroup(services.length + 1, (flow) => graph.groupOf(flows.words[flow * STRIDE + TIER]));
     const places = new Map(before?.source.services.map(({ name }, index) => [name, index + 1]) ?? []);
     const moved = (counts: Float64Array) =>
       Float64Array.from([counts[0], ...services.map(({ name }) => counts[places.get(name) ?? -1] ?? 0)]);

@@ -7,6 +7,7 @@ import { PROTOCOL_TCP, TCP_ACK, TCP_RST, TCP_SYN } from '../../packet/parse.ts';
 import { dropIndex } from '../drops.ts';
 import { track } from '../flow/flow-life.ts';
 import { FORWARD, JUDGED, REVERSE, STRIDE, TIER } from '../flow/flow-record.ts';
+import type { FlowOpener } from './flow-opener.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
 import type { PathState } from './path-state.ts';
@@ -19,11 +20,13 @@ const SETTLING = dropIndex('settling');
 export class Direct {
   private readonly state: PathState;
   private readonly path: FlowPath;
+  private readonly opener: FlowOpener;
   private readonly hashed: Hashed;
 
-  constructor(state: PathState, path: FlowPath, hashed: Hashed) {
+  constructor(state: PathState, path: FlowPath, opener: FlowOpener, hashed: Hashed) {
     this.state = state;
     this.path = path;
+    this.opener = opener;
     this.hashed = hashed;
   }
 
@@ -41,7 +44,7 @@ export class Direct {
       // A connection that was already running here before a restart is not a choice that the peer still waits to see.
       if ((flags & (TCP_SYN | TCP_ACK)) === TCP_SYN) viaPeer = graph.source.peers[engine - 1].id;
     }
-    const flow = this.path.openDirect(member, false, viaPeer);
+    const flow = this.opener.openDirect(member, false, viaPeer);
     if (flow < 0) {
       this.hashed.noteDirect();
       return false;
@@ -61,7 +64,7 @@ export class Direct {
       return true;
     }
     if ((packet.tcpFlags & TCP_RST) !== 0) return false;
-    const flow = this.path.openDirect(member, true);
+    const flow = this.opener.openDirect(member, true);
     if (flow < 0) return false;
     // The address may be that of a service which the VM owns: then what clients send is judged.
     const at = flow * STRIDE;

@@ -22,7 +22,8 @@ import {
   PLACE_HERE,
   PLACE_NO_ENGINE,
 } from './compiled-graph.ts';
-import { type FlowPath, refusal } from './flow-path.ts';
+import { type FlowOpener, refusal } from './flow-opener.ts';
+import type { FlowPath } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
 import type { MemberHealth } from './member-health.ts';
 import type { Orphans } from './orphans.ts';
@@ -39,6 +40,7 @@ const LIMITED = dropIndex('firewall-limit');
 export class Entry {
   private readonly state: PathState;
   private readonly path: FlowPath;
+  private readonly opener: FlowOpener;
   private readonly refusals: Refusals;
   private readonly orphans: Orphans;
   private readonly replicas: Replicas;
@@ -51,6 +53,7 @@ export class Entry {
   constructor(
     state: PathState,
     path: FlowPath,
+    opener: FlowOpener,
     refusals: Refusals,
     orphans: Orphans,
     replicas: Replicas,
@@ -61,6 +64,7 @@ export class Entry {
   ) {
     this.state = state;
     this.path = path;
+    this.opener = opener;
     this.refusals = refusals;
     this.orphans = orphans;
     this.replicas = replicas;
@@ -98,7 +102,7 @@ export class Entry {
   /** Whether a new flow of the tier would get no record, and needs none: what a cookie begins would. */
   private isHashedAnyway(tier: number): boolean {
     const { graph, flows } = this.state;
-    return graph.tierHashes[tier] === 1 && !flows.hasRoom && flows.evictable(this.path.groupOf(tier)) < 0;
+    return graph.tierHashes[tier] === 1 && !flows.hasRoom && flows.evictable(graph.groupOf(tier)) < 0;
   }
 
   /**
@@ -108,7 +112,7 @@ export class Entry {
   private open(port: number, tier: number, chain: ServiceChain, needsRecord: boolean): number {
     const { state, decision } = this;
     const { graph, packet } = state;
-    this.path.makeRoom(tier);
+    this.opener.makeRoom(tier);
     const { hasRoom } = state.flows;
     if (!hasRoom && (needsRecord || graph.tierHashes[tier] === 0)) {
       this.hashed.refuse(tier);
@@ -138,7 +142,7 @@ export class Entry {
       this.hashed.forward(tier, member);
       return -1;
     }
-    const flow = this.path.open(tier, member, null);
+    const flow = this.opener.open(tier, member, null);
     if (flow < 0) {
       state.drop(refusal(flow));
       return -1;
@@ -160,7 +164,7 @@ export class Entry {
   private redeem(port: number, tier: number, chain: ServiceChain): void {
     const { state, splicer } = this;
     const { flows, graph } = state;
-    state.provenOf[graph.tierService[tier] + 1]++;
+    state.provenOf[graph.groupOf(tier)]++;
     const flow = this.open(port, tier, chain, true);
     if (flow < 0) {
       this.refusals.reset(port);
@@ -242,7 +246,7 @@ export class Entry {
     const isShifted =
       member >= 0 && graph.memberPlace[member] === PLACE_HERE && graph.tierCookies[tier] !== COOKIES_NEVER;
     if (member >= 0 && !isTranslated && !isShifted && !isHandedOn && graph.isInTier(tier, member)) {
-      const flow = this.path.open(tier, member, null);
+      const flow = this.opener.open(tier, member, null);
       if (flow >= 0) {
         this.start(flow);
         return;
@@ -275,9 +279,9 @@ export class Entry {
 
   /** Goes on with a connection that had no record: with one, where there is room again. */
   private goOn(tier: number, member: number): void {
-    this.path.makeRoom(tier);
+    this.opener.makeRoom(tier);
     if (this.state.flows.hasRoom && !this.hashed.isTaken(tier, member)) {
-      const flow = this.path.open(tier, member, null);
+      const flow = this.opener.open(tier, member, null);
       if (flow >= 0) {
         this.start(flow);
         return;
@@ -334,9 +338,9 @@ export class Entry {
     let flow = -1;
     // What peers keep are connections that the member's engine translates alone, whatever the service asks for now.
     const place = graph.memberPlace[member];
-    if (place === PLACE_HERE) flow = this.path.open(tier, member, null);
+    if (place === PLACE_HERE) flow = this.opener.open(tier, member, null);
     else if (place === PLACE_BESIDE_PEER || this.bypasses.isWorthWaiting(member, now))
-      flow = this.path.openRemote(tier, member);
+      flow = this.opener.openRemote(tier, member);
     if (flow < 0) {
       if (!this.isToBeHashed(tier, member)) return false;
       this.hashed.forward(tier, member);

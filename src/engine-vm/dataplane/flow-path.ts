@@ -1,6 +1,6 @@
 /**
- * What is done with a packet whose flow is known: translation in place, MACs, and the port to leave by; and how a
- * flow is opened once its member is chosen. See docs/path-of-a-packet.md for the four kinds of flow.
+ * What is done with a packet of a flow: translation in place, MACs, the port to leave by; and what follows is left to
+ * the kernel where it can be. flow-opener.ts begins flows. See docs/path-of-a-packet.md for the four kinds of flow.
  */
 import {
   destinationHigh,
@@ -16,16 +16,12 @@ import { lowerMss } from '../../packet/tcp.ts';
 import { shiftAcknowledgement, shiftSequence } from '../../packet/tcp-splice.ts';
 import { VXLAN_OVERHEAD } from '../../packet/vxlan.ts';
 import { dropIndex } from '../drops.ts';
-import { end } from '../flow/flow-life.ts';
 import {
   CLIENT,
   CLIENT_MAC_HIGH,
   CLIENT_MAC_LOW,
   CLIENT_SEEN,
-  FLAG_COUNTED_LOCAL,
-  FLAG_COUNTED_SENT,
   FLAG_METERED,
-  FLAG_SEEN_FORWARD,
   FLAG_SPLICED,
   FLAG_SPLICING,
   FLAG_VIA_PEER,
@@ -33,7 +29,6 @@ import {
   FLAGS,
   FORWARD,
   KIND,
-  KIND_DIRECT,
   KIND_FAR,
   KIND_LOCAL,
   KIND_REMOTE,
@@ -48,30 +43,23 @@ import {
   SPLICE_DELTA,
   SPLICE_STRIDE,
   STATE,
-  STATE_CLOSING,
   STATE_ESTABLISHED,
   STRIDE,
   TIER,
 } from '../flow/flow-record.ts';
 import type { Bridge } from './bridge.ts';
-import { PLACE_BESIDE_PEER, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
+import { PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { Fragments } from './fragments.ts';
 import type { Gateways } from './gateways.ts';
-import { ANSWERS_DIRECT, type PathState, PORT_IN, PORT_OUT, PORT_SELF } from './path-state.ts';
-import { FIRST_PORT, LAST_PORT, PORT_TRIES } from './source-ports.ts';
+import { type PathState, PORT_IN, PORT_OUT, PORT_SELF } from './path-state.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** Outer headers of a tunnel at their longest, and those of IPv4 or IPv6 and TCP inside. */
 export const TUNNEL_AND_HEADERS = [VXLAN_OVERHEAD.ipv6 + 40, VXLAN_OVERHEAD.ipv6 + 60];
 
-/** How long another flow without a record keeps a client port to itself after its last packet. */
-const NOTED_MS = 60_000;
-
-const NO_MEMBER = dropIndex('no-member');
-const FULL = dropIndex('flow-table-full');
 const PENDING = dropIndex('cookie-pending');
-const NO_PORTS = dropIndex('translate-ports');
 
+/** Sends packets along their flows, either way. */
 export class FlowPath {
   private readonly state: PathState;
   private readonly bridge: Bridge;
@@ -114,7 +102,7 @@ export class FlowPath {
       const isWhole =
         relay >= 0
           ? this.handOver(relay, graph.peerMacHigh[relay], graph.peerMacLow[relay])
-          : this.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
+          : this.sendOn(member);
       // What waits for its engine, goes by way of a peer or had to be split is looked at each time.
       if (relay < 0 && isWhole && graph.memberPlace[member] !== PLACE_NO_ENGINE)
         this.entrust(flow, FORWARD, PORT_OUT, graph.memberPeer[member]);
@@ -154,15 +142,19 @@ export class FlowPath {
     return this.state.flows.splices[flow * SPLICE_STRIDE + SPLICE_DELTA];
   }
 
+  /** Sends the packet at hand, as it is, to the MAC of a member elsewhere. True as `handOver`. */
+  sendOn(member: number): boolean {
+    const { graph } = this.state;
+    return this.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
+  }
+
   /**
    * Sends the packet at hand, as it is, to an engine by MAC: `peer` (-1 where the link leads there) is the engine, the
    * MAC its own or that of a member beside it. True where it left as it was, and others like it will.
    */
-  handOver(peer: number, high: number, low: number): boolean {
+  private handOver(peer: number, high: number, low: number): boolean {
     const { packet, graph } = this.state;
-    if (peer >= 0 && graph.peerTunnel[peer] !== 0) {
-      return this.tunnel.carry(peer, high, low);
-    }
+    if (peer >= 0 && graph.peerTunnel[peer] !== 0) return this.tunnel.carry(peer, high, low);
     writeDestination(packet, high, low);
     writeSource(packet, graph.macHigh, graph.macLow);
     this.state.send(PORT_OUT);
@@ -233,314 +225,4 @@ export class FlowPath {
     const tunnel = this.tunnel.forSlot(isInto ? peer : tunnelPeer, isInto);
     if (tunnel !== null) flows.entrust(flow, direction, macs, packet, ingress, egress, tunnel);
   }
-
-  /**
-   * Opens the flow that the packet at hand begins, to a member of a tier, and counts it. `viaPeer`: the engine that
-   * chose the member, null where this one did. Returns the flow, or -1 - the drop - 1 where it cannot be: a
-   * reason of drops.ts, for the caller to count.
-   */
-  open(tier: number, member: number, viaPeer: string | null): number {
-    const state = this.state;
-    const { packet, graph, flows, connections } = state;
-    const place = graph.memberPlace[member];
-    if (graph.tierHandsOn[tier] === 1) return this.openThrough(tier, member, viaPeer);
-    const isDsr = graph.tierIsDsr[tier] === 1;
-    if (isDsr && place === PLACE_NO_ENGINE) return this.openToMac(tier, member);
-    const memberAt = isDsr ? 0 : graph.memberAddressAt(member, packet.ipVersion);
-    if (memberAt < 0) return refused(NO_MEMBER);
-    if (isDsr) this.keepDestination();
-    const addresses = isDsr ? this.destination : graph.memberAddresses(packet.ipVersion);
-    const port = isDsr ? packet.destinationPort : graph.tierMemberPort[tier];
-    if (place === PLACE_BESIDE_PEER && viaPeer === null && graph.tierReturns[tier] === 0) {
-      const flow = this.add(KIND_REMOTE, member, tier);
-      return flow < 0 ? refused(FULL) : flow;
-    }
-    const isItself =
-      packet.s3 === addresses[memberAt + 3] &&
-      packet.s2 === addresses[memberAt + 2] &&
-      packet.s1 === addresses[memberAt + 1] &&
-      packet.s0 === addresses[memberAt];
-    // Nobody else bears the service address.
-    if (isDsr && isItself) return refused(NO_MEMBER);
-    // Where answers return, they return to the member that handed the packet on: its MAC is the client's for us.
-    const isReturned = state.stage > 0 && state.ingress === PORT_IN && graph.tierReturns[tier] === 1;
-    const isFar = place !== PLACE_HERE || isItself || isReturned;
-    // A port is found before the flow is made: a failed choice leaves nothing behind.
-    const clientPort = isFar
-      ? this.findFarPort(addresses, memberAt, port)
-      : this.findClientPort(addresses, memberAt, port);
-    if (clientPort < 0) return refused(NO_PORTS);
-    const flow = this.add(isFar ? KIND_FAR : KIND_LOCAL, member, tier);
-    if (flow < 0) return refused(FULL);
-    const words = flows.words;
-    const at = flow * STRIDE;
-    for (let i = 0; i < 4; i++) words[at + MEMBER_SIDE + i] = addresses[memberAt + i];
-    if (isFar) {
-      for (let i = 0; i < 4; i++) words[at + CLIENT_SEEN + i] = graph.ownAddresses[this.farAddress * 4 + i];
-      words[at + CLIENT_MAC_HIGH] = sourceHigh(packet);
-      words[at + CLIENT_MAC_LOW] = sourceLow(packet);
-    } else {
-      for (let i = 0; i < 4; i++) words[at + CLIENT_SEEN + i] = words[at + CLIENT + i];
-    }
-    words[at + MEMBER_PORTS] = (port << 16) | clientPort;
-    flows.fileReverse(flow);
-    // A member beside a peer is counted there.
-    if (place === PLACE_HERE) {
-      connections.opened(member, viaPeer);
-      words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
-    } else if (place === PLACE_NO_ENGINE) {
-      connections.openedSent(member);
-      words[at + FLAGS] |= FLAG_COUNTED_SENT;
-    }
-    return flow;
-  }
-
-  /** Opens a flow to a member that needs no translation and has no engine beside it: told apart by MAC alone. */
-  private openToMac(tier: number, member: number): number {
-    const { flows, connections, graph, packet } = this.state;
-    // A MAC leads nowhere across a router.
-    if (graph.isRouted(member, packet.ipVersion)) return refused(NO_MEMBER);
-    const flow = this.add(KIND_REMOTE, member, tier);
-    if (flow < 0) return refused(FULL);
-    connections.openedSent(member);
-    flows.words[flow * STRIDE + FLAGS] |= FLAG_COUNTED_SENT;
-    return flow;
-  }
-
-  /** Opens a flow to a member that hands on what it gets. It needs an engine beside it, which knows what that is. */
-  private openThrough(tier: number, member: number, viaPeer: string | null): number {
-    const { flows, connections, graph } = this.state;
-    const place = graph.memberPlace[member];
-    if (place === PLACE_NO_ENGINE) return refused(NO_MEMBER);
-    const flow = this.add(KIND_THROUGH, member, tier);
-    if (flow < 0) return refused(FULL);
-    if (place === PLACE_HERE) {
-      connections.opened(member, viaPeer);
-      flows.words[flow * STRIDE + FLAGS] |= FLAG_COUNTED_LOCAL;
-    }
-    return flow;
-  }
-
-  /** The service address of the packet at hand, in place of a member's. */
-  private keepDestination(): void {
-    const { packet } = this.state;
-    this.destination[0] = packet.d0;
-    this.destination[1] = packet.d1;
-    this.destination[2] = packet.d2;
-    this.destination[3] = packet.d3;
-  }
-
-  /**
-   * Takes up the connection that the packet at hand goes on with, whose member's engine knows it already, or waits for
-   * it where that engine is bypassed: it is sent on to the member's MAC. Returns the flow, or -1 where there is no room.
-   */
-  openRemote(tier: number, member: number): number {
-    return this.add(KIND_REMOTE, member, tier);
-  }
-
-  /**
-   * Begins to watch a connection straight to a member beside this engine. `isFromMember`: the packet at hand is the
-   * member's. `viaPeer`: the engine that chose the member and translates the client's address, null where none does.
-   * Returns the flow, or -1 where there is no room: the packet passes all the same.
-   */
-  openDirect(member: number, isFromMember: boolean, viaPeer: string | null = null): number {
-    const state = this.state;
-    const { packet, flows } = state;
-    const port = isFromMember ? packet.sourcePort : packet.destinationPort;
-    const addresses = state.graph.memberAddresses(packet.ipVersion);
-    const memberAt = state.graph.memberAddressAt(member, packet.ipVersion);
-    let clientPort = isFromMember ? packet.destinationPort : packet.sourcePort;
-    if (!isFromMember) {
-      clientPort = this.findClientPort(addresses, memberAt, port);
-      if (clientPort < 0) return -1;
-    }
-    this.makeRoom(-1);
-    if (!flows.hasRoom) return -1;
-    if (isFromMember) turn(state);
-    // What the member sends may belong to a client whose packets we balance to another one: that flow stays.
-    const flow = isFromMember && flows.find(packet) >= 0 ? -1 : flows.add(packet, KIND_DIRECT, state.now);
-    if (isFromMember) turn(state);
-    if (flow < 0) return -1;
-    const words = flows.words;
-    const at = flow * STRIDE;
-    for (let i = 0; i < 4; i++) {
-      words[at + MEMBER_SIDE + i] = words[at + SERVICE + i];
-      words[at + CLIENT_SEEN + i] = words[at + CLIENT + i];
-    }
-    words[at + MEMBER_PORTS] = (port << 16) | clientPort;
-    words[at + MEMBER] = member;
-    words[at + FLAGS] |= FLAG_COUNTED_LOCAL;
-    flows.fileReverse(flow);
-    state.connections.opened(member, viaPeer);
-    return flow;
-  }
-
-  /** Before a flow to a tier (-1: past the services) begins: evicts an old half-open one where they are too many. */
-  makeRoom(tier: number): void {
-    const { flows, connections } = this.state;
-    const victim = flows.evictable(this.groupOf(tier));
-    if (victim < 0) return;
-    this.state.evictedFlows++;
-    this.state.evictedOf[flows.groupOf(victim)]++;
-    end(flows, connections, victim);
-  }
-
-  /** What half-open flows to a tier are counted as: 0 is of no service. */
-  groupOf(tier: number): number {
-    return tier < 0 ? 0 : this.state.graph.tierService[tier] + 1;
-  }
-
-  private farAddress = 0;
-  private readonly destination = new Int32Array(4);
-
-  private add(kind: number, member: number, tier: number): number {
-    const state = this.state;
-    const { packet, graph } = state;
-    this.makeRoom(tier);
-    const flow = state.flows.add(state.packet, kind, state.now, this.groupOf(tier));
-    if (flow < 0) return -1;
-    const at = flow * STRIDE;
-    state.flows.words[at + MEMBER] = member;
-    state.flows.words[at + TIER] = tier;
-    if (graph.tierIsChained[tier] === 1) {
-      const { d0, d1, d2, d3, destinationPort, protocol } = packet;
-      const head = graph.tiers.find(d0, d1, d2, d3, destinationPort, protocol);
-      state.flows.setStage(flow, state.stage, tier - head);
-    }
-    state.newFlows++;
-    return flow;
-  }
-
-  /**
-   * The client port that a member shall see: the client's own, or another where the member already speaks with that
-   * one in a live flow (the same client port through two addresses). -1 where none is free.
-   */
-  private findClientPort(addresses: Int32Array, memberAt: number, port: number): number {
-    const { packet, flows, connections } = this.state;
-    const { s0, s1, s2, s3 } = packet;
-    const found = this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, packet.sourcePort);
-    if (found < 0 && !this.isNoted(addresses, memberAt, port, packet.sourcePort)) return packet.sourcePort;
-    const at = (found >> 1) * STRIDE;
-    const isGuess =
-      found >= 0 &&
-      flows.words[at + KIND] === KIND_DIRECT &&
-      (flows.words[at + FLAGS] & FLAG_SEEN_FORWARD) === 0;
-    if (found >= 0 && (flows.words[at + STATE] === STATE_CLOSING || isGuess)) {
-      end(flows, connections, found >> 1);
-      return packet.sourcePort;
-    }
-    let candidate = this.randomPort();
-    for (let tries = 0; tries < PORT_TRIES; tries++) {
-      const isFree =
-        this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, candidate) < 0 &&
-        !this.isNoted(addresses, memberAt, port, candidate);
-      if (isFree) return candidate;
-      candidate = candidate < LAST_PORT ? candidate + 1 : FIRST_PORT;
-    }
-    return -1;
-  }
-
-  /** Whether the member's answers to the client of the packet at hand are those of another flow, recorded or noted. */
-  isAnswered(addresses: Int32Array, memberAt: number, port: number): boolean {
-    const { s0, s1, s2, s3, sourcePort } = this.state.packet;
-    const found = this.findReverse(addresses, memberAt, port, s0, s1, s2, s3, sourcePort);
-    return found >= 0 || this.isNoted(addresses, memberAt, port, sourcePort);
-  }
-
-  /** Whether a flow without a record, another than that of the packet at hand, has the answers of the member. */
-  private isNoted(addresses: Int32Array, memberAt: number, port: number, clientPort: number): boolean {
-    const { answers, packet, graph, now } = this.state;
-    if (answers === null) return false;
-    const ports = (port << 16) | clientPort;
-    const value = answers.atAnswer(packet, addresses, memberAt, ports).get(now, NOTED_MS, false);
-    if (value < 0) return false;
-    const { d0, d1, d2, d3, destinationPort, protocol } = packet;
-    const own = graph.hashed.indexOf(d0, d1, d2, d3, destinationPort, protocol);
-    return value === ANSWERS_DIRECT
-      ? own >= 0
-      : own < 0 || (value - 1) >> 1 !== own || clientPort !== packet.sourcePort;
-  }
-
-  /** A free port of an own address of the packet's family, which `farAddress` then names; -1 where there is none. */
-  private findFarPort(addresses: Int32Array, memberAt: number, port: number): number {
-    const { graph, packet } = this.state;
-    const own = graph.ownAddresses;
-    for (let address = 0; address < graph.ownAddressCount; address++) {
-      const o = address * 4;
-      const isIpv4 = own[o] === 0 && own[o + 1] === 0 && own[o + 2] === 0xffff;
-      if (isIpv4 !== (packet.ipVersion === 4)) continue;
-      let candidate = this.randomPort();
-      for (let tries = 0; tries < PORT_TRIES; tries++) {
-        const found = this.findReverse(
-          addresses,
-          memberAt,
-          port,
-          own[o],
-          own[o + 1],
-          own[o + 2],
-          own[o + 3],
-          candidate,
-        );
-        if (found < 0) {
-          this.farAddress = address;
-          return candidate;
-        }
-        candidate = candidate < LAST_PORT ? candidate + 1 : FIRST_PORT;
-      }
-    }
-    return -1;
-  }
-
-  private findReverse(
-    addresses: Int32Array,
-    memberAt: number,
-    port: number,
-    c0: number,
-    c1: number,
-    c2: number,
-    c3: number,
-    clientPort: number,
-  ): number {
-    return this.state.flows.findKey(
-      this.state.packet.protocol,
-      addresses[memberAt],
-      addresses[memberAt + 1],
-      addresses[memberAt + 2],
-      addresses[memberAt + 3],
-      c0,
-      c1,
-      c2,
-      c3,
-      (port << 16) | clientPort,
-    );
-  }
-
-  private randomPort(): number {
-    return FIRST_PORT + Math.floor(this.state.random() * (LAST_PORT - FIRST_PORT + 1));
-  }
-}
-
-/** The drop reason behind a refusal of `open`. */
-export function refusal(result: number): number {
-  return -result - 1;
-}
-
-function refused(reason: number): number {
-  return -reason - 1;
-}
-
-/** Swaps the two ends of the packet at hand in its fields (not in its bytes): the key of the other direction. */
-function turn(state: PathState): void {
-  const packet = state.packet;
-  const { s0, s1, s2, s3, sourcePort } = packet;
-  packet.s0 = packet.d0;
-  packet.s1 = packet.d1;
-  packet.s2 = packet.d2;
-  packet.s3 = packet.d3;
-  packet.sourcePort = packet.destinationPort;
-  packet.d0 = s0;
-  packet.d1 = s1;
-  packet.d2 = s2;
-  packet.d3 = s3;
-  packet.destinationPort = sourcePort;
 }

@@ -17,6 +17,7 @@ import { type FlowPath, TUNNEL_AND_HEADERS } from './flow-path.ts';
 import type { Remap } from './flow-remap.ts';
 import type { Gateways } from './gateways.ts';
 import { ANSWERS_DIRECT, type PathState, PORT_IN } from './path-state.ts';
+import type { SourcePorts } from './source-ports.ts';
 
 const FULL = dropIndex('flow-table-full');
 const FRAGMENT = dropIndex('fragment');
@@ -24,12 +25,14 @@ const FRAGMENT = dropIndex('fragment');
 export class Hashed {
   private readonly state: PathState;
   private readonly path: FlowPath;
+  private readonly ports: SourcePorts;
   private readonly bridge: Bridge;
   private readonly gateways: Gateways;
 
-  constructor(state: PathState, path: FlowPath, bridge: Bridge, gateways: Gateways) {
+  constructor(state: PathState, path: FlowPath, ports: SourcePorts, bridge: Bridge, gateways: Gateways) {
     this.state = state;
     this.path = path;
+    this.ports = ports;
     this.bridge = bridge;
     this.gateways = gateways;
   }
@@ -90,7 +93,7 @@ export class Hashed {
     if (graph.memberPlace[member] !== PLACE_HERE || graph.tierIsDsr[tier] === 1) return false;
     const at = graph.memberAddressAt(member, packet.ipVersion);
     return (
-      at < 0 || this.path.isAnswered(graph.memberAddresses(packet.ipVersion), at, graph.tierMemberPort[tier])
+      at < 0 || this.ports.isAnswered(graph.memberAddresses(packet.ipVersion), at, graph.tierMemberPort[tier])
     );
   }
 
@@ -107,8 +110,8 @@ export class Hashed {
       this.deliver(tier, member);
       return;
     }
-    this.state.hashedOf[graph.tierService[tier] + 1]++;
-    this.path.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
+    this.state.hashedOf[graph.groupOf(tier)]++;
+    this.path.sendOn(member);
   }
 
   /**
@@ -123,14 +126,14 @@ export class Hashed {
       this.refuse(tier);
       return;
     }
-    state.hashedOf[graph.tierService[tier] + 1]++;
+    state.hashedOf[graph.groupOf(tier)]++;
     if (this.gateways.addressTo(member)) state.send(PORT_IN);
   }
 
   /** Counts and drops the packet at hand, of a service. */
   refuse(tier: number): void {
     const { state } = this;
-    state.fullOf[state.graph.tierService[tier] + 1]++;
+    state.fullOf[state.graph.groupOf(tier)]++;
     state.drop(FULL);
   }
 
@@ -197,7 +200,7 @@ export class Hashed {
       packet.s1 === own[at + 1] &&
       packet.s0 === own[at];
     const port = graph.tierMemberPort[tier];
-    if (isItself || this.path.isAnswered(own, at, port)) return false;
+    if (isItself || this.ports.isAnswered(own, at, port)) return false;
     const { d0, d1, d2, d3, destinationPort, protocol } = packet;
     const index = graph.hashed.indexOf(d0, d1, d2, d3, destinationPort, protocol);
     if (index < 0) return false;

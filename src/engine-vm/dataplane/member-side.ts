@@ -23,7 +23,8 @@ import {
 } from '../flow/flow-record.ts';
 import { COOKIES_NEVER, MAC_LOCAL_MEMBER, MAC_SELF, macIndex, macKind } from './compiled-graph.ts';
 import type { Direct } from './direct.ts';
-import { type FlowPath, refusal } from './flow-path.ts';
+import { type FlowOpener, refusal } from './flow-opener.ts';
+import type { FlowPath } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
 import type { Orphans } from './orphans.ts';
 import { type PathState, PORT_IN } from './path-state.ts';
@@ -38,6 +39,7 @@ const PENDING = dropIndex('cookie-pending');
 export class MemberSide {
   private readonly state: PathState;
   private readonly path: FlowPath;
+  private readonly opener: FlowOpener;
   private readonly direct: Direct;
   private readonly splicer: Splicer;
   private readonly hashed: Hashed;
@@ -47,6 +49,7 @@ export class MemberSide {
   constructor(
     state: PathState,
     path: FlowPath,
+    opener: FlowOpener,
     direct: Direct,
     splicer: Splicer,
     hashed: Hashed,
@@ -55,6 +58,7 @@ export class MemberSide {
   ) {
     this.state = state;
     this.path = path;
+    this.opener = opener;
     this.direct = direct;
     this.splicer = splicer;
     this.hashed = hashed;
@@ -129,7 +133,7 @@ export class MemberSide {
       }
     }
     const viaPeer = isSyn || isProven || !isTcp ? graph.source.peers[macIndex(peer)].id : null;
-    const flow = this.path.open(tier, member, viaPeer);
+    const flow = this.opener.open(tier, member, viaPeer);
     if (flow < 0) {
       if (!flows.hasRoom && !isProven && graph.tierHashes[tier] === 1) this.hashed.deliver(tier, member);
       else state.drop(refusal(flow));

@@ -20,7 +20,7 @@ import {
   TIER,
 } from '../flow/flow-record.ts';
 import { MAC_LOCAL_MEMBER, macIndex, macKind } from './compiled-graph.ts';
-import type { FlowPath } from './flow-path.ts';
+import type { FlowOpener } from './flow-opener.ts';
 import type { PathState } from './path-state.ts';
 import { newDecision } from './service-chain.ts';
 
@@ -28,12 +28,12 @@ const FULL = dropIndex('flow-table-full');
 
 export class Observer {
   private readonly state: PathState;
-  private readonly path: FlowPath;
+  private readonly opener: FlowOpener;
   private readonly decision = newDecision();
 
-  constructor(state: PathState, path: FlowPath) {
+  constructor(state: PathState, opener: FlowOpener) {
     this.state = state;
-    this.path = path;
+    this.opener = opener;
   }
 
   /** Flows that this engine balanced before it came to observe: their packets do not pass it any more. */
@@ -89,7 +89,7 @@ export class Observer {
       // A member that opens a connection from the port it serves on is a client there.
       if (isFromMember && (packet.tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return false;
     }
-    const flow = this.path.openDirect(member, isFromMember);
+    const flow = this.opener.openDirect(member, isFromMember);
     if (flow < 0) {
       state.drop(FULL);
       return true;

@@ -59,6 +59,7 @@ import {
   ORPHAN_IS_CUT,
   ORPHAN_OFFSET_SHIFT,
 } from './control.ts';
+import type { FlowOpener } from './flow-opener.ts';
 import type { FlowPath } from './flow-path.ts';
 import type { Hashed } from './hashed.ts';
 import { type PathState, PORT_SELF } from './path-state.ts';
@@ -98,6 +99,7 @@ export class Orphans {
   private readonly state: PathState;
   private readonly peers: Peers;
   private readonly path: FlowPath;
+  private readonly opener: FlowOpener;
   private readonly bridge: Bridge;
   private readonly refusals: Refusals;
   private readonly replicas: Replicas;
@@ -114,6 +116,7 @@ export class Orphans {
     state: PathState,
     peers: Peers,
     path: FlowPath,
+    opener: FlowOpener,
     bridge: Bridge,
     refusals: Refusals,
     replicas: Replicas,
@@ -123,6 +126,7 @@ export class Orphans {
     this.state = state;
     this.peers = peers;
     this.path = path;
+    this.opener = opener;
     this.bridge = bridge;
     this.refusals = refusals;
     this.replicas = replicas;
@@ -228,7 +232,7 @@ export class Orphans {
     this.claim(peer, 0, nonceHigh, nonceLow, member, this.replicas.shift);
     if (isUndeliverable || graph.memberPlace[member] !== PLACE_BESIDE_PEER) return;
     parse(outer, this.carried, HEADROOM, length);
-    this.path.handOver(graph.memberPeer[member], graph.memberMacHigh[member], graph.memberMacLow[member]);
+    this.path.sendOn(member);
   }
 
   /** Says that the connection of a question is ours, or one that we know: `shift` as in Replicas, for who takes it up. */
@@ -320,9 +324,9 @@ export class Orphans {
     const head = graph.tiers.find(key.d0, key.d1, key.d2, key.d3, key.destinationPort, key.protocol);
     if (head < 0 || flows.find(key, stage) >= 0 || !this.isOfTier(key, offset, member)) return true;
     const tier = head + offset;
-    this.path.makeRoom(tier);
+    this.opener.makeRoom(tier);
     const kind = graph.tierHandsOn[tier] === 1 ? KIND_THROUGH : KIND_REMOTE;
-    const flow = flows.add(key, kind, state.now, this.path.groupOf(tier));
+    const flow = flows.add(key, kind, state.now, graph.groupOf(tier));
     if (flow < 0) {
       if (!isRelay && graph.tierHashes[tier] === 1) this.hashed.note(key, member);
       return true;

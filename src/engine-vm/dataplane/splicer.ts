@@ -122,7 +122,7 @@ export class Splicer {
     const { graph, flows, floodedOf } = this.state;
     const choice = graph.tierCookies[tier];
     if (choice === COOKIES_NEVER || choice === COOKIES_ALWAYS) return choice === COOKIES_ALWAYS;
-    const group = graph.tierService[tier] + 1;
+    const group = graph.groupOf(tier);
     return floodedOf[group] === 1 || flows.evictable(group) >= 0;
   }
 
@@ -136,7 +136,7 @@ export class Splicer {
     // Which member it will be nobody knows yet: one behind a tunnel has the least room.
     const mtu = graph.hasTunnels ? Math.min(LINK_MTU, graph.siteMtu - VXLAN_OVERHEAD.ipv6) : LINK_MTU;
     const mss = mtu - HEADERS[version];
-    state.cookiesOf[graph.tierService[tier] + 1]++;
+    state.cookiesOf[graph.groupOf(tier)]++;
     state.sendScratch(port, writeSynAck(packet, scratch, scratchView, SCRATCH_START, cookie, mss));
   }
 
