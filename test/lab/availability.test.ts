@@ -83,11 +83,11 @@ describe('a host that loses its power', () => {
   it('is told of in the events that a vCenter posts', async () => {
     const paper = await startPaperVcenter();
     try {
-      for (const vm of paper.record.vms) await paper.datacenter.power(vm.id, 'on');
-      await paper.datacenter.inject({ kind: 'host', host: 'h1' });
+      for (const vm of paper.record.vms) await paper.datacenter.vms.power(vm.id, 'on');
+      await paper.datacenter.faults.inject({ kind: 'host', host: 'h1' });
       const types = () => paper.vcenter.events.query({}).map((event) => event.$type);
       await eventually(async () => types().length === 4);
-      await paper.datacenter.heal(null);
+      await paper.datacenter.faults.heal(null);
       assert.deepEqual(types(), [
         'HostConnectionLostEvent',
         'DasHostFailedEvent',

@@ -124,7 +124,7 @@ describe('attaching NICs in vCenter', function () {
     const [vm = ''] = paper.record.vms.filter((one) => one.host === 'h1').map((one) => one.id);
     await platform.attach({ vm, nic: '4000' }, 'prod-weft', never);
     await platform.removeSegment('host-13', 'prod-weft', never);
-    await paper.datacenter.migrate(vm, 'h3');
+    await paper.datacenter.vms.migrate(vm, 'h3');
     const listed = (await platform.inventory(never)).vms.find((one) => one.id === vm)!;
     assert.equal(listed.host, 'host-13');
     assert.equal(listed.nics[0]?.segment, 'prod-weft', 'it stands on a shadow that its host does not have');
@@ -149,7 +149,7 @@ describe('attaching NICs in vCenter', function () {
       first.abort();
       await given;
       const watch = platform.watch((await listing).cursor, AbortSignal.timeout(4000));
-      await paper.datacenter.migrate(vm, round % 2 ? 'h1' : 'h2');
+      await paper.datacenter.vms.migrate(vm, round % 2 ? 'h1' : 'h2');
       await watch;
     }
   });

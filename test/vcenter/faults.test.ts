@@ -31,10 +31,10 @@ describe('fault rules of the simulated vCenter', function () {
     ova?.remove();
     await paper?.stop();
   });
-  afterEach(() => paper.datacenter.heal(null));
+  afterEach(() => paper.datacenter.faults.heal(null));
 
   const fault = (call: string, effect: Rule['effect'], more: Partial<Rule> = {}) =>
-    paper.datacenter.inject({
+    paper.datacenter.faults.inject({
       kind: 'vcenter',
       call,
       effect,
@@ -91,7 +91,7 @@ describe('fault rules of the simulated vCenter', function () {
     await fault('PowerOnVM_Task', 'refuse', { object: other!.id, count: null });
     await platform.power(id, 'on', never);
     await rejects(platform.power(other!.id, 'on', never), 'ERR_HYPERVISOR_REFUSED');
-    await paper.datacenter.heal(null);
+    await paper.datacenter.faults.heal(null);
     await fault('SetField', 'refuse', { percent: 50, count: null });
     const fates = Array.from({ length: 1000 }, () => paper.vcenter.fate('SetField', 'x').fault !== null);
     const met = fates.filter(Boolean).length;

@@ -39,7 +39,7 @@ describe('a controller of vCenter that is killed', function () {
   for (const [into, out] of KILLS) {
     it(`at its changing call ${into} on the way in and ${out} on the way out`, async () => {
       const paper = await startPaperVcenter();
-      for (const vm of paper.record.vms) await paper.datacenter.power(vm.id, 'on');
+      for (const vm of paper.record.vms) await paper.datacenter.vms.power(vm.id, 'on');
       const { vcenter } = paper;
       const file = join(directory, `${into}-${out}.json`);
       let onChange = (): void => {};

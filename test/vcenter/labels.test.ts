@@ -63,7 +63,7 @@ describe('labels in a vCenter', function () {
     const [vm] = (await platform.inventory(never)).vms;
     assert.ok(vm);
     await label('vm-999', 'edge-h1');
-    await paper.datacenter.inject({ kind: 'privilege', privilege: 'Global.SetCustomField' });
+    await paper.datacenter.faults.inject({ kind: 'privilege', privilege: 'Global.SetCustomField' });
     await assert.rejects(async () => label(vm.id, 'edge-h1'), { code: 'ERR_HYPERVISOR_REFUSED' });
   });
 });

@@ -56,7 +56,7 @@ describe('policy kept in a vCenter', function () {
     let kept: string | null = null;
     let failures = 0;
     for (let number = 0; number < 40; number++) {
-      const fault = await paper.datacenter.inject({
+      const fault = await paper.datacenter.faults.inject({
         kind: 'vcenter',
         call: 'SetField',
         object: null,
@@ -69,7 +69,7 @@ describe('policy kept in a vCenter', function () {
         () => false,
         () => true,
       );
-      await paper.datacenter.heal(fault.id);
+      await paper.datacenter.faults.heal(fault.id);
       const now = await copy.read(never);
       if (failed) failures++;
       assert.ok(now === text(number) || (failed && now === kept), `after write ${number}`);
@@ -90,7 +90,7 @@ describe('policy kept in a vCenter', function () {
   });
 
   it('is refused, with the privilege, to a user that may not write attributes', async () => {
-    await paper.datacenter.inject({ kind: 'privilege', privilege: 'Global.SetCustomField' });
+    await paper.datacenter.faults.inject({ kind: 'privilege', privilege: 'Global.SetCustomField' });
     await assert.rejects(copy.write('x', never), { code: 'ERR_HYPERVISOR_REFUSED' });
     assert.equal(await copy.read(never), null);
   });

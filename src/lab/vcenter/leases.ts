@@ -117,7 +117,7 @@ export class LeaseTable {
       throw new VimFault('InvalidState', `the lease is ${lease.state} already`);
     }
     this.#fail(lease, reason ?? new VimFault('RequestCanceled', 'The import was aborted.'));
-    if (lease.vm) await this.#vcenter.datacenter.destroyVm(lease.vm);
+    if (lease.vm) await this.#vcenter.datacenter.vms.destroy(lease.vm);
     this.#vcenter.follow();
     this.#vcenter.changed();
   }
@@ -182,7 +182,7 @@ export class LeaseTable {
   /** Removes VMs whose import an earlier daemon did not finish. */
   async removeRemains(): Promise<void> {
     for (const [id, overlay] of Object.entries(this.#vcenter.state.vms)) {
-      if (overlay.isImporting) await this.#vcenter.datacenter.destroyVm(id);
+      if (overlay.isImporting) await this.#vcenter.datacenter.vms.destroy(id);
     }
   }
 

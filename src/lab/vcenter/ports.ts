@@ -244,14 +244,14 @@ export async function realize(vcenter: Vcenter, vm: VmRecord, nic: NicRecord): P
   const { learnsMacs } = lane;
   // Management ports carry no foreign frames, whatever their policy allows.
   const isEnginePort = vm.engine !== null && nic.id !== 'mgmt' && learnsMacs;
-  await vcenter.datacenter.attach(vm.id, nic.id, segment, isEnginePort);
+  await vcenter.datacenter.segments.attach(vm.id, nic.id, segment, isEnginePort);
 }
 
 /** Name of the lab's segment of a VLAN on a host, which is made where it is not there yet. */
 export async function segmentFor(vcenter: Vcenter, host: string, vlan: number): Promise<string> {
   const name = segmentName(vlan);
   if (vlan !== PRODUCTION_VLAN && vlan !== MANAGEMENT_VLAN) {
-    await vcenter.datacenter.ensureSegment({ host, name, role: 'shadow', shadows: PRODUCTION_SEGMENT });
+    await vcenter.datacenter.segments.ensure({ host, name, role: 'shadow', shadows: PRODUCTION_SEGMENT });
   }
   return name;
 }
@@ -286,7 +286,7 @@ export async function removeUnusedSegments(vcenter: Vcenter): Promise<void> {
         !used.has(segment.name) &&
         !standard.has(segment.name)
       ) {
-        await datacenter.removeSegment(host.id, segment.name);
+        await datacenter.segments.remove(host.id, segment.name);
       }
     }
   }

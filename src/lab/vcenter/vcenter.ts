@@ -185,7 +185,7 @@ export class Vcenter {
 
   /** Brings ports and overlays up to date with the lab's VMs. */
   follow(): void {
-    const { cursor } = this.datacenter;
+    const { cursor } = this.datacenter.inventory;
     if (cursor === this.#seenCursor) return;
     this.#seenCursor = cursor;
     if (adoptMachines(this)) this.#keeper.write(this.state);
@@ -224,7 +224,7 @@ export class Vcenter {
     let cursor = '';
     while (!this.#ended.signal.aborted) {
       try {
-        cursor = await this.datacenter.watch(cursor, this.#ended.signal);
+        cursor = await this.datacenter.inventory.watch(cursor, this.#ended.signal);
         this.follow();
         this.wake();
       } catch {

@@ -185,7 +185,7 @@ function routes(
 
   server.get(
     '/inventory',
-    call('inventory', () => datacenter.inventory()),
+    call('inventory', () => datacenter.inventory.view()),
   );
   server.get(
     '/watch',
@@ -193,7 +193,7 @@ function routes(
       const cursor = query(request, 'cursor');
       const limit = AbortSignal.timeout(WATCH_LIMIT_MS);
       try {
-        return { cursor: await datacenter.watch(cursor, AbortSignal.any([signal, limit])) };
+        return { cursor: await datacenter.inventory.watch(cursor, AbortSignal.any([signal, limit])) };
       } catch (error) {
         if (limit.aborted && !signal.aborted) return { cursor };
         throw error;
@@ -203,7 +203,7 @@ function routes(
   server.put(
     '/hosts/:host/segments/:name',
     call('ensureSegment', (request) =>
-      datacenter.ensureSegment({
+      datacenter.segments.ensure({
         host: at(request, 'host'),
         name: at(request, 'name'),
         role: 'shadow',
@@ -213,31 +213,31 @@ function routes(
   );
   server.delete(
     '/hosts/:host/segments/:name',
-    call('removeSegment', (request) => datacenter.removeSegment(at(request, 'host'), at(request, 'name'))),
+    call('removeSegment', (request) => datacenter.segments.remove(at(request, 'host'), at(request, 'name'))),
   );
   server.post(
     '/engines',
-    call('deployEngine', (request) => datacenter.deployEngine(read(EngineBody, request))),
+    call('deployEngine', (request) => datacenter.vms.deployEngine(read(EngineBody, request))),
   );
   server.delete(
     '/vms/:vm',
-    call('removeVm', (request) => datacenter.removeVm(at(request, 'vm'))),
+    call('removeVm', (request) => datacenter.vms.remove(at(request, 'vm'))),
   );
   server.post(
     '/vms/:vm/clone',
-    call('cloneVm', (request) => datacenter.cloneVm(at(request, 'vm'), read(CloneBody, request))),
+    call('cloneVm', (request) => datacenter.vms.clone(at(request, 'vm'), read(CloneBody, request))),
   );
   server.post(
     '/vms/:vm/power',
-    call('power', (request) => datacenter.power(at(request, 'vm'), read(PowerBody, request).action)),
+    call('power', (request) => datacenter.vms.power(at(request, 'vm'), read(PowerBody, request).action)),
   );
   server.post('/vms/:vm/upgrade', async (request) => {
-    await datacenter.upgrade(at(request, 'vm'));
+    await datacenter.vms.upgrade(at(request, 'vm'));
     return {};
   });
   server.post(
     '/vms/:vm/migrate',
-    call('migrate', (request) => datacenter.migrate(at(request, 'vm'), read(MigrateBody, request).host)),
+    call('migrate', (request) => datacenter.vms.migrate(at(request, 'vm'), read(MigrateBody, request).host)),
   );
   server.get(
     '/stats',
@@ -246,13 +246,15 @@ function routes(
   server.put(
     '/vms/:vm/nics/:nic/segment',
     call('attach', (request) =>
-      datacenter.attach(at(request, 'vm'), at(request, 'nic'), read(AttachBody, request).segment),
+      datacenter.segments.attach(at(request, 'vm'), at(request, 'nic'), read(AttachBody, request).segment),
     ),
   );
 
   server.put(
     '/engines/:engine/mirror',
-    call('mirror', (request) => datacenter.mirror(at(request, 'engine'), read(MirrorBody, request).nics)),
+    call('mirror', (request) =>
+      datacenter.segments.mirror(at(request, 'engine'), read(MirrorBody, request).nics),
+    ),
   );
 
   server.get('/owner', async () => ({ owner: datacenter.record.owner ?? null }));
@@ -268,7 +270,7 @@ function routes(
   });
   server.put('/vms/:vm/label', async (request) => {
     requireOwner('a label', request);
-    datacenter.label(at(request, 'vm'), read(LabelBody, request).engine);
+    datacenter.vms.label(at(request, 'vm'), read(LabelBody, request).engine);
     return {};
   });
   // What a controller says it does: in the log of the lab, `daemon.log` of its run directory.
@@ -284,14 +286,14 @@ function routes(
   });
   server.post('/hosts/:host/maintenance', async (request) => {
     const { maintenance } = datacenter;
-    const host = datacenter.host(at(request, 'host')).id;
+    const host = datacenter.inventory.host(at(request, 'host')).id;
     if (read(MaintenanceBody, request).action === 'exit') await maintenance.exit(host);
     // It may take as long as whoever made an engine leaves it on.
     else maintenance.request(host);
     return {};
   });
   server.post('/vms/:vm/kill', async (request) => {
-    await datacenter.kill(at(request, 'vm'));
+    await datacenter.vms.power(at(request, 'vm'), 'off');
     return {};
   });
   server.post('/faults', async (request) => {
@@ -300,11 +302,11 @@ function routes(
     if (spec.kind === 'vcenter' && spec.call !== '*' && !hasMethod(spec.call)) {
       throw new WeftError('ERR_LAB', `vCenter has no method ${spec.call}; tasks are begun by ..._Task`);
     }
-    return datacenter.inject(spec);
+    return datacenter.faults.inject(spec);
   });
   server.get('/faults', async () => datacenter.record.faults);
-  server.delete('/faults', async () => datacenter.heal(null));
-  server.delete('/faults/:id', async (request) => datacenter.heal(at(request, 'id')));
+  server.delete('/faults', async () => datacenter.faults.heal(null));
+  server.delete('/faults/:id', async (request) => datacenter.faults.heal(at(request, 'id')));
   return server;
 }
 

@@ -133,6 +133,12 @@ export function isReplacedBy(present: FaultSpec, next: FaultSpec): boolean {
   return next.kind === present.kind && 'method' in next && present.method === next.method;
 }
 
+/** The VM that has the fault, or whose cable has it; null for all others. */
+export function vmOf(fault: Fault): string | null {
+  if (fault.kind === 'hang') return fault.vm;
+  return 'link' in fault && 'vm' in fault.link ? fault.link.vm : null;
+}
+
 /** One line for people. */
 export function describeFault(fault: FaultSpec, nameOf: (vm: string) => string): string {
   const link = (target: Link) =>

@@ -1,6 +1,6 @@
 /**
  * The running side of the record: switches VMs on and off, plugs their NICs, applies the faults of their links, and
- * notices guests that end by themselves. datacenter.ts decides when; one call at a time.
+ * notices guests that end by themselves. The datacenter decides when; one call at a time.
  */
 import { existsSync } from 'node:fs';
 import type { Segment, VmStats } from '../../hypervisor/platform.ts';

@@ -5,8 +5,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WeftError } from '../../policy/errors.ts';
-import type { Datacenter } from './datacenter.ts';
+import type { LabInventory } from './inventory.ts';
 import type { HostRecord, VmRecord } from './record.ts';
+import type { Vms } from './vms.ts';
 
 /** How long a VM goes on where it is while its memory is copied. */
 const PRE_COPY_MS = 300;
@@ -19,7 +20,7 @@ export interface Obstacle {
 }
 
 export class Maintenance {
-  readonly #datacenter: Datacenter;
+  readonly #inventory: LabInventory;
   readonly #entering = new Map<string, { stop: AbortController; done: Promise<void> }>();
   readonly #obstacles = new Map<string, Obstacle[]>();
   /** How a running VM is moved; who stands in front of the lab has more to do than the lab itself. */
@@ -27,15 +28,15 @@ export class Maintenance {
   /** How a host is sent on its way when nobody waits for it: who stands in front of the lab makes a task of it. */
   request: (host: string) => void;
 
-  constructor(datacenter: Datacenter) {
-    this.#datacenter = datacenter;
-    this.moveVm = (vm, host) => datacenter.migrate(vm.id, host);
+  constructor(inventory: LabInventory, vms: Vms) {
+    this.#inventory = inventory;
+    this.moveVm = (vm, host) => vms.migrate(vm.id, host);
     this.request = (host) => void this.enter(host).catch(() => undefined);
   }
 
   /** Goes on with what an earlier daemon began. */
   resume(): void {
-    for (const host of this.#datacenter.record.hosts) {
+    for (const host of this.#inventory.record.hosts) {
       if (host.maintenance === 'entering') this.request(host.id);
     }
   }
@@ -54,7 +55,7 @@ export class Maintenance {
    * with the signal's reason when that aborts, and then the host is as it was before.
    */
   async enter(id: string, signal?: AbortSignal): Promise<void> {
-    const host = this.#datacenter.host(id);
+    const host = this.#inventory.host(id);
     if (host.maintenance === 'in') return;
     const done = this.#begin(id);
     const cancel = (): void => void this.exit(id);
@@ -71,10 +72,10 @@ export class Maintenance {
 
   /** Back in service; also where it has not quite left it. In service already: succeeds. */
   async exit(id: string): Promise<void> {
-    this.#datacenter.host(id);
+    this.#inventory.host(id);
     this.#entering.get(id)?.stop.abort();
     await this.#entering.get(id)?.done.catch(() => undefined);
-    await this.#datacenter.setMaintenance(id, null);
+    await this.#note(id, null);
   }
 
   #begin(id: string): Promise<void> {
@@ -90,11 +91,11 @@ export class Maintenance {
   }
 
   async #evacuate(id: string, stop: AbortSignal): Promise<void> {
-    await this.#datacenter.setMaintenance(id, 'entering');
+    await this.#note(id, 'entering');
     for (;;) {
       if (stop.aborted) throw new WeftError('ERR_LAB', `host ${id} was told to leave maintenance meanwhile`);
-      const running = this.#datacenter.record.vms.filter((vm) => vm.host === id && vm.process !== null);
-      if (running.length === 0) return this.#datacenter.setMaintenance(id, 'in');
+      const running = this.#inventory.record.vms.filter((vm) => vm.host === id && vm.process !== null);
+      if (running.length === 0) return this.#note(id, 'in');
       const obstacles: Obstacle[] = [];
       for (const vm of running) {
         if (stop.aborted) break;
@@ -109,8 +110,8 @@ export class Maintenance {
   /** Null when it is elsewhere now, or off; else why not. */
   async #moveAway(vm: VmRecord, stop: AbortSignal): Promise<string | null> {
     const running = (host: HostRecord): number =>
-      this.#datacenter.record.vms.filter((one) => one.host === host.id && one.process).length;
-    const targets = this.#datacenter.record.hosts
+      this.#inventory.record.vms.filter((one) => one.host === host.id && one.process).length;
+    const targets = this.#inventory.record.hosts
       .filter((host) => host.id !== vm.host && host.maintenance === undefined)
       .sort((a, b) => running(a) - running(b) || (a.id < b.id ? -1 : 1));
     let reason = 'no other host is in service';
@@ -125,5 +126,15 @@ export class Maintenance {
       }
     }
     return reason;
+  }
+
+  /** Which way the host is. */
+  #note(id: string, state: 'entering' | 'in' | null): Promise<void> {
+    return this.#inventory.exclusively(async () => {
+      const host = this.#inventory.host(id);
+      if (state === null) delete host.maintenance;
+      else host.maintenance = state;
+      this.#inventory.changed();
+    });
   }
 }

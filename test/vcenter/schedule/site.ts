@@ -10,8 +10,11 @@ import { serveVcenter, type VcenterServer } from '../../../src/lab/vcenter/serve
 import { newState, type VcenterState } from '../../../src/lab/vcenter/state.ts';
 import { Vcenter } from '../../../src/lab/vcenter/vcenter.ts';
 import { Datacenter } from '../../../src/lab/world/datacenter.ts';
+import { LabInventory } from '../../../src/lab/world/inventory.ts';
 import { newRecord, viewOf } from '../../../src/lab/world/new-record.ts';
 import type { LabRecord, VmRecord } from '../../../src/lab/world/record.ts';
+import { Segments } from '../../../src/lab/world/segments.ts';
+import { Vms } from '../../../src/lab/world/vms.ts';
 import type { StepSummary } from '../../../src/policy/answers.ts';
 import { WeftError } from '../../../src/policy/errors.ts';
 import { kindNamed } from '../../../src/policy/registry.ts';
@@ -79,7 +82,7 @@ export class Site {
     this.engines = new FakeEngines(
       {
         vms: () => this.engineVms().map(viewOf),
-        switchOff: (vm) => void this.datacenter.kill(vm),
+        switchOff: (vm) => void this.datacenter.vms.power(vm, 'off'),
       },
       new FakeHub(),
     );
@@ -112,15 +115,7 @@ export class Site {
   async startVcenter(): Promise<void> {
     if (this.#vcenter) return;
     let isCut = false;
-    // What an ended vCenter had begun does not go on: its calls are never answered.
-    const datacenter = new Proxy(this.datacenter, {
-      get(target, key) {
-        const value: unknown = Reflect.get(target, key, target);
-        if (typeof value !== 'function') return value;
-        return (...args: unknown[]) =>
-          isCut ? new Promise(() => undefined) : Reflect.apply(value, target, args);
-      },
-    });
+    const datacenter = severable(this.datacenter, () => isCut);
     const vcenter = new Vcenter(datacenter, JSON.parse(this.#kept) as VcenterState, {
       read: () => null,
       write: (state) => {
@@ -308,4 +303,18 @@ export class Site {
   #hear(life: Life, details: object, message: string): void {
     if (!life.isDead) this.tell(`${message} ${JSON.stringify(details)}`);
   }
+}
+
+/** A datacenter for one life of vCenter: what an ended one had begun does not go on, as its calls are never answered. */
+function severable<Part extends object>(part: Part, isCut: () => boolean): Part {
+  return new Proxy(part, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (value instanceof LabInventory || value instanceof Segments || value instanceof Vms)
+        return severable<object>(value, isCut);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) =>
+        isCut() ? new Promise(() => undefined) : Reflect.apply(value, target, args);
+    },
+  });
 }

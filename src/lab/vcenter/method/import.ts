@@ -295,7 +295,7 @@ async function makeEngine(
     properties,
   };
   const vm = await lab(
-    vcenter.make(properties.engine, overlay, () => vcenter.datacenter.deployEngine(spec, false)),
+    vcenter.make(properties.engine, overlay, () => vcenter.datacenter.vms.deployEngine(spec, false)),
   );
   try {
     for (const [index, id] of ENGINE_NICS.entries()) {
@@ -305,7 +305,7 @@ async function makeEngine(
     }
     vcenter.changed();
   } catch (error) {
-    await vcenter.datacenter.destroyVm(vm.id);
+    await vcenter.datacenter.vms.destroy(vm.id);
     throw error;
   }
   return vm.id;

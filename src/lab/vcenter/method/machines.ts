@@ -38,7 +38,7 @@ export const machineMethods: Methods = {
       const host = call.args.host as MoRef | undefined;
       if (host && hostOf(call.vcenter, host)?.id !== vm.host) await relocate(call.vcenter, vm, host);
       for (const nic of vm.nics) await realize(call.vcenter, vm, nic);
-      await lab(call.vcenter.datacenter.power(vm.id, 'on'));
+      await lab(call.vcenter.datacenter.vms.power(vm.id, 'on'));
       overlay.pendingCustomization = null;
       note(call, 'VmPoweredOnEvent', vm, 'is powered on');
       return undefined;
@@ -48,7 +48,7 @@ export const machineMethods: Methods = {
     startTask(call, async () => {
       const vm = vmOf(call.vcenter, call.self);
       requirePower(vm, 'poweredOn', 'poweredOn');
-      await lab(call.vcenter.datacenter.power(vm.id, 'reset'));
+      await lab(call.vcenter.datacenter.vms.power(vm.id, 'reset'));
       note(call, 'VmResettingEvent', vm, 'is reset');
       return undefined;
     }),
@@ -59,7 +59,7 @@ export const machineMethods: Methods = {
   RebootGuest: async (call) => {
     const vm = vmOf(call.vcenter, call.self);
     requirePower(vm, 'poweredOn', 'poweredOn');
-    await lab(call.vcenter.datacenter.power(vm.id, 'reset'));
+    await lab(call.vcenter.datacenter.vms.power(vm.id, 'reset'));
     return undefined;
   },
 
@@ -116,7 +116,7 @@ export const machineMethods: Methods = {
         const vm = vmOf(call.vcenter, ref);
         requirePower(vm, 'poweredOff', 'poweredOff');
         note(call, 'VmRemovedEvent', vm, 'is removed');
-        await lab(call.vcenter.datacenter.destroyVm(vm.id));
+        await lab(call.vcenter.datacenter.vms.destroy(vm.id));
         call.vcenter.follow();
         await removeUnusedSegments(call.vcenter);
       } else throw new VimFault('NotSupported', `a ${ref.$ref} of the lab cannot be destroyed`);
@@ -179,7 +179,7 @@ export async function relocate(vcenter: Vcenter, vm: VmRecord, to: MoRef): Promi
     const there = laneOf(vcenter, vm, nic, host.id);
     if (here && there) await segmentFor(vcenter, host.id, here.vlan);
   }
-  await lab(vcenter.datacenter.migrate(vm.id, host.id));
+  await lab(vcenter.datacenter.vms.migrate(vm.id, host.id));
   for (const nic of vm.nics) await lab(realize(vcenter, vm, nic));
   await removeUnusedSegments(vcenter);
 }
@@ -187,7 +187,7 @@ export async function relocate(vcenter: Vcenter, vm: VmRecord, to: MoRef): Promi
 async function powerOff(call: Call): Promise<undefined> {
   const vm = vmOf(call.vcenter, call.self);
   requirePower(vm, 'poweredOn', 'poweredOff');
-  await lab(call.vcenter.datacenter.power(vm.id, 'off'));
+  await lab(call.vcenter.datacenter.vms.power(vm.id, 'off'));
   note(call, 'VmPoweredOffEvent', vm, 'is powered off');
   return undefined;
 }
@@ -353,7 +353,7 @@ async function clone(call: Call, progress: (percent: number) => void): Promise<M
   });
   progress(80);
   const vm = vmOf(vcenter, moRef('VirtualMachine', made));
-  if (spec.powerOn === true && spec.template !== true) await lab(vcenter.datacenter.power(made, 'on'));
+  if (spec.powerOn === true && spec.template !== true) await lab(vcenter.datacenter.vms.power(made, 'on'));
   note(call, 'VmClonedEvent', vm, `is a clone of ${machineName(vcenter, source)}`, {
     sourceVm: {
       $type: 'VmEventArgument',
@@ -393,7 +393,7 @@ export async function copyOf(vcenter: Vcenter, from: string, copy: Copy): Promis
     extraConfig: { ...origin.extraConfig },
     isTemplate: copy.isTemplate,
   };
-  const work = () => vcenter.datacenter.cloneVm(source.id, { name, host: host.id }, false);
+  const work = () => vcenter.datacenter.vms.clone(source.id, { name, host: host.id }, false);
   const vm = await lab(vcenter.make(name, making, work));
   if (copy.customization) setCustomization(vcenter.state.vms[vm.id]!, copy.customization);
   for (const nic of vm.nics) {

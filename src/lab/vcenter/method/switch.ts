@@ -112,7 +112,7 @@ async function mirrorAs(vcenter: Vcenter, sessions: Struct[]): Promise<void> {
     wanted.set(engine, [...(wanted.get(engine) ?? []), ...nics.map(({ vm, nic }) => ({ vm, nic }))]);
   }
   for (const { engine } of datacenter.record.vms) {
-    if (engine) await lab(datacenter.mirror(engine.id, wanted.get(engine.id) ?? []));
+    if (engine) await lab(datacenter.segments.mirror(engine.id, wanted.get(engine.id) ?? []));
   }
   state.vspans = sessions;
 }

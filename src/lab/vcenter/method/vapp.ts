@@ -90,5 +90,5 @@ async function giveProperties(
 ): Promise<void> {
   const segmentOf = (id: string) => vm.nics.find((nic) => nic.id === id)!.segment;
   const segments = { mgmt: segmentOf('mgmt'), out: segmentOf('out'), in: segmentOf('in') };
-  await vcenter.datacenter.deployEngine({ engine, host: vm.host, segments, properties }, false);
+  await vcenter.datacenter.vms.deployEngine({ engine, host: vm.host, segments, properties }, false);
 }
