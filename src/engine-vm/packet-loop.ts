@@ -16,6 +16,7 @@ import {
   type PeerObservation,
   type PortCounters,
 } from '../state/shared.ts';
+import type { DataplaneCounters } from './dataplane/dataplane.ts';
 import { FastPath, type FastPathKind } from './fastpath/fast-path.ts';
 import type { FlowSlots } from './fastpath/flow-slots.ts';
 import { Pins } from './fastpath/pins.ts';
@@ -51,19 +52,7 @@ export interface LoopDataplane {
   connectionReport(): ConnectionReport;
   connectionsChanged(): boolean;
   peers(): Record<string, PeerObservation>;
-  counters(): {
-    drops: Record<string, number>;
-    flows: number;
-    newFlows: number;
-    evictedFlows: number;
-    /** Half-open flows that one service may have. */
-    halfOpenMost: number;
-    /** By service, since its first one. */
-    evictedOf: ReadonlyMap<string, number>;
-    /** SYNs answered with cookies by service, where that is done only in floods. */
-    answeredOf: ReadonlyMap<string, number>;
-    components: Record<string, number>;
-  };
+  counters(): DataplaneCounters;
   setFloods(services: ReadonlySet<string>): void;
   explain(params: unknown): unknown;
   trace(params: unknown): unknown;

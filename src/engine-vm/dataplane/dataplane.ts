@@ -83,6 +83,24 @@ export interface DataplaneOptions {
   random?: () => number;
 }
 
+/** What the data plane counts, since boot. */
+export interface DataplaneCounters {
+  /** By reason of drops.ts. */
+  drops: Record<string, number>;
+  /** The present number. */
+  flows: number;
+  newFlows: number;
+  evictedFlows: number;
+  /** Half-open flows that one service may have. */
+  halfOpenMost: number;
+  /** Those of `evictedFlows` by service, since its first one. */
+  evictedOf: ReadonlyMap<string, number>;
+  /** SYNs answered with cookies by service, where that is done only in floods. */
+  answeredOf: ReadonlyMap<string, number>;
+  /** As `<service>/<component>/<rule>`. */
+  components: Record<string, number>;
+}
+
 /** Most sessions that an engine remembers, at about 60 bytes each. */
 const SESSIONS = 65_536;
 /** Flows looked at for silence per tick: a quarter of a millisecond's worth. */
@@ -254,7 +272,9 @@ export class Dataplane {
     if (isFirst) state.loadedAt = isTakenOver ? Number.NEGATIVE_INFINITY : state.now;
     if (remap !== null && (!isSuited || isTakenOver)) adaptFlows(state, remap);
     if (isTakenOver) recount(state);
-    this.regroup(before);
+    const { flows } = state;
+    flows.regroup(graph.services.length + 1, (flow) => next.groupOf(flows.words[flow * STRIDE + TIER]));
+    state.counts.load(graph.services);
     this.hashed.load(before, related);
     state.flows.memory?.seal(graph.members, graph.peers);
     state.flows.slots?.invalidate();
@@ -282,27 +302,9 @@ export class Dataplane {
     }
   }
 
-  /** Services have other indexes now: so have the lists of their half-open flows, and what was counted of them. */
-  private regroup(before: CompiledGraph | undefined): void {
-    const { state } = this;
-    const { flows, graph } = state;
-    const { services } = graph.source;
-    flows.regroup(services.length + 1, (flow) => graph.groupOf(flows.words[flow * STRIDE + TIER]));
-    const places = new Map(before?.source.services.map(({ name }, index) => [name, index + 1]) ?? []);
-    const moved = (counts: Float64Array) =>
-      Float64Array.from([counts[0], ...services.map(({ name }) => counts[places.get(name) ?? -1] ?? 0)]);
-    state.evictedOf = moved(state.evictedOf);
-    state.cookiesOf = moved(state.cookiesOf);
-    state.provenOf = moved(state.provenOf);
-    state.hashedOf = moved(state.hashedOf);
-    state.fullOf = moved(state.fullOf);
-    state.floodedOf = new Uint8Array(services.length + 1);
-  }
-
   /** Takes which services are under a flood now. */
   setFloods(services: ReadonlySet<string>): void {
-    const { chains, floodedOf } = this.state;
-    for (let i = 0; i < chains.length; i++) floodedOf[i + 1] = services.has(chains[i].service) ? 1 : 0;
+    this.state.counts.setFloods(services);
   }
 
   /**
@@ -468,36 +470,14 @@ export class Dataplane {
     return this.announcer.owned();
   }
 
-  /** Totals since boot; `flows` is the present number. Components as `<service>/<component>/<rule>`. */
-  counters(): {
-    drops: Record<string, number>;
-    flows: number;
-    newFlows: number;
-    evictedFlows: number;
-    halfOpenMost: number;
-    evictedOf: ReadonlyMap<string, number>;
-    answeredOf: ReadonlyMap<string, number>;
-    components: Record<string, number>;
-  } {
+  /** Totals since boot. */
+  counters(): DataplaneCounters {
     const { state } = this;
     const drops: Record<string, number> = {};
     DROPS.forEach(([name], index) => {
       if (state.drops[index] > 0) drops[name] = state.drops[index];
     });
-    const evictedOf = new Map<string, number>();
-    for (const [index, { service }] of state.chains.entries()) {
-      const evicted = state.evictedOf[index + 1] ?? 0;
-      if (evicted > 0) evictedOf.set(service, evicted);
-    }
-    const answeredOf = new Map<string, number>();
-    const components: Record<string, number> = {};
-    for (const [index, service] of state.isLoaded ? state.graph.source.services.entries() : []) {
-      const cookies = state.cookiesOf[index + 1];
-      if (cookies === 0) continue;
-      components[`${service.name}/syn-cookies/sent`] = cookies;
-      components[`${service.name}/syn-cookies/proven`] = state.provenOf[index + 1];
-      if (service.synCookies === 'auto') answeredOf.set(service.name, cookies);
-    }
+    const components = state.counts.counters();
     for (const chain of state.chains) {
       for (const component of chain.components) {
         for (const [rule, packets] of Object.entries(component.counters())) {
@@ -506,19 +486,14 @@ export class Dataplane {
         }
       }
     }
-    state.chains.forEach(({ service }, index) => {
-      const [hashed, refused] = [state.hashedOf[index + 1], state.fullOf[index + 1]];
-      if (hashed > 0) components[`${service}/table-full/hashed`] = hashed;
-      if (refused > 0) components[`${service}/table-full/refused`] = refused;
-    });
     return {
       drops,
       flows: state.flows.size,
       newFlows: state.newFlows,
       evictedFlows: state.evictedFlows,
       halfOpenMost: state.flows.mostHalfOpen,
-      evictedOf,
-      answeredOf,
+      evictedOf: state.counts.evictedOf(),
+      answeredOf: state.counts.answeredOf(),
       components,
     };
   }

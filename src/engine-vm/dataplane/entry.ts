@@ -164,7 +164,7 @@ export class Entry {
   private redeem(port: number, tier: number, chain: ServiceChain): void {
     const { state, splicer } = this;
     const { flows, graph } = state;
-    state.provenOf[graph.groupOf(tier)]++;
+    state.counts.proven.add(graph.groupOf(tier));
     const flow = this.open(port, tier, chain, true);
     if (flow < 0) {
       this.refusals.reset(port);

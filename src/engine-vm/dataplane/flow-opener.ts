@@ -192,7 +192,7 @@ export class FlowOpener {
     const victim = flows.evictable(this.state.graph.groupOf(tier));
     if (victim < 0) return;
     this.state.evictedFlows++;
-    this.state.evictedOf[flows.groupOf(victim)]++;
+    this.state.counts.evicted.add(flows.groupOf(victim));
     end(flows, connections, victim);
   }
 

@@ -110,7 +110,7 @@ export class Hashed {
       this.deliver(tier, member);
       return;
     }
-    this.state.hashedOf[graph.groupOf(tier)]++;
+    this.state.counts.hashed.add(graph.groupOf(tier));
     this.path.sendOn(member);
   }
 
@@ -126,14 +126,14 @@ export class Hashed {
       this.refuse(tier);
       return;
     }
-    state.hashedOf[graph.groupOf(tier)]++;
+    state.counts.hashed.add(graph.groupOf(tier));
     if (this.gateways.addressTo(member)) state.send(PORT_IN);
   }
 
   /** Counts and drops the packet at hand, of a service. */
   refuse(tier: number): void {
     const { state } = this;
-    state.fullOf[state.graph.groupOf(tier)]++;
+    state.counts.refused.add(state.graph.groupOf(tier));
     state.drop(FULL);
   }
 

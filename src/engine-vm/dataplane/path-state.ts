@@ -10,6 +10,7 @@ import type { FlowNotes } from '../flow/flow-notes.ts';
 import { FlowTable } from '../flow/flow-table.ts';
 import type { CompiledGraph } from './compiled-graph.ts';
 import type { ServiceChain, Witness } from './service-chain.ts';
+import { ServiceCounts } from './service-counts.ts';
 
 /** The ports of the data plane: production side, protected side, the engine's own kernel stack. */
 export const PORT_OUT = 0;
@@ -66,17 +67,9 @@ export class PathState {
   /** Of flows without a record: their members, and what answers are translated to. Null where no service wants it. */
   choices: FlowNotes | null = null;
   answers: FlowNotes | null = null;
-  /** Packets forwarded without a record, and refused because the table was full, as `evictedOf`. */
-  hashedOf = new Float64Array(1);
-  fullOf = new Float64Array(1);
   /** Half-open flows that made room for others. */
   evictedFlows = 0;
-  /** By service as `evictedOf`: SYNs answered with cookies, cookies that clients brought back, and 1 where it is under a flood. */
-  cookiesOf = new Float64Array(1);
-  provenOf = new Float64Array(1);
-  floodedOf = new Uint8Array(1);
-  /** As many of each service, by index; the first is of connections past the services. */
-  evictedOf = new Float64Array(1);
+  readonly counts = new ServiceCounts();
   /** Set while a packet is at hand that is captured: then it is seen, and its flow stays with TypeScript. */
   tap: Tap | null = null;
   readonly drops = new Float64Array(DROPS.length);

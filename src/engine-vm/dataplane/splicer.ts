@@ -119,11 +119,11 @@ export class Splicer {
 
   /** Whether a SYN to the tier is to be answered with a cookie now. */
   isWanted(tier: number): boolean {
-    const { graph, flows, floodedOf } = this.state;
+    const { graph, flows, counts } = this.state;
     const choice = graph.tierCookies[tier];
     if (choice === COOKIES_NEVER || choice === COOKIES_ALWAYS) return choice === COOKIES_ALWAYS;
     const group = graph.groupOf(tier);
-    return floodedOf[group] === 1 || flows.evictable(group) >= 0;
+    return counts.isFlooded(group) || flows.evictable(group) >= 0;
   }
 
   /** Answers the SYN at hand, which came from `port`, and forgets it. */
@@ -136,7 +136,7 @@ export class Splicer {
     // Which member it will be nobody knows yet: one behind a tunnel has the least room.
     const mtu = graph.hasTunnels ? Math.min(LINK_MTU, graph.siteMtu - VXLAN_OVERHEAD.ipv6) : LINK_MTU;
     const mss = mtu - HEADERS[version];
-    state.cookiesOf[graph.groupOf(tier)]++;
+    state.counts.cookies.add(graph.groupOf(tier));
     state.sendScratch(port, writeSynAck(packet, scratch, scratchView, SCRATCH_START, cookie, mss));
   }
 
