@@ -273,7 +273,9 @@ export class Dataplane {
     if (remap !== null && (!isSuited || isTakenOver)) adaptFlows(state, remap);
     if (isTakenOver) recount(state);
     const { flows } = state;
-    flows.regroup(graph.services.length + 1, (flow) => next.groupOf(flows.words[flow * STRIDE + TIER]));
+    flows.halfOpen.regroup(graph.services.length + 1, (flow) =>
+      next.groupOf(flows.words[flow * STRIDE + TIER]),
+    );
     state.counts.load(graph.services);
     this.hashed.load(before, related);
     state.flows.memory?.seal(graph.members, graph.peers);
@@ -491,7 +493,7 @@ export class Dataplane {
       flows: state.flows.size,
       newFlows: state.newFlows,
       evictedFlows: state.evictedFlows,
-      halfOpenMost: state.flows.mostHalfOpen,
+      halfOpenMost: state.flows.halfOpen.most,
       evictedOf: state.counts.evictedOf(),
       answeredOf: state.counts.answeredOf(),
       components,

@@ -102,7 +102,9 @@ export class Entry {
   /** Whether a new flow of the tier would get no record, and needs none: what a cookie begins would. */
   private isHashedAnyway(tier: number): boolean {
     const { graph, flows } = this.state;
-    return graph.tierHashes[tier] === 1 && !flows.hasRoom && flows.evictable(graph.groupOf(tier)) < 0;
+    return (
+      graph.tierHashes[tier] === 1 && !flows.hasRoom && flows.halfOpen.evictable(graph.groupOf(tier)) < 0
+    );
   }
 
   /**

@@ -189,10 +189,10 @@ export class FlowOpener {
   /** Before a flow to a tier (-1: past the services) begins: evicts an old half-open one where they are too many. */
   makeRoom(tier: number): void {
     const { flows, connections } = this.state;
-    const victim = flows.evictable(this.state.graph.groupOf(tier));
+    const victim = flows.halfOpen.evictable(this.state.graph.groupOf(tier));
     if (victim < 0) return;
     this.state.evictedFlows++;
-    this.state.counts.evicted.add(flows.groupOf(victim));
+    this.state.counts.evicted.add(flows.halfOpen.groupOf(victim));
     end(flows, connections, victim);
   }
 

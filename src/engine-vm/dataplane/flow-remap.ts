@@ -39,6 +39,7 @@ import {
   TIER,
 } from '../flow/flow-record.ts';
 import { FlowTable } from '../flow/flow-table.ts';
+import { takeOverFlows } from '../flow/flow-takeover.ts';
 import { COOKIES_NEVER, type CompiledGraph, PLACE_HERE, PLACE_NO_ENGINE } from './compiled-graph.ts';
 import type { PathState } from './path-state.ts';
 
@@ -102,7 +103,7 @@ export function resize(
   state.flows = table;
   const leftMs = slots?.leftMs ?? null;
   if (leftMs !== null) {
-    table.takeOver(leftMs, state.now);
+    takeOverFlows(table, leftMs, state.now);
     return true;
   }
   if (slots !== null) table.clear();

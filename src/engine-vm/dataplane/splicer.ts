@@ -123,7 +123,7 @@ export class Splicer {
     const choice = graph.tierCookies[tier];
     if (choice === COOKIES_NEVER || choice === COOKIES_ALWAYS) return choice === COOKIES_ALWAYS;
     const group = graph.groupOf(tier);
-    return counts.isFlooded(group) || flows.evictable(group) >= 0;
+    return counts.isFlooded(group) || flows.halfOpen.evictable(group) >= 0;
   }
 
   /** Answers the SYN at hand, which came from `port`, and forgets it. */

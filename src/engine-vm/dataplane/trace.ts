@@ -163,7 +163,7 @@ export class Tracer {
     decision.isNewFlow = flow < 0;
     decision.isTrace = true;
     if (flow >= 0) decision.member = flows.words[flow * STRIDE + MEMBER];
-    else if (!flows.hasRoom && flows.evictable(graph.groupOf(tier)) < 0) {
+    else if (!flows.hasRoom && flows.halfOpen.evictable(graph.groupOf(tier)) < 0) {
       if (graph.tierHashes[tier] === 0) {
         answer.outcome = 'dropped: flow-table-full';
         return -1;

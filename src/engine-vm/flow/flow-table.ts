@@ -5,10 +5,6 @@
  * it, its reverse key the packet as the member answers it; both lead to the record through one index with open
  * addressing (linear probes, backward-shift deletion, at most half full). IPv4 and IPv6 share the key. A table of n
  * flows takes about 200 bytes times n, all of it at the start; nothing is allocated later.
- *
- * Flows that are half open (nothing proves yet that the client exists) stand in a list by age, one for each service.
- * When a quarter of the table is half open for one service, its oldest one makes room; when half of the table is half
- * open, the oldest one of the service that has most.
  */
 import type { Packet } from '../../packet/packet.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
@@ -17,20 +13,14 @@ import { hashIpv4Key, hashKey } from './flow-hash.ts';
 import type { FlowMemory } from './flow-memory.ts';
 import {
   CLIENT,
-  FLAG_COUNTED_LOCAL,
-  FLAG_COUNTED_SENT,
   FLAG_FAST_FORWARD,
   FLAG_HAS_REVERSE,
-  FLAG_SPLICING,
   FLAGS,
   FLAGS_FAST,
   FORWARD,
   GENERATION,
   JUDGED,
   KIND,
-  KIND_LOCAL,
-  KIND_REMOTE,
-  KIND_THROUGH,
   LAST_SEEN,
   MEMBER,
   MEMBER_SIDE,
@@ -38,13 +28,10 @@ import {
   NEXT,
   OFFSET_SHIFT,
   PORTS,
-  PREVIOUS,
   PROTOCOL,
   RELAY,
-  REPLICATE_AT,
   REVERSE,
   SERVICE,
-  SPLICE_ASKED_AT,
   SPLICE_STRIDE,
   STAGE_MASK,
   STAGE_SHIFT,
@@ -55,6 +42,7 @@ import {
   STRIDE,
   TIER,
 } from './flow-record.ts';
+import { HalfOpenFlows } from './half-open-flows.ts';
 
 export class FlowTable {
   /** Most flows. */
@@ -71,7 +59,8 @@ export class FlowTable {
   readonly bornAt: Int32Array;
   /** Flows in the table, half-open ones included. */
   size = 0;
-  halfOpen = 0;
+  /** Those of them that nothing proves yet. */
+  readonly halfOpen: HalfOpenFlows;
   /** No record at or above this one was ever in use. */
   highWater = 0;
   /** What the kernel forwards by itself; null where TypeScript sees every packet. */
@@ -82,12 +71,6 @@ export class FlowTable {
   /** Hash, then reference + 1 (flow * 2 + direction + 1; 0 where free), per slot. */
   private readonly index: Int32Array;
   private firstFree = 0;
-  /** The list of half-open flows that each flow is in: 0, or a service's. */
-  private readonly groups: Uint16Array;
-  /** By group. */
-  private oldestHalfOpen = new Int32Array(1).fill(-1);
-  private newestHalfOpen = new Int32Array(1).fill(-1);
-  private halfOpenOf = new Int32Array(1);
   private sweepAt = 0;
 
   /** `seed`: any 32-bit number that others cannot guess. `memory`: where the records shall lie, empty or as they were left. */
@@ -99,19 +82,14 @@ export class FlowTable {
     this.traffic = memory?.traffic ?? new Float64Array(capacity * 2);
     this.splices = memory?.splices ?? new Int32Array(capacity * SPLICE_STRIDE);
     this.bornAt = new Int32Array(capacity);
-    this.groups = new Uint16Array(capacity);
+    this.halfOpen = new HalfOpenFlows(capacity, this.words);
     let slots = 16;
     while (slots < capacity * 4) slots *= 2;
     this.index = new Int32Array(slots * 2);
     this.mask = slots - 1;
-    if (memory !== null) {
-      // Until `clear` or `takeOver` says what is free.
-      this.firstFree = -1;
-      return;
-    }
-    for (let flow = 0; flow < capacity; flow++) {
-      this.words[flow * STRIDE + NEXT] = flow + 1 < capacity ? flow + 1 : -1;
-    }
+    // What is free of the records that were left, `clear` or takeOverFlows says.
+    if (memory === null) this.clear();
+    else this.firstFree = -1;
   }
 
   /** flow * 2 + direction of the flow that the packet belongs to, or -1. */
@@ -172,6 +150,26 @@ export class FlowTable {
     }
   }
 
+  /** As `findKey`, by a key that a record holds, whether that one is filed or not. */
+  findOf(flow: number, direction: number, stage: number): number {
+    const { words } = this;
+    const record = flow * STRIDE;
+    const at = record + direction * MEMBER_SIDE;
+    return this.findKey(
+      words[record + PROTOCOL],
+      words[at],
+      words[at + 1],
+      words[at + 2],
+      words[at + 3],
+      words[at + 4],
+      words[at + 5],
+      words[at + 6],
+      words[at + 7],
+      words[record + PORTS + direction],
+      stage,
+    );
+  }
+
   /**
    * A packet with this IPv4 key is about to be looked up, and others before it: brings the memory that its look-up and
    * its slot begin with near. What it returns means nothing: it is for the reading not to be left out.
@@ -185,22 +183,6 @@ export class FlowTable {
   /** Whether a flow can begin: there is a free record, or half-open flows may be evicted for it. */
   get hasRoom(): boolean {
     return this.firstFree >= 0;
-  }
-
-  /** Half-open flows that one group may have. */
-  get mostHalfOpen(): number {
-    return Math.max(this.capacity >> 2, 1);
-  }
-
-  /** The half-open flow to remove before another one of the group begins, or -1 while there are few enough. */
-  evictable(group: number): number {
-    if (this.halfOpenOf[group] >= this.mostHalfOpen) return this.oldestHalfOpen[group];
-    if (this.halfOpen < this.capacity >> 1) return -1;
-    let largest = 0;
-    for (let one = 1; one < this.halfOpenOf.length; one++) {
-      if (this.halfOpenOf[one] > this.halfOpenOf[largest]) largest = one;
-    }
-    return this.oldestHalfOpen[largest];
   }
 
   /** How many tiers have seen the packets of the flow when they come in. */
@@ -228,50 +210,14 @@ export class FlowTable {
   /** Whether the kernel forwards what clients send of another flow of the same key: it tells them not apart. */
   isTwinEntrusted(flow: number): boolean {
     const { words } = this;
-    const at = flow * STRIDE;
     const own = this.stageOf(flow);
     for (let stage = 0; stage < MOST_STAGES; stage++) {
       if (stage === own) continue;
-      const found = this.findKey(
-        words[at + PROTOCOL],
-        words[at],
-        words[at + 1],
-        words[at + 2],
-        words[at + 3],
-        words[at + 4],
-        words[at + 5],
-        words[at + 6],
-        words[at + 7],
-        words[at + PORTS],
-        stage,
-      );
+      const found = this.findOf(flow, FORWARD, stage);
       if (found < 0 || (found & 1) === REVERSE) continue;
       if ((words[(found >> 1) * STRIDE + FLAGS] & FLAG_FAST_FORWARD) !== 0) return true;
     }
     return false;
-  }
-
-  /** The group of a live flow. */
-  groupOf(flow: number): number {
-    return this.groups[flow];
-  }
-
-  /** Sets the number of groups, and puts every half-open flow into the one that `groupOf` says. */
-  regroup(count: number, groupOf: (flow: number) => number): void {
-    const { words } = this;
-    const heads = this.oldestHalfOpen;
-    this.oldestHalfOpen = new Int32Array(count).fill(-1);
-    this.newestHalfOpen = new Int32Array(count).fill(-1);
-    this.halfOpenOf = new Int32Array(count);
-    this.halfOpen = 0;
-    for (const head of heads) {
-      for (let flow = head; flow >= 0; ) {
-        const next = words[flow * STRIDE + NEXT];
-        this.groups[flow] = groupOf(flow);
-        this.enlist(flow);
-        flow = next;
-      }
-    }
   }
 
   /**
@@ -305,9 +251,7 @@ export class FlowTable {
     this.traffic[flow * 2 + 1] = 0;
     this.bornAt[flow] = Math.floor(nowMs / 100);
     words[at + STATE] = STATE_HALF_OPEN;
-    this.groups[flow] = group;
-    this.enlist(flow);
-    this.file(flow, FORWARD);
+    this.enter(flow, group);
     return flow;
   }
 
@@ -325,11 +269,27 @@ export class FlowTable {
     for (let i = 0; i < SPLICE_STRIDE; i++)
       this.splices[copy * SPLICE_STRIDE + i] = from.splices[flow * SPLICE_STRIDE + i];
     this.bornAt[copy] = from.bornAt[flow];
-    this.groups[copy] = 0;
-    if (this.words[at + STATE] === STATE_HALF_OPEN) this.enlist(copy);
-    this.file(copy, FORWARD);
-    if ((this.words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(copy, REVERSE);
+    this.enter(copy);
     return true;
+  }
+
+  /** The flow that a record's words tell is in the table from now on: counted, listed if it is half open, and filed. */
+  enter(flow: number, group = 0): void {
+    const at = flow * STRIDE;
+    this.size++;
+    if (flow >= this.highWater) this.highWater = flow + 1;
+    if (this.words[at + STATE] === STATE_HALF_OPEN) this.halfOpen.add(flow, group);
+    this.file(flow, FORWARD);
+    if ((this.words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(flow, REVERSE);
+  }
+
+  /** Puts a record among the free ones; no reference to what it was holds any longer. */
+  free(flow: number): void {
+    const at = flow * STRIDE;
+    this.words[at + STATE] = STATE_FREE;
+    this.words[at + GENERATION]++;
+    this.words[at + NEXT] = this.firstFree;
+    this.firstFree = flow;
   }
 
   /** Makes every record of the memory free: what was left in it is forgotten. */
@@ -339,80 +299,6 @@ export class FlowTable {
       this.words[flow * STRIDE + NEXT] = flow + 1 < this.capacity ? flow + 1 : -1;
     }
     this.firstFree = 0;
-  }
-
-  /**
-   * Takes over the records that an earlier process left in the memory, and what the kernel has forwarded of them since;
-   * `leftMs` is that process's clock when it ended, `nowMs` is ours. A record that was just being written is dropped.
-   * No flow is counted as a connection afterwards, and all are to be judged again.
-   */
-  takeOver(leftMs: number, nowMs: number): void {
-    const { words, slots } = this;
-    const shift = (nowMs - leftMs) | 0;
-    for (let flow = this.capacity - 1; flow >= 0; flow--) {
-      const at = flow * STRIDE;
-      if (!this.isWhole(flow)) {
-        words[at + STATE] = STATE_FREE;
-        words[at + FLAGS] = 0;
-        words[at + GENERATION]++;
-        words[at + NEXT] = this.firstFree;
-        this.firstFree = flow;
-        continue;
-      }
-      this.size++;
-      if (flow >= this.highWater) this.highWater = flow + 1;
-      words[at + FLAGS] &= ~(FLAG_COUNTED_LOCAL | FLAG_COUNTED_SENT);
-      words[at + LAST_SEEN] += shift;
-      words[at + JUDGED] = 0;
-      if ((words[at + FLAGS] & FLAG_SPLICING) !== 0)
-        this.splices[flow * SPLICE_STRIDE + SPLICE_ASKED_AT] += shift;
-      else if (words[at + KIND] === KIND_LOCAL) words[at + REPLICATE_AT] = nowMs | 0;
-      if (words[at + STATE] === STATE_HALF_OPEN) this.enlist(flow);
-      this.file(flow, FORWARD);
-      if ((words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0) this.file(flow, REVERSE);
-    }
-    if (slots === null) return;
-    const isFiled = slots.reconcile(
-      (slot) => (words[(slot >> 1) * STRIDE + FLAGS] & (FLAG_FAST_FORWARD << (slot & 1))) !== 0,
-    );
-    for (let flow = 0; flow < this.highWater; flow++) {
-      const at = flow * STRIDE;
-      for (const direction of [FORWARD, REVERSE]) {
-        const flag = FLAG_FAST_FORWARD << direction;
-        if ((words[at + FLAGS] & flag) === 0) continue;
-        const slot = flow * 2 + direction;
-        const packets = slots.packetsSince(slot);
-        this.traffic[flow * 2] += packets;
-        this.traffic[flow * 2 + 1] += slots.bytesSince;
-        // When in our absence nobody knows: the slot's clock stood still.
-        if (packets > 0) words[at + LAST_SEEN] = nowMs | 0;
-        if (isFiled[slot] === 0) words[at + FLAGS] &= ~flag;
-      }
-    }
-  }
-
-  /** Whether a record that was left says all that is needed, and no other one has its keys. */
-  private isWhole(flow: number): boolean {
-    const { words } = this;
-    const at = flow * STRIDE;
-    const state = words[at + STATE];
-    const kind = words[at + KIND];
-    if (state < STATE_HALF_OPEN || state > STATE_CLOSING || kind < KIND_LOCAL || kind > KIND_THROUGH)
-      return false;
-    const hasReverse = (words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0;
-    if (words[at + MEMBER] < 0 || (kind !== KIND_REMOTE && kind !== KIND_THROUGH && !hasReverse))
-      return false;
-    return !this.isTaken(flow, FORWARD) && !(hasReverse && this.isTaken(flow, REVERSE));
-  }
-
-  private isTaken(flow: number, direction: number): boolean {
-    const { words } = this;
-    const record = flow * STRIDE;
-    const at = record + direction * MEMBER_SIDE;
-    const [s0, s1, s2, s3, d0, d1, d2, d3] = words.subarray(at, at + 8);
-    const protocol = words[record + PROTOCOL];
-    const ports = words[record + PORTS + direction];
-    return this.findKey(protocol, s0, s1, s2, s3, d0, d1, d2, d3, ports, this.stageOf(flow)) >= 0;
   }
 
   /** Moves the records to other memory, or into this process's own. */
@@ -426,6 +312,7 @@ export class FlowTable {
     this.words.set(words);
     this.traffic.set(traffic);
     this.splices.set(splices);
+    this.halfOpen.words = this.words;
   }
 
   /** Files the reverse key, whose words and ports the caller has set. */
@@ -443,14 +330,13 @@ export class FlowTable {
     this.unfile(flow, REVERSE);
   }
 
-  /** Moves a live flow to another state. */
+  /** Moves a live flow to a later state. */
   setState(flow: number, state: number): void {
     const at = flow * STRIDE + STATE;
     const before = this.words[at];
     if (before === state) return;
-    if (before === STATE_HALF_OPEN) this.delist(flow);
+    if (before === STATE_HALF_OPEN) this.halfOpen.remove(flow);
     this.words[at] = state;
-    if (state === STATE_HALF_OPEN) this.enlist(flow);
     if (state === STATE_CLOSING) this.recallBoth(flow);
   }
 
@@ -539,11 +425,8 @@ export class FlowTable {
     this.unfileReverse(flow);
     this.recall(flow, FORWARD);
     this.unfile(flow, FORWARD);
-    if (this.words[at + STATE] === STATE_HALF_OPEN) this.delist(flow);
-    this.words[at + STATE] = STATE_FREE;
-    this.words[at + GENERATION]++;
-    this.words[at + NEXT] = this.firstFree;
-    this.firstFree = flow;
+    if (this.words[at + STATE] === STATE_HALF_OPEN) this.halfOpen.remove(flow);
+    this.free(flow);
     this.size--;
   }
 
@@ -558,8 +441,6 @@ export class FlowTable {
     const flow = this.firstFree;
     if (flow < 0) return -1;
     this.firstFree = this.words[flow * STRIDE + NEXT];
-    this.size++;
-    if (flow >= this.highWater) this.highWater = flow + 1;
     return flow;
   }
 
@@ -610,30 +491,5 @@ export class FlowTable {
       }
     }
     index[hole * 2 + 1] = 0;
-  }
-
-  private enlist(flow: number): void {
-    const at = flow * STRIDE;
-    const group = this.groups[flow];
-    const newest = this.newestHalfOpen[group];
-    this.words[at + NEXT] = -1;
-    this.words[at + PREVIOUS] = newest;
-    if (newest >= 0) this.words[newest * STRIDE + NEXT] = flow;
-    else this.oldestHalfOpen[group] = flow;
-    this.newestHalfOpen[group] = flow;
-    this.halfOpenOf[group]++;
-    this.halfOpen++;
-  }
-
-  private delist(flow: number): void {
-    const next = this.words[flow * STRIDE + NEXT];
-    const previous = this.words[flow * STRIDE + PREVIOUS];
-    const group = this.groups[flow];
-    if (previous >= 0) this.words[previous * STRIDE + NEXT] = next;
-    else this.oldestHalfOpen[group] = next;
-    if (next >= 0) this.words[next * STRIDE + PREVIOUS] = previous;
-    else this.newestHalfOpen[group] = previous;
-    this.halfOpenOf[group]--;
-    this.halfOpen--;
   }
 }

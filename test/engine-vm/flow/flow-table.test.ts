@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { ConnectionTable } from '../../../src/engine-vm/balance/connection-table.ts';
 import { end, sweep, TIMEOUTS, track } from '../../../src/engine-vm/flow/flow-life.ts';
+import { FlowMemory, flowMemoryBytes } from '../../../src/engine-vm/flow/flow-memory.ts';
 import {
   FORWARD,
   KIND_LOCAL,
@@ -80,7 +81,7 @@ describe('flow table', () => {
               else oracle.set(key, flow);
             }
             assert.equal(table.size, oracle.size);
-            assert.equal(table.halfOpen, oracle.size);
+            assert.equal(table.halfOpen.count, oracle.size);
           }
           for (let client = 0; client <= 5; client++) {
             for (let port = 1; port <= 9; port++) {
@@ -98,39 +99,55 @@ describe('flow table', () => {
   it('names the oldest half-open flow to evict once a quarter of it is half open for one service', () => {
     const table = new FlowTable(16, 1);
     const flows = [1, 2, 3, 4].map((port) => add(table, 1, port));
-    assert.equal(table.evictable(0), flows[0]);
+    assert.equal(table.halfOpen.evictable(0), flows[0]);
     table.setState(flows[0]!, STATE_ESTABLISHED);
-    assert.equal(table.evictable(0), -1);
+    assert.equal(table.halfOpen.evictable(0), -1);
     add(table, 1, 5);
-    assert.equal(table.evictable(0), flows[1]);
+    assert.equal(table.halfOpen.evictable(0), flows[1]);
     table.remove(flows[1]!);
     table.remove(flows[3]!);
-    assert.equal(table.halfOpen, 2);
+    assert.equal(table.halfOpen.count, 2);
   });
 
   it('bounds the half-open flows of each service, and takes from the one that has most where all are too many', () => {
     const table = new FlowTable(32, 1);
-    table.regroup(5, () => 0);
+    table.halfOpen.regroup(5, () => 0);
     const open = (group: number, count: number) =>
       Array.from({ length: count }, (_, n) => table.add(packetOf(group, n + 1), KIND_LOCAL, 0, group));
     const flooded = open(1, 8);
-    assert.equal(table.evictable(1), flooded[0], "a quarter of the table is one service's");
-    assert.equal(table.evictable(2), -1, 'another one is not concerned');
+    assert.equal(table.halfOpen.evictable(1), flooded[0], "a quarter of the table is one service's");
+    assert.equal(table.halfOpen.evictable(2), -1, 'another one is not concerned');
     open(2, 3);
     open(3, 5);
-    assert.equal(table.evictable(2), flooded[0], 'half of the table is half open');
-    assert.equal(table.evictable(4), flooded[0]);
+    assert.equal(table.halfOpen.evictable(2), flooded[0], 'half of the table is half open');
+    assert.equal(table.halfOpen.evictable(4), flooded[0]);
     for (const flow of flooded.slice(0, 7)) table.remove(flow!);
-    assert.equal(table.evictable(4), -1);
+    assert.equal(table.halfOpen.evictable(4), -1);
     // Services change their places: the flows and their order stay.
-    const before = table.halfOpen;
-    table.regroup(3, (flow) => (table.groupOf(flow) === 3 ? 2 : 0));
-    assert.equal(table.halfOpen, before);
-    for (const group of [0, 2]) assert.equal(table.evictable(group), -1);
+    const before = table.halfOpen.count;
+    table.halfOpen.regroup(3, (flow) => (table.halfOpen.groupOf(flow) === 3 ? 2 : 0));
+    assert.equal(table.halfOpen.count, before);
+    for (const group of [0, 2]) assert.equal(table.halfOpen.evictable(group), -1);
     const more = Array.from({ length: 3 }, (_, n) => table.add(packetOf(9, n + 1), KIND_LOCAL, 0, 2));
     assert.ok(more.every((flow) => flow >= 0));
-    assert.notEqual(table.evictable(2), -1);
-    assert.ok(!more.includes(table.evictable(2)), 'the oldest one goes first');
+    assert.notEqual(table.halfOpen.evictable(2), -1);
+    assert.ok(!more.includes(table.halfOpen.evictable(2)), 'the oldest one goes first');
+  });
+
+  it('keeps the order of half-open flows where its records move to other memory and back', () => {
+    const table = new FlowTable(16, 1);
+    const flows = [1, 2, 3].map((port) => add(table, 1, port));
+    table.moveTo(new FlowMemory(new ArrayBuffer(flowMemoryBytes(16)), 16));
+    flows.push(add(table, 1, 4));
+    table.remove(flows.shift()!);
+    table.moveTo(null);
+    flows.push(add(table, 1, 5), add(table, 1, 6));
+    for (const oldest of flows.slice(0, 2)) {
+      assert.equal(table.halfOpen.evictable(0), oldest);
+      table.remove(oldest);
+    }
+    assert.equal(table.halfOpen.evictable(0), -1);
+    assert.equal(table.halfOpen.count, 3);
   });
 
   it('moves flows to a table of another size', () => {
@@ -139,7 +156,7 @@ describe('flow table', () => {
     const after = new FlowTable(8, 2);
     let moved = 0;
     for (let flow = 0; flow < 16; flow++) if (after.adopt(before, flow)) moved++;
-    assert.deepEqual([moved, after.size, after.halfOpen], [8, 8, 8]);
+    assert.deepEqual([moved, after.size, after.halfOpen.count], [8, 8, 8]);
     for (let port = 1; port <= 8; port++) {
       assert.ok(after.find(packetOf(7, port)) >= 0);
       assert.ok(reverseOf(after, 7, port) >= 0);
@@ -197,6 +214,6 @@ describe('the life of a flow', () => {
       const flow = add(table, round, 1);
       end(table, connections, flow);
     }
-    assert.deepEqual([table.size, table.halfOpen, table.evictable(0)], [0, 0, -1]);
+    assert.deepEqual([table.size, table.halfOpen.count, table.halfOpen.evictable(0)], [0, 0, -1]);
   });
 });
