@@ -45,6 +45,7 @@ import { HandOn } from './hand-on.ts';
 import { Hashed } from './hashed.ts';
 import { IcmpErrors } from './icmp-errors.ts';
 import { Inside } from './inside.ts';
+import { KnownFlows } from './known-flows.ts';
 import { MemberAnnouncer } from './member-announcer.ts';
 import { MemberHealth } from './member-health.ts';
 import { MemberSide } from './member-side.ts';
@@ -60,6 +61,7 @@ import { SourcePorts } from './source-ports.ts';
 import { Splicer } from './splicer.ts';
 import { Tracer } from './trace.ts';
 import { Tunnel } from './tunnel.ts';
+import { Unserved } from './unserved.ts';
 
 export { PORT_IN, PORT_OUT, PORT_SELF, type Wire } from './path-state.ts';
 
@@ -204,26 +206,33 @@ export class Dataplane {
       this.replicator,
       this.splicer,
     );
+    const knownFlows = new KnownFlows(
+      this.state,
+      path,
+      this.fragments,
+      entry,
+      memberSide,
+      this.splicer,
+      refusals,
+      this.health,
+      this.bypasses,
+    );
     this.dispatch = new Dispatch({
       state: this.state,
       bridge,
-      fragments: this.fragments,
-      path,
-      splicer: this.splicer,
-      refusals,
       gateways: this.gateways,
       tunnel,
       inside: this.inside,
       announcer: this.announcer,
+      knownFlows,
       entry,
       memberSide,
       direct,
       hashed,
       handOn: new HandOn(this.state, this.fragments),
       icmpErrors,
+      unserved: new Unserved(this.state, refusals),
       observer: this.observer,
-      health: this.health,
-      bypasses: this.bypasses,
       controlFrames: this.controlFrames,
     });
   }

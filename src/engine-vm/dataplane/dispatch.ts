@@ -3,7 +3,6 @@
  * neighbours; docs/path-of-a-packet.md tells the whole way.
  */
 import { destinationHigh, destinationLow, sourceHigh, sourceLow } from '../../packet/ethernet.ts';
-import { isEchoRequest, writeEchoReply } from '../../packet/icmp.ts';
 import {
   ETHERTYPE_ARP,
   PROTOCOL_ICMP,
@@ -11,39 +10,11 @@ import {
   PROTOCOL_TCP,
   PROTOCOL_UDP,
   parse,
-  TCP_ACK,
-  TCP_RST,
-  TCP_SYN,
 } from '../../packet/parse.ts';
 import { innerLength, innerStart, VXLAN_PORT, writeInnerHead } from '../../packet/vxlan.ts';
-import { PASS, REJECT } from '../component/component.ts';
 import { dropIndex } from '../drops.ts';
-import { end, track } from '../flow/flow-life.ts';
-import {
-  FLAG_METERED,
-  FLAGS,
-  FORWARD,
-  JUDGED,
-  KIND,
-  KIND_DIRECT,
-  KIND_FAR,
-  KIND_LOCAL,
-  KIND_REMOTE,
-  KIND_THROUGH,
-  LAST_SEEN,
-  MEMBER,
-  PORTS,
-  RELAY,
-  REVERSE,
-  STATE,
-  STATE_CLOSING,
-  STATE_HALF_OPEN,
-  STRIDE,
-  TIER,
-} from '../flow/flow-record.ts';
 import type { Announcer } from './announcer.ts';
 import type { Bridge } from './bridge.ts';
-import type { Bypasses } from './bypasses.ts';
 import {
   ANNOUNCED,
   MAC_LOCAL_MEMBER,
@@ -51,40 +22,30 @@ import {
   MAC_SELF,
   macIndex,
   macKind,
-  PLACE_HERE,
-  PLACE_NO_ENGINE,
   peerMac,
 } from './compiled-graph.ts';
 import { ETHERTYPE_CONTROL } from './control.ts';
 import type { ControlFrames } from './control-frames.ts';
 import type { Direct } from './direct.ts';
 import type { Entry } from './entry.ts';
-import type { FlowPath } from './flow-path.ts';
-import type { Fragments } from './fragments.ts';
 import type { Gateways } from './gateways.ts';
 import { HANDED_PAST_ENGINE, type HandOn } from './hand-on.ts';
 import type { Hashed } from './hashed.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import type { Inside } from './inside.ts';
-import type { MemberHealth } from './member-health.ts';
+import type { KnownFlows } from './known-flows.ts';
 import type { MemberSide } from './member-side.ts';
 import type { Observer } from './observer.ts';
-import { type PathState, PORT_IN, PORT_OUT, PORT_SELF, SCRATCH_START } from './path-state.ts';
-import type { Refusals } from './refusals.ts';
-import { newDecision } from './service-chain.ts';
-import type { Splicer } from './splicer.ts';
+import { type PathState, PORT_IN, PORT_OUT, PORT_SELF } from './path-state.ts';
 import type { Tunnel } from './tunnel.ts';
+import type { Unserved } from './unserved.ts';
 
 /** Of the upper half of a MAC: it is that of a group, or of all. */
 const GROUP_BIT = 0x0100;
-/** After this much silence nobody repeats data of a connection that both sides have closed. */
-const LAST_WORDS_MS = 1000;
 const MALFORMED = dropIndex('malformed');
 const SPOOFED_PEER = dropIndex('spoofed-peer');
 const FRAGMENT = dropIndex('fragment');
-const NOT_A_SERVICE = dropIndex('not-a-service');
 const NOT_LOCAL = dropIndex('not-local');
-const NO_FLOW = dropIndex('no-flow');
 const HELD = dropIndex('held');
 const OBSERVING = dropIndex('observing');
 const GROUP_MAC = dropIndex('group-mac');
@@ -95,69 +56,56 @@ const TUNNEL_INVALID = dropIndex('tunnel-invalid');
 export interface Stations {
   readonly state: PathState;
   readonly bridge: Bridge;
-  readonly fragments: Fragments;
-  readonly path: FlowPath;
-  readonly splicer: Splicer;
-  readonly refusals: Refusals;
   readonly gateways: Gateways;
   readonly tunnel: Tunnel;
   readonly inside: Inside;
   readonly announcer: Announcer;
+  readonly knownFlows: KnownFlows;
   readonly entry: Entry;
   readonly memberSide: MemberSide;
   readonly direct: Direct;
   readonly hashed: Hashed;
   readonly handOn: HandOn;
   readonly icmpErrors: IcmpErrors;
+  readonly unserved: Unserved;
   readonly observer: Observer;
-  readonly health: MemberHealth;
-  readonly bypasses: Bypasses;
   readonly controlFrames: ControlFrames;
 }
 
 export class Dispatch {
   private readonly state: PathState;
   private readonly bridge: Bridge;
-  private readonly fragments: Fragments;
-  private readonly path: FlowPath;
-  private readonly splicer: Splicer;
-  private readonly refusals: Refusals;
   private readonly gateways: Gateways;
   private readonly tunnel: Tunnel;
   private readonly inside: Inside;
   private readonly announcer: Announcer;
+  private readonly knownFlows: KnownFlows;
   private readonly entry: Entry;
   private readonly memberSide: MemberSide;
   private readonly direct: Direct;
   private readonly hashed: Hashed;
   private readonly handOn: HandOn;
   private readonly icmpErrors: IcmpErrors;
+  private readonly unserved: Unserved;
   private readonly observer: Observer;
-  private readonly health: MemberHealth;
-  private readonly bypasses: Bypasses;
   private readonly controlFrames: ControlFrames;
-  private readonly echoDecision = newDecision();
 
   constructor(stations: Stations) {
     this.state = stations.state;
     this.bridge = stations.bridge;
-    this.fragments = stations.fragments;
-    this.path = stations.path;
-    this.splicer = stations.splicer;
-    this.refusals = stations.refusals;
     this.gateways = stations.gateways;
     this.tunnel = stations.tunnel;
     this.inside = stations.inside;
     this.announcer = stations.announcer;
+    this.knownFlows = stations.knownFlows;
     this.entry = stations.entry;
     this.memberSide = stations.memberSide;
     this.direct = stations.direct;
     this.hashed = stations.hashed;
     this.handOn = stations.handOn;
     this.icmpErrors = stations.icmpErrors;
+    this.unserved = stations.unserved;
     this.observer = stations.observer;
-    this.health = stations.health;
-    this.bypasses = stations.bypasses;
     this.controlFrames = stations.controlFrames;
   }
 
@@ -242,7 +190,12 @@ export class Dispatch {
     const protocol = packet.protocol;
     if (packet.fragmentOffset !== 0) {
       if (graph.hasHandsOn) state.stage = this.handOn.stageOfFragment(isFromPeer, source, destination);
-      return this.takeLaterFragment(port, isFromPeer, isHere);
+      if (this.knownFlows.takeFragment(port, isFromPeer, isHere)) return true;
+      // A VM that owns its address also gets fragments that concern no service.
+      if (!isHere || graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) < ANNOUNCED)
+        return false;
+      state.drop(FRAGMENT);
+      return true;
     }
     if (
       graph.hasTunnels &&
@@ -262,14 +215,7 @@ export class Dispatch {
         state.stage = stage;
       }
       const found = state.flows.find(packet, state.stage);
-      if (found >= 0) {
-        const flow = found >> 1;
-        const isTaken =
-          (found & 1) === FORWARD
-            ? this.takeForward(port, flow, isFromPeer, isHere, destination)
-            : this.takeReverse(port, flow, destinationKind);
-        if (isTaken) return true;
-      }
+      if (found >= 0 && this.knownFlows.take(port, found, isFromPeer, isHere, destination)) return true;
       const tier = graph.tiers.find(
         packet.d0,
         packet.d1,
@@ -294,7 +240,8 @@ export class Dispatch {
     if (graph.announcedCount > 0 && isHere) {
       const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0) - ANNOUNCED;
       if (address >= 0) {
-        this.takeAnnounced(port, address, isFromPeer, destinationKind);
+        if (isFromPeer && destinationKind === MAC_LOCAL_MEMBER) state.drop(NOT_LOCAL);
+        else this.unserved.take(port, address);
         return true;
       }
     }
@@ -384,188 +331,6 @@ export class Dispatch {
       own[at + 1] === packet.d1 &&
       own[at] === packet.d0
     );
-  }
-
-  /** A packet from the client's side of a known flow; false where the flow does not apply (any more). */
-  private takeForward(
-    port: number,
-    flow: number,
-    isFromPeer: boolean,
-    isHere: boolean,
-    destination: number,
-  ): boolean {
-    const state = this.state;
-    const { packet, flows, connections } = state;
-    const words = flows.words;
-    const at = flow * STRIDE;
-    if (isFromPeer && (words[at + KIND] !== KIND_DIRECT || words[at + TIER] >= 0)) {
-      this.memberSide.receive(flow);
-      return true;
-    }
-    if (!isHere) return false;
-    const isDirect = words[at + KIND] === KIND_DIRECT;
-    if (isDirect && destination !== (MAC_LOCAL_MEMBER << 24) + words[at + MEMBER]) return false;
-    if (words[at + KIND] === KIND_THROUGH && !this.canHandOn(at)) {
-      // Nothing of the connection ends with this member: another one takes its place, or none.
-      const tier = words[at + TIER];
-      end(flows, connections, flow);
-      this.entry.begin(port, tier, true);
-      return true;
-    }
-    if (this.isToBeginAnew(at)) {
-      end(flows, connections, flow);
-      return false;
-    }
-    const isJudged = words[at + JUDGED] === state.epoch && (words[at + FLAGS] & FLAG_METERED) === 0;
-    if (!isJudged && !this.entry.judge(port, flow)) return true;
-    if (words[at + KIND] === KIND_REMOTE && this.isGivenUp(at)) {
-      end(flows, connections, flow);
-      this.refusals.reset(port);
-      state.drop(NO_FLOW);
-      return true;
-    }
-    track(flows, connections, flow, FORWARD, packet, state.now);
-    this.path.forward(flow);
-    return true;
-  }
-
-  /** Whether the flow's member, which hands packets on, can be had still. */
-  private canHandOn(at: number): boolean {
-    const { flows, graph } = this.state;
-    const member = flows.words[at + MEMBER];
-    if (graph.memberPlace[member] === PLACE_NO_ENGINE) return false;
-    return this.health.isUp(graph.tierPool[flows.words[at + TIER]], member);
-  }
-
-  /** Whether the packet at hand is of another connection than the flow, or of one that needs a new choice: its member died. */
-  private isToBeginAnew(at: number): boolean {
-    const { packet, flows, graph } = this.state;
-    const words = flows.words;
-    const state = words[at + STATE];
-    if (packet.protocol === PROTOCOL_TCP) {
-      if ((packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN)
-        return state === STATE_CLOSING && this.isOfLaterConnection(at);
-      if (state === STATE_CLOSING) return true;
-      if (state !== STATE_HALF_OPEN) return false;
-    }
-    const tier = words[at + TIER];
-    if (tier < 0 || words[at + KIND] === KIND_DIRECT) return false;
-    return !this.health.isUp(graph.tierPool[tier], words[at + MEMBER]);
-  }
-
-  /**
-   * Whether data comes long after a connection was closed. The client port was used again through another engine, which
-   * has died: the flow's member would reset the later connection.
-   */
-  private isOfLaterConnection(at: number): boolean {
-    const { packet, flows, now } = this.state;
-    if (packet.l4 === 0 || (((now | 0) - flows.words[at + LAST_SEEN]) | 0) < LAST_WORDS_MS) return false;
-    return packet.end - packet.l4 > (packet.view.getUint8(packet.l4 + 12) >> 4) * 4;
-  }
-
-  /** Whether a flow waits for its bypassed member's engine in vain: its client shall not hang for ever. */
-  private isGivenUp(at: number): boolean {
-    const { flows, graph, now } = this.state;
-    const member = flows.words[at + MEMBER];
-    if (graph.memberPlace[member] !== PLACE_NO_ENGINE || flows.words[at + RELAY] >= 0) return false;
-    const tier = flows.words[at + TIER];
-    // What needs no translation needs no engine.
-    if (tier >= 0 && graph.tierIsDsr[tier] === 1) return false;
-    return !this.bypasses.isWorthWaiting(member, now);
-  }
-
-  /** A packet from the member's side of a known flow; false where it cannot be the member's. */
-  private takeReverse(port: number, flow: number, destinationKind: number): boolean {
-    const state = this.state;
-    const { flows, connections, graph } = state;
-    const at = flow * STRIDE;
-    const isInside = graph.memberPlace[flows.words[at + MEMBER]] === PLACE_HERE;
-    if (isInside && port !== PORT_IN) return false;
-    if (flows.words[at + KIND] === KIND_FAR && destinationKind !== MAC_SELF) return false;
-    if (this.splicer.isOpening(flow)) {
-      this.splicer.receive(flow);
-      return true;
-    }
-    track(flows, connections, flow, REVERSE, state.packet, state.now);
-    this.path.reverse(flow);
-    return true;
-  }
-
-  private takeLaterFragment(port: number, isFromPeer: boolean, isHere: boolean): boolean {
-    const state = this.state;
-    const { packet, graph, flows, connections } = state;
-    const found = this.fragments.find();
-    if (found >= 0) {
-      const flow = found >> 1;
-      const direction = found & 1;
-      const kind = flows.words[flow * STRIDE + KIND];
-      if (
-        direction === FORWARD
-          ? isHere && (!isFromPeer || kind === KIND_LOCAL || kind === KIND_THROUGH)
-          : port === PORT_IN || kind === KIND_FAR
-      ) {
-        const isMetered = (flows.words[flow * STRIDE + FLAGS] & FLAG_METERED) !== 0;
-        if (isMetered && direction === FORWARD && !this.judgeFragment(port, flow)) return true;
-        track(flows, connections, flow, direction, packet, state.now);
-        if (direction === FORWARD) this.path.forward(flow);
-        else this.path.reverse(flow);
-        return true;
-      }
-    }
-    const address = graph.addresses.find(packet.d0, packet.d1, packet.d2, packet.d3, 0, 0);
-    // A VM that owns its address also gets fragments that concern no service.
-    if (address < ANNOUNCED || !isHere) return false;
-    state.drop(FRAGMENT);
-    return true;
-  }
-
-  /** Judges a later fragment as what it is part of: it bears no ports of its own. */
-  private judgeFragment(port: number, flow: number): boolean {
-    const { packet, flows } = this.state;
-    const ports = flows.words[flow * STRIDE + PORTS];
-    packet.sourcePort = ports >>> 16;
-    packet.destinationPort = ports & 0xffff;
-    const isAllowed = this.entry.judge(port, flow);
-    packet.sourcePort = 0;
-    packet.destinationPort = 0;
-    return isAllowed;
-  }
-
-  /** A packet to an announced address that no tier takes. */
-  private takeAnnounced(port: number, address: number, isFromPeer: boolean, destinationKind: number): void {
-    const state = this.state;
-    const { packet, scratch, scratchView } = state;
-    if (isFromPeer && destinationKind === MAC_LOCAL_MEMBER) {
-      state.drop(NOT_LOCAL);
-      return;
-    }
-    if (isEchoRequest(packet)) {
-      if (this.isEchoAllowed(port, address)) {
-        state.sendScratch(port, writeEchoReply(packet, scratch, scratchView, SCRATCH_START));
-      }
-      return;
-    }
-    this.refusals.reset(port);
-    state.drop(NOT_A_SERVICE);
-  }
-
-  /** An echo is answered where the firewall of any service at the address passes it. */
-  private isEchoAllowed(port: number, address: number): boolean {
-    const state = this.state;
-    const services = state.graph.announcedServices[address];
-    const decision = this.echoDecision;
-    let verdict: number = PASS;
-    for (let i = 0; i < services.length; i++) {
-      decision.service = services[i];
-      decision.tier = 0;
-      decision.isNewFlow = false;
-      decision.member = -1;
-      verdict = state.chains[services[i]].judge(state.packet, decision);
-      if (verdict === PASS) return true;
-    }
-    if (verdict === REJECT) this.refusals.refuse(port);
-    state.drop(decision.reason);
-    return false;
   }
 
   private get isObserving(): boolean {

@@ -1,3 +1,4 @@
+/** Counts by service: whose they stay, and which of them show. */
 import assert from 'node:assert/strict';
 import { ServiceCounts } from '../../../src/engine-vm/dataplane/service-counts.ts';
 import type { GraphService } from '../../../src/policy/graph.ts';
