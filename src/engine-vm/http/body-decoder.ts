@@ -6,7 +6,7 @@
  */
 import { HEX, TOKEN } from './characters.ts';
 import { Head } from './head.ts';
-import { type HeadLimits, parseTrailers } from './parse-head.ts';
+import { type HeadLimits, parseTrailers } from './parse-fields.ts';
 import { refusal } from './refusals.ts';
 
 export const NO_BODY = 0;

@@ -2,7 +2,7 @@
 import type { HttpService } from '../../policy/http-service.ts';
 import type { BalancingMethod } from '../../policy/virtual-service.ts';
 import type { HttpComponent } from './component.ts';
-import type { HeadLimits } from './parse-head.ts';
+import type { HeadLimits } from './parse-fields.ts';
 import { createComponents } from './registry.ts';
 
 /** What the main thread hands a worker: plain data. */

@@ -3,11 +3,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { FIELD } from '../../../src/engine-vm/http/field-names.ts';
 import { Head } from '../../../src/engine-vm/http/head.ts';
-import {
-  type HeadLimits,
-  parseRequestHead,
-  parseResponseHead,
-} from '../../../src/engine-vm/http/parse-head.ts';
+import type { HeadLimits } from '../../../src/engine-vm/http/parse-fields.ts';
+import { parseRequestHead, parseResponseHead } from '../../../src/engine-vm/http/parse-head.ts';
 import { REFUSALS } from '../../../src/engine-vm/http/refusals.ts';
 
 const LIMITS: HeadLimits = { headBytes: 8192, fields: 100, allowsEncodedSlash: false };
