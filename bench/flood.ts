@@ -9,9 +9,9 @@
  * to nowhere, and while it floods the engine. `p99Ratio` is flood over nowhere, what the engine is answerable for;
  * `p99VsQuiet` has the loss of the processor in it. The last line is JSON, medians over the rounds.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastPathChoice } from '../src/policy/engine-group.ts';
+import { lackOf } from '../test/debian-package.ts';
 import { FloodSite, type Outcome, SPARED } from '../test/engine-vm/flood/flood-site.ts';
 
 const [secondsText = '3', roundsText = '3', kindsText = 'tc,xdp,off'] = process.argv.slice(2);
@@ -42,12 +42,8 @@ function median(values: readonly number[]): number {
   return [...values].sort((left, right) => left - right)[values.length >> 1] ?? 0;
 }
 
-if (spawnSync('ethtool', ['--version'], { stdio: 'ignore' }).status !== 0) {
-  execFileSync('apt-get', ['update', '-qq'], { stdio: 'ignore' });
-  execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'ethtool'], {
-    stdio: 'ignore',
-  });
-}
+const lack = lackOf('ethtool');
+if (lack !== null) throw new Error(lack);
 const result: Record<string, object> = {};
 for (const kind of kinds) {
   const seen: Record<Phase, Measured[]> = { quiet: [], nowhere: [], flood: [] };

@@ -12,6 +12,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isOnPath, lackOf } from '../test/debian-package.ts';
 
 const [seconds = 2, rounds = 3] = process.argv.slice(2, 4).map(Number);
 /** Which measurements are made; none named: all. */
@@ -246,27 +247,11 @@ function median(values: readonly number[]): number {
   return [...values].sort((left, right) => left - right)[values.length >> 1] ?? Number.NaN;
 }
 
+/** Throws where a program cannot be had. */
 function install(): void {
-  const missing = [
-    ['nft', 'nftables'],
-    ['ethtool', 'ethtool'],
-    ['iperf3', 'iperf3'],
-  ].filter(([program]) => {
-    try {
-      execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
-      return false;
-    } catch {
-      return true;
-    }
-  });
-  if (missing.length === 0) return;
-  const packages = missing.map(([, name]) => name!);
-  console.log(`installing ${packages.join(', ')}`);
-  execFileSync('apt-get', ['update', '-qq'], { stdio: 'ignore' });
-  execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
-    stdio: 'ignore',
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-  });
+  const lacks = [lackOf('nftables', () => isOnPath('nft')), lackOf('ethtool'), lackOf('iperf3')];
+  const lack = lacks.find((one) => one !== null);
+  if (lack) throw new Error(lack);
 }
 
 async function main(): Promise<void> {

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { lackOf } from '../test/debian-package.ts';
+import { isOnPath, lackOf } from '../test/debian-package.ts';
 import { haproxyConfig, nginxConfig, weftPolicy } from './l7/configs.ts';
 
 const [ms = 2000, rounds = 3] = process.argv.slice(2, 4).map(Number);
@@ -56,15 +56,6 @@ interface Figures {
 
 const folder = mkdtempSync(join(tmpdir(), 'weft-bench-l7-'));
 const sites = { port: PROXY_PORT, memberPort: MEMBER_PORT, members: MEMBERS, folder };
-
-function isHere(program: string): boolean {
-  try {
-    execFileSync('which', [program], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** The command line of a contender for a case. */
 function commandOf(contender: string, isFull: boolean): string[] {
@@ -144,7 +135,7 @@ const round = (value: number, digits = 2): number => Number(value.toFixed(digits
 
 const contenders = named(5, ['weft', 'nginx', 'haproxy', 'floor']).filter((name) => {
   if (name !== 'nginx' && name !== 'haproxy') return true;
-  const lack = lackOf(name === 'nginx' ? 'nginx-light' : name, () => isHere(name));
+  const lack = lackOf(name === 'nginx' ? 'nginx-light' : name, () => isOnPath(name));
   if (lack !== null) console.log(`${name} is left out: ${lack}`);
   return lack === null;
 });

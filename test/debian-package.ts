@@ -1,4 +1,4 @@
-/** Programs of Debian's packages that tests need: installed by the first of them, as root, where they are not here. */
+/** Programs of Debian's packages that tests and benches need: installed by the first of them, as root, where they lack. */
 import { spawnSync } from 'node:child_process';
 
 const INSTALL_MS = 600_000;
@@ -6,10 +6,18 @@ const INSTALL_MS = 600_000;
 /** How long a hook may take that calls `lackOf`. */
 export const INSTALL_TIMEOUT_MS = 3 * INSTALL_MS;
 
-/** Null where the program is here now; else why it cannot be had. `env`: what its installation shall know besides. */
+/** Whether a program of that name is on the path. */
+export function isOnPath(program: string): boolean {
+  return spawnSync('sh', ['-c', 'command -v "$0"', program], { stdio: 'ignore' }).status === 0;
+}
+
+/**
+ * Null where the program is here now, by default one of the package's name; else why it cannot be had. `env`: what its
+ * installation shall know besides.
+ */
 export function lackOf(
   debianPackage: string,
-  isHere: () => boolean,
+  isHere: () => boolean = () => isOnPath(debianPackage),
   env: Record<string, string> = {},
 ): string | null {
   if (isHere()) return null;

@@ -1,6 +1,6 @@
 /** `weft proxy` as a user runs it: a file, curl, a reload, an end; and what it says of files that will not do. */
 import assert from 'node:assert/strict';
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -32,15 +32,6 @@ spec:
 `;
 }
 
-function isCurlHere(): boolean {
-  try {
-    execFileSync('curl', ['--version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 describe('weft proxy', () => {
   const folder = mkdtempSync(join(tmpdir(), 'weft-proxy-test-'));
   const file = join(folder, 'shop.yaml');
@@ -49,7 +40,7 @@ describe('weft proxy', () => {
 
   it('serves curl, takes a changed file at SIGHUP, keeps the old one where that is wrong, and ends at SIGTERM', async function () {
     this.timeout(INSTALL_TIMEOUT_MS);
-    const lack = lackOf('curl', isCurlHere);
+    const lack = lackOf('curl');
     if (lack !== null) {
       console.log(`      skipped: ${lack}`);
       this.skip();

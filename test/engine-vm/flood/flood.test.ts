@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import type { FastPathChoice } from '../../../src/policy/engine-group.ts';
+import { INSTALL_TIMEOUT_MS } from '../../debian-package.ts';
 import { requireRoot } from '../../root.ts';
-import { hasEthtool, INSTALL_MS } from './ethtool.ts';
+import { hasEthtool } from './ethtool.ts';
 import { FloodSite, SPARED } from './flood-site.ts';
 
 const REQUESTS_MS = 1000;
 
 describe('a flood of SYNs to one service', function () {
-  this.timeout(60_000 + 2 * INSTALL_MS);
+  this.timeout(60_000 + INSTALL_TIMEOUT_MS);
   let site: FloodSite | null = null;
 
   before(function () {

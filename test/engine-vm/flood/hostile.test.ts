@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { INSTALL_TIMEOUT_MS } from '../../debian-package.ts';
 import { requireRoot } from '../../root.ts';
 import { line } from '../kernel/namespaces.ts';
-import { hasEthtool, INSTALL_MS } from './ethtool.ts';
+import { hasEthtool } from './ethtool.ts';
 import { FloodSite, SPARED } from './flood-site.ts';
 
 const file = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -25,7 +26,7 @@ interface Seen {
 
 describe('hostile frames on the fast path', function () {
   // Whoever sets another number of frames has the time.
-  this.timeout(60_000 + 2 * INSTALL_MS + FRAMES / 10);
+  this.timeout(60_000 + INSTALL_TIMEOUT_MS + FRAMES / 10);
   let site: FloodSite | null = null;
 
   before(function () {

@@ -4,9 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { TIMEOUTS } from '../../../src/engine-vm/flow/flow-life.ts';
 import type { FastPathChoice } from '../../../src/policy/engine-group.ts';
 import type { ServiceGraph } from '../../../src/policy/graph.ts';
+import { INSTALL_TIMEOUT_MS } from '../../debian-package.ts';
 import { requireRoot } from '../../root.ts';
 import { line } from '../kernel/namespaces.ts';
-import { hasEthtool, INSTALL_MS } from './ethtool.ts';
+import { hasEthtool } from './ethtool.ts';
 import { FLOODED, FloodSite } from './flood-site.ts';
 
 const ECHO = fileURLToPath(new URL('echo-program.ts', import.meta.url));
@@ -37,7 +38,7 @@ function withCookies(graph: ServiceGraph): void {
 }
 
 describe('SYN cookies between real hosts', function () {
-  this.timeout(60_000 + 2 * INSTALL_MS);
+  this.timeout(60_000 + INSTALL_TIMEOUT_MS);
   let site: FloodSite | null = null;
 
   before(function () {
