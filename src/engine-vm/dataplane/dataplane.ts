@@ -3,7 +3,7 @@
  * worker (../worker.ts) brings the frames and the time. This file is what others see of it: graphs, ticks, questions.
  * dispatch.ts says which station takes a packet. docs/path-of-a-packet.md tells the whole way.
  */
-import { formatAddress, parseAddress } from '../../packet/address.ts';
+import { parseAddress } from '../../packet/address.ts';
 import type {
   EngineFirewall,
   Explanation,
@@ -16,11 +16,8 @@ import type { ServiceGraph } from '../../policy/graph.ts';
 import type { ConnectionReport, PeerObservation } from '../../state/shared.ts';
 import { ConnectionTable } from '../balance/connection-table.ts';
 import { SessionMap } from '../balance/session-map.ts';
-import { AddressClasses, keyOf } from '../component/address-classes.ts';
 import { Firewall } from '../component/firewall.ts';
 import { FirewallLog, LOG_ENTRIES } from '../component/firewall-log.ts';
-import { PreparedRules } from '../component/prepared-rules.ts';
-import { createComponent } from '../component/registry.ts';
 import { DROPS } from '../drops.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import { sweep } from '../flow/flow-life.ts';
@@ -29,6 +26,7 @@ import { Announcer } from './announcer.ts';
 import { Bridge } from './bridge.ts';
 import { Bypasses } from './bypasses.ts';
 import { Capture, type CaptureNews, type CaptureOrder } from './capture.ts';
+import { ChainBuilder, type ChainOptions } from './chain-builder.ts';
 import { CompiledGraph } from './compiled-graph.ts';
 import { ControlCodec } from './control.ts';
 import { ControlFrames } from './control-frames.ts';
@@ -56,7 +54,6 @@ import { Peers } from './peers.ts';
 import { Refusals } from './refusals.ts';
 import { Replicas } from './replicas.ts';
 import { Replicator } from './replicator.ts';
-import { ServiceChain } from './service-chain.ts';
 import { SourcePorts } from './source-ports.ts';
 import { Splicer } from './splicer.ts';
 import { Tracer } from './trace.ts';
@@ -66,19 +63,10 @@ import { Unserved } from './unserved.ts';
 export { PORT_IN, PORT_OUT, PORT_SELF, type Wire } from './path-state.ts';
 
 /** What the data plane needs of its surroundings. */
-export interface DataplaneOptions {
+export interface DataplaneOptions extends ChainOptions {
   wire: Wire;
-  /** Monotonic milliseconds. Read once per packet: may be cached for a batch of packets. */
-  nowMs: () => number;
-  /** Wall clock, milliseconds. */
-  wallMs: () => number;
   /** As `nowMs`, but read at each call: the times of captured frames. */
   stampMs?: () => number;
-  /**
-   * A session of a client address was made, moved or used, and other engines should know. `service` is the session's
-   * scope: the service, with `.<tier>` behind it for every tier but the first.
-   */
-  onSession: (service: string, client: string, member: string, time: number, timeoutMs: number) => void;
   /** Room for so many slots in the kernel's flow table, in the place of the former; null where there is none. */
   openSlots?: (capacity: number, seed: number) => FlowSlots | null;
   /** As Math.random; for source ports, nonces and the hash seed. */
@@ -130,8 +118,7 @@ export class Dataplane {
   private readonly lister: FlowLister;
   private readonly tracer: Tracer;
   private readonly log = new FirewallLog();
-  private addressSets = new AddressClasses();
-  private prepared: PreparedRules | null = null;
+  private readonly chainBuilder: ChainBuilder;
   /** Reports and sessions that came before the first graph. */
   private readonly earlyReports = new Map<string, ConnectionReport>();
   private earlySessions: Parameters<Dataplane['applySession']>[] = [];
@@ -144,6 +131,7 @@ export class Dataplane {
   constructor(options: DataplaneOptions) {
     this.options = options;
     this.state = new PathState(options.wire, options.random ?? Math.random);
+    this.chainBuilder = new ChainBuilder(this.state, this.health, this.log, options);
     const bridge = new Bridge(this.state);
     this.fragments = new Fragments(this.state);
     const refusals = new Refusals(this.state);
@@ -256,7 +244,7 @@ export class Dataplane {
         `service graph refused: it is for engine ${graph.engine.id}, this is ${state.graph.source.engine.id}`,
       );
     }
-    const chains = this.buildChains(next);
+    const chains = this.chainBuilder.build(next);
     const before: CompiledGraph | undefined = state.graph;
     const related = isFirst ? null : relate(state.graph, next);
     state.flows.memory?.unseal();
@@ -322,11 +310,8 @@ export class Dataplane {
    * Does what takes longest of loading a graph, with pauses in which frames can be moved; `load` with the same object
    * then has the rest. Throws as `load` does.
    */
-  *prepare(graph: ServiceGraph): Generator<void, void> {
-    this.prepared = null;
-    const prepared = new PreparedRules(graph, this.addressSets, this.options.wallMs);
-    yield* prepared.steps();
-    this.prepared = prepared;
+  prepare(graph: ServiceGraph): Generator<void, void> {
+    return this.chainBuilder.prepare(graph);
   }
 
   /** Entrusts flows to the kernel from now on, where it has room for them. */
@@ -575,62 +560,6 @@ export class Dataplane {
 
   private get isObserving(): boolean {
     return this.state.graph.source.engine.mode === 'mirror';
-  }
-
-  /** The chains of a graph that is not in force yet. Where one cannot be built, those in force are built again. */
-  private buildChains(next: CompiledGraph): ServiceChain[] {
-    const state = this.state;
-    try {
-      return this.chainsOf(next);
-    } catch (error) {
-      if (state.isLoaded) state.chains = this.chainsOf(state.graph);
-      throw error;
-    }
-  }
-
-  private chainsOf(compiled: CompiledGraph): ServiceChain[] {
-    const { options, health } = this;
-    const { sessions, connections, chains: before } = this.state;
-    const graph = compiled.source;
-    sessions.load(graph);
-    // Sets that did not change are not laid over each other again.
-    const sets = graph.addressSets ?? [];
-    const prepared = this.prepared?.graph === graph ? this.prepared : null;
-    this.prepared = null;
-    const addressSets =
-      prepared?.addressSets ??
-      (keyOf(sets) === this.addressSets.key ? this.addressSets : new AddressClasses(sets));
-    this.addressSets = addressSets;
-    const previous = new Map(before.map((chain) => [chain.service, chain.components]));
-    return graph.services.map((service, serviceIndex) => {
-      const context = {
-        graph,
-        serviceIndex,
-        connections,
-        sessions,
-        addressSets,
-        firewallLog: this.log,
-        preparedRules: prepared,
-        isMemberUp: (pool: number, member: number) => health.isUp(pool, member),
-        nowMs: options.nowMs,
-        wallMs: options.wallMs,
-        onSession: (
-          scope: string,
-          w0: number,
-          w1: number,
-          w2: number,
-          w3: number,
-          member: number,
-          time: number,
-          timeoutMs: number,
-        ) =>
-          options.onSession(scope, formatAddress(w0, w1, w2, w3), graph.members[member].id, time, timeoutMs),
-      };
-      const components = service.components.map((component, index) =>
-        createComponent(component, context, previous.get(service.name)?.[index]),
-      );
-      return new ServiceChain(service.name, components);
-    });
   }
 }
 
