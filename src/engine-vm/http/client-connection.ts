@@ -1,26 +1,16 @@
 /**
- * An HTTP/1.1 connection of a client: finds requests in what comes, one after the other, and writes their responses. A
- * request that comes before the response to the one before is out waits, and the connection is read no further.
+ * An HTTP/1.1 connection of a client: finds requests in what comes, one after the other, and sees to it that each is
+ * answered (client-response.ts writes that). A request that comes before the response to the one before is out waits,
+ * and the connection is read no further.
  */
 import { hashText } from '../balance/hash.ts';
 import { peerAddress } from '../kernel/socket-address.ts';
-import { BUFFER_BYTES } from '../kernel/socket-buffers.ts';
 import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
+import { ClientResponse } from './client-response.ts';
 import { type ClientSide, Exchange, type ExchangeContext } from './exchange.ts';
-import { FIELD } from './field-names.ts';
 import { CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, CONNECTION_UPGRADE, Head } from './head.ts';
-import {
-  chunk,
-  frameChunk,
-  type HeadWriter,
-  line,
-  roomBehind,
-  SAY_CLOSE,
-  SAY_KEEP_ALIVE,
-  SAY_NOTHING,
-  SAY_UPGRADE,
-} from './head-writer.ts';
+import { type HeadWriter, line } from './head-writer.ts';
 import { parseRequestHead } from './parse-head.ts';
 import { refusal } from './refusals.ts';
 import { Stash } from './stash.ts';
@@ -43,27 +33,19 @@ const BODY_TIMEOUT = refusal('body-timeout');
 const BODY_TOO_LARGE = refusal('body-too-large');
 const OVERLOADED = refusal('overloaded');
 
-/** How the body of the response is framed. */
-const PLAIN = 0;
-const CHUNKS = 1;
-
 // Heads are read before the next one is parsed, so one object serves all connections of a thread.
 const head = new Head();
 
 export class ClientConnection implements ChannelOwner, ClientSide {
   readonly channel: Channel;
   readonly #channels: Channels;
-  readonly #writer: HeadWriter;
   readonly #context: ExchangeContext;
   readonly #onClosed: (connection: ClientConnection) => void;
   readonly #exchange: Exchange;
+  readonly #response: ClientResponse;
   readonly #decoder = new BodyDecoder();
   readonly #stash = new Stash();
   #state = IDLE;
-  #keepsAlive = true;
-  #framing = PLAIN;
-  #version = 11;
-  #isHeadBuilt = false;
   /** Buffers that wait for their turn, as [buffer, at, end, ...]. */
   #held: number[] = [];
   #isProcessing = false;
@@ -85,10 +67,10 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   ) {
     this.channel = channel;
     this.#channels = channels;
-    this.#writer = writer;
     this.#context = context;
     this.#onClosed = onClosed;
     this.#exchange = new Exchange(context, this);
+    this.#response = new ClientResponse(channel, channels.buffers, writer);
     channel.owner = this;
     channel.deadlineMs = channels.nowMs + context.service.settings.http.idleTimeoutMs;
   }
@@ -209,9 +191,9 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     const { buffers, nowMs } = this.#channels;
     const { service } = this.#context;
     const { http } = service.settings;
-    this.#version = head.version;
+    this.#response.version = head.version;
     const said = head.connection;
-    this.#keepsAlive =
+    this.#response.keepsAlive =
       !this.isDraining &&
       (said & CONNECTION_CLOSE) === 0 &&
       (head.version === 11 || (said & CONNECTION_KEEP_ALIVE) !== 0);
@@ -238,7 +220,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
       }
     }
     this.#state = decoder.isDone ? RESPONSE : BODY;
-    if (this.#hasEnded && this.#held.length === 0) this.#keepsAlive = false;
+    if (this.#hasEnded && this.#held.length === 0) this.#response.keepsAlive = false;
     this.channel.deadlineMs = decoder.isDone ? 0 : nowMs + http.bodyTimeoutMs;
     if (this.#sourceHash < 0 && this.#context.members.usesSourceHash) {
       this.#sourceHash = hashText(this.clientAddress);
@@ -290,89 +272,40 @@ export class ClientConnection implements ChannelOwner, ClientSide {
 
   /** Refuses what is no request, or none that an exchange was begun for. The connection ends with it. */
   #refuse(reason: number): void {
-    this.#keepsAlive = false;
+    this.#response.keepsAlive = false;
     this.#state = BODY;
     this.#stash.clear();
     this.#exchange.startRefused(reason);
   }
 
   sendInterim(exchange: Exchange): void {
-    if (this.#version === 10) return;
-    this.#writer.beginResponse(exchange.response);
-    this.#writer.fields(exchange.response, false, true);
-    this.#writer.finish();
-    this.#writer.sendAlone(this.channel);
+    this.#response.interim(exchange.response);
   }
 
   sendHead(exchange: Exchange, length: number): void {
-    const writer = this.#writer;
-    const { response } = exchange;
-    const { status } = response;
-    const hasNoBody = exchange.isHead || status === 204 || status === 304 || status === 101;
-    this.#framing = PLAIN;
-    if (this.#state === BODY || this.isDraining) this.#keepsAlive = false;
-    const isChunked = !hasNoBody && length < 0 && this.#version === 11;
-    if (!hasNoBody && length < 0 && !isChunked) this.#keepsAlive = false;
-    writer.beginResponse(response);
-    // What a HEAD would have had is told as it is.
-    writer.fields(response, false, isChunked || status === 204 || status === 101);
-    if (isChunked) {
-      this.#framing = CHUNKS;
-      writer.chunked();
-    }
-    if (response.find(FIELD.date) < 0) writer.date();
-    for (const added of exchange.responseLines) writer.add(added);
-    if (status === 101) {
-      writer.field(response, response.upgradeIndex);
-      writer.connection(SAY_UPGRADE);
-    } else {
-      const says = !this.#keepsAlive ? SAY_CLOSE : this.#version === 10 ? SAY_KEEP_ALIVE : SAY_NOTHING;
-      writer.connection(says);
-    }
-    writer.finish();
-    this.#isHeadBuilt = true;
+    this.#endWithResponse();
+    this.#response.head(exchange, length);
   }
 
   sendBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
-    let from = at;
-    let to = end;
-    if (this.#framing === CHUNKS) {
-      const fits = end + roomBehind(trailers) <= (buffer + 1) * BUFFER_BYTES;
-      frameChunk(this.#channels.buffers.bytes, at, end, isLast && fits, trailers);
-      from = chunk.at;
-      to = chunk.end;
-      if (isLast && !fits) {
-        this.#write(buffer, from, to);
-        this.#sendLastChunk(trailers);
-        this.#responseDone();
-        return;
-      }
-    }
-    this.#write(buffer, from, to);
+    this.#response.body(buffer, at, end, isLast, trailers);
     if (isLast) this.#responseDone();
     else if (this.channel.isFull && this.#state !== TUNNEL) {
       this.channel.deadlineMs = this.#channels.nowMs + this.#exchange.service.settings.http.bodyTimeoutMs;
     }
   }
 
-  #write(buffer: number, at: number, end: number): void {
-    if (!this.#isHeadBuilt) this.channel.write(buffer, at, end);
-    else {
-      this.#isHeadBuilt = false;
-      if (!this.#writer.send(this.channel, buffer, at, end)) this.#keepsAlive = false;
-    }
+  answer(exchange: Exchange, status: number, reason: string, fields: readonly Uint8Array[]): void {
+    this.#endWithResponse();
+    this.#response.whole(status, reason, fields, exchange.isHead);
+    exchange.responseBytes = 0;
+    exchange.end();
+    this.#responseDone();
   }
 
-  #sendLastChunk(trailers: Uint8Array | null): void {
-    const { buffers } = this.#channels;
-    const own = buffers.take();
-    if (own < 0) {
-      this.#keepsAlive = false;
-      return;
-    }
-    const start = buffers.start(own);
-    frameChunk(buffers.bytes, start, start, true, trailers);
-    this.channel.write(own, chunk.at, chunk.end);
+  /** Says that the connection ends where a request is answered before all of it came, or the proxy drains. */
+  #endWithResponse(): void {
+    if (this.#state === BODY || this.isDraining) this.#response.keepsAlive = false;
   }
 
   /** The response is written, whole. */
@@ -381,7 +314,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     if (this.#exchange.isActive) this.#exchange.end();
     if (this.#state === CLOSED || this.#state === TUNNEL) return;
     const { nowMs } = this.#channels;
-    if (this.#keepsAlive && wasWhole) {
+    if (this.#response.keepsAlive && wasWhole) {
       this.#state = IDLE;
       this.channel.deadlineMs = nowMs + this.#context.service.settings.http.idleTimeoutMs;
       if (this.#held.length > 0) this.#processHeld();
@@ -407,23 +340,12 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     this.channel.finish();
   }
 
-  answer(exchange: Exchange, status: number, reason: string, fields: readonly Uint8Array[]): void {
-    if (this.#state === BODY || this.isDraining) this.#keepsAlive = false;
-    this.#writer.answer(status, reason, fields, exchange.isHead, !this.#keepsAlive);
-    this.#isHeadBuilt = false;
-    exchange.responseBytes = 0;
-    if (!this.#writer.sendAlone(this.channel)) this.#keepsAlive = false;
-    exchange.end();
-    this.#responseDone();
-  }
-
   abort(): void {
     this.#close();
   }
 
   beginTunnel(): void {
     this.#state = TUNNEL;
-    this.#framing = PLAIN;
     this.channel.deadlineMs = this.#channels.nowMs + TUNNEL_IDLE_MS;
     // What the client sent behind its request belongs to the tunnel.
     for (let n = 0; n < this.#held.length; n += 3) {
@@ -459,7 +381,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     this.#hasEnded = true;
     // A client that has sent its request and ends its side still gets the response.
     if (error === 0 && (this.#state === RESPONSE || this.#held.length > 0) && this.#state !== LINGER) {
-      this.#keepsAlive = this.#held.length > 0;
+      this.#response.keepsAlive = this.#held.length > 0;
       return;
     }
     if (this.#state === TUNNEL && error === 0) {

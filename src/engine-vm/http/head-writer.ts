@@ -207,6 +207,16 @@ export class HeadWriter {
     return true;
   }
 
+  /** Sends the last chunk of a body, in a buffer of its own. False where there is none. */
+  sendLastChunk(channel: Channel, trailers: Uint8Array | null): boolean {
+    const own = this.#buffers.take();
+    if (own < 0) return false;
+    const start = this.#buffers.start(own);
+    frameChunk(this.#bytes, start, start, true, trailers);
+    channel.write(own, chunk.at, chunk.end);
+    return true;
+  }
+
   #copy(at: number, end: number): void {
     this.#bytes.copyWithin(this.#end, at, end);
     this.#end += end - at;

@@ -127,20 +127,8 @@ export class MemberConnection implements ChannelOwner, MemberSide {
       }
     }
     this.channel.write(buffer, from, to);
-    if (isLast && !fits) this.#sendLastChunk(trailers);
+    if (isLast && !fits && !this.#writer.sendLastChunk(this.channel, trailers)) this.#fail(CONNECT);
     if (this.#isConnected && !this.#isPaused) this.#awaitResponse();
-  }
-
-  #sendLastChunk(trailers: Uint8Array | null): void {
-    const { buffers } = this.#channels;
-    const own = buffers.take();
-    if (own < 0) {
-      this.#fail(CONNECT);
-      return;
-    }
-    const start = buffers.start(own);
-    frameChunk(buffers.bytes, start, start, true, trailers);
-    this.channel.write(own, chunk.at, chunk.end);
   }
 
   #awaitResponse(): void {
