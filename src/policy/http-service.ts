@@ -1,6 +1,7 @@
 /** How a virtual service proxies HTTP: the attribute `http` of the kind `virtual-service`, which makes a service L7. */
 import { z } from 'zod';
 import { DurationMs } from './attributes.ts';
+import { Compression, Decompression } from './http-acceleration.ts';
 
 const FieldName = z
   .string()
@@ -102,6 +103,8 @@ export const HttpService = z
       .meta({ description: 'Connections to members.' }),
     requestFields: changes('requests').meta({ description: 'Changes of the header fields of requests.' }),
     responseFields: changes('responses').meta({ description: 'Changes of the header fields of responses.' }),
+    compression: Compression.optional(),
+    decompression: Decompression.optional(),
   })
   .meta({
     description:

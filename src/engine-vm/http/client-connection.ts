@@ -374,7 +374,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
 
   onDrained(): void {
     if (this.#state === RESPONSE) this.channel.deadlineMs = 0;
-    this.#exchange.side?.resumeResponse();
+    this.#exchange.drained();
   }
 
   onEnd(error: number): void {

@@ -15,7 +15,8 @@ export interface HttpComponent {
    * has answered with `exchange.answer`.
    */
   onRequest?(exchange: Exchange): number;
-  /** Sees the head of the final response before it is written. May set `exchange.responseFilter`. */
+  /** Sees the head of the final response before it is written. May call `exchange.addFilter`, and set
+   * `exchange.responseLength` to -1 where the length is no longer known. */
   onResponse?(exchange: Exchange): void;
   /** Since the start, by outcome. */
   counters(): Record<string, number>;
@@ -24,13 +25,27 @@ export interface HttpComponent {
 /** `onRequest`: the client has its answer. */
 export const ANSWERED = -1;
 
-/** Changes the body of a response on its way: compression, and whatever reads it. */
+/**
+ * Changes the body of a response on its way, or reads it: compression, the cache. Several are passed one after the
+ * other, in the order in which they were added.
+ */
 export interface BodyFilter {
+  /** The next one, nearer to the client; set by the exchange. */
+  next: BodyFilter | null;
   /**
-   * Takes a buffer of data, hands what it makes of it to `exchange.filtered`: any number of buffers, now or later, the
-   * last of them with `isLast`.
+   * Takes a buffer of data, hands what it makes of it to `exchange.passOn(this.next, ...)`: any number of buffers, now
+   * or later, the last of them with `isLast`; the first in the first call, be it empty, as the head goes with it.
    */
-  transform(exchange: Exchange, buffer: number, at: number, end: number, isLast: boolean): void;
-  /** The exchange is over before its time: free what is held. */
+  transform(
+    exchange: Exchange,
+    buffer: number,
+    at: number,
+    end: number,
+    isLast: boolean,
+    trailers: Uint8Array | null,
+  ): void;
+  /** The client, which was full, takes more: for filters that make much of little. */
+  resume?(exchange: Exchange): void;
+  /** The exchange is over: free what is held. */
   close(): void;
 }

@@ -93,7 +93,15 @@ export class Exchange {
   /** Added to the head of the request; by components, for this exchange. */
   readonly requestLines: Uint8Array[] = [];
   readonly responseLines: Uint8Array[] = [];
-  responseFilter: BodyFilter | null = null;
+  /** The first filter that the response's body passes. */
+  #filter: BodyFilter | null = null;
+  /** Of the final response's body as it goes on; -1: not known. */
+  responseLength = 0;
+  /** Codings that the client takes, the one that the response shall have, as bits (coding/accept-encoding.ts). */
+  accepted = 0;
+  coding = 0;
+  /** The request bears what only its client may know. */
+  hasSecret = false;
   side: MemberSide | null = null;
   member: Member | null = null;
   /** What the access log keeps of the request. */
@@ -174,7 +182,7 @@ export class Exchange {
     this.isTunnel = false;
     this.isHeadSent = false;
     this.member = null;
-    this.responseFilter = null;
+    this.#filter = null;
     this.requestLines.length = 0;
     this.responseLines.length = 0;
     this.#interim = 0;
@@ -248,22 +256,49 @@ export class Exchange {
     this.status = head.status;
     this.answeredMs = this.context.nowMs;
     this.side!.member.failures = 0;
+    this.responseLength = length;
     for (const component of this.service.components) component.onResponse?.(this);
     this.isHeadSent = true;
-    this.client.sendHead(this, this.responseFilter === null ? length : -1);
+    this.client.sendHead(this, this.responseLength);
     return true;
   }
 
   /** Data of the response's body. Takes the buffer. */
   onBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
-    if (this.responseFilter !== null && this.isHeadSent) {
-      this.responseFilter.transform(this, buffer, at, end, isLast);
-      return;
-    }
-    this.filtered(buffer, at, end, isLast, trailers);
+    this.passOn(this.isHeadSent ? this.#filter : null, buffer, at, end, isLast, trailers);
   }
 
-  /** What goes to the client, behind the filter where there is one. */
+  /** For components, while they see the head of a response: its body passes this filter behind those before. */
+  addFilter(filter: BodyFilter): void {
+    if (this.#filter === null) {
+      this.#filter = filter;
+      return;
+    }
+    let last = this.#filter;
+    while (last.next !== null) last = last.next;
+    last.next = filter;
+  }
+
+  /** Data of the body for that filter, or for the client where there is none. Takes the buffer. */
+  passOn(
+    filter: BodyFilter | null,
+    buffer: number,
+    at: number,
+    end: number,
+    isLast: boolean,
+    trailers: Uint8Array | null,
+  ): void {
+    if (filter !== null) filter.transform(this, buffer, at, end, isLast, trailers);
+    else this.filtered(buffer, at, end, isLast, trailers);
+  }
+
+  /** By the client's side, which was full: it takes more. */
+  drained(): void {
+    for (let filter = this.#filter; filter !== null; filter = filter.next) filter.resume?.(this);
+    if (this.#filter === null || !this.client.isFull) this.side?.resumeResponse();
+  }
+
+  /** What goes to the client, behind the filters. */
   filtered(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
     this.responseBytes += end - at;
     if (isLast && this.isHeadSent) this.isResponseDone = true;
@@ -346,8 +381,8 @@ export class Exchange {
     if (!this.isActive) return;
     this.isActive = false;
     this.#dropKept();
-    this.responseFilter?.close();
-    this.responseFilter = null;
+    for (let filter = this.#filter; filter !== null; filter = filter.next) filter.close();
+    this.#filter = null;
     const side = this.side;
     this.#release();
     side?.abort();

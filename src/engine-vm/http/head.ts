@@ -87,6 +87,17 @@ export class Head {
     return n < 0 ? undefined : this.text(this.valueAt[n]!, this.valueEnd[n]!);
   }
 
+  /** Whether the field at `n` has that name, in lower case. For names without an id. */
+  isNamed(n: number, name: Uint8Array): boolean {
+    const at = this.nameAt[n]!;
+    if (this.nameEnd[n]! - at !== name.length) return false;
+    for (let i = 0; i < name.length; i++) {
+      const is = this.bytes[at + i]!;
+      if (is !== name[i] && (is < 65 || is > 90 || (is | 32) !== name[i])) return false;
+    }
+    return true;
+  }
+
   get target(): string {
     return this.text(this.targetAt, this.targetEnd);
   }

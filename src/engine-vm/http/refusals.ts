@@ -57,6 +57,8 @@ const NAMES = {
   'member-too-many-interim': 502,
   'member-upgrade-unasked': 502,
   'member-timeout': 504,
+  'member-coding-invalid': 502,
+  'member-coding-bomb': 502,
   // Ours.
   overloaded: 503,
 } as const;

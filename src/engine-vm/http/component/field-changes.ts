@@ -56,19 +56,9 @@ function apply({ dropped, lines }: Changes, head: Head, added: Uint8Array[]): bo
   if (dropped.length === 0) return false;
   for (let n = 0; n < head.count; n++) {
     for (const name of dropped) {
-      if (isNamed(head, n, name)) head.isDropped[n] = 1;
+      if (head.isNamed(n, name)) head.isDropped[n] = 1;
     }
   }
   for (const one of lines) added.push(one);
-  return true;
-}
-
-function isNamed(head: Head, n: number, name: Uint8Array): boolean {
-  const at = head.nameAt[n]!;
-  if (head.nameEnd[n]! - at !== name.length) return false;
-  for (let i = 0; i < name.length; i++) {
-    const is = head.bytes[at + i]!;
-    if (is !== name[i] && (is < 65 || is > 90 || (is | 32) !== name[i])) return false;
-  }
   return true;
 }
