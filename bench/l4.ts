@@ -9,6 +9,7 @@
  * Packets are UDP of 64 bytes with right checksums; each path is warmed up before it is measured. The last line is JSON.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -20,10 +21,12 @@ const only = (process.argv[4] ?? '').split(',').filter((name) => name !== '');
 const file = (name: string) => fileURLToPath(new URL(`l4/${name}`, import.meta.url));
 const PART = file('part-program.ts');
 const ENGINE = file('engine-program.ts');
+const RELAY = file('relay-program.ts');
 const SERVICE = '10.99.0.100';
 const MANY = 1 << 20;
-/** V8 needs a while to compile what new flows run through; a longer one is for profiles. */
-const NEW_WARM_UP_MS = Number(process.env.WEFT_BENCH_WARM_UP_MS ?? 1500);
+/** V8 compiles what new flows run through meanwhile: so many, however slow the machine is. More are for profiles. */
+const NEW_WARM_UP = Number(process.env.WEFT_BENCH_WARM_UP ?? 400_000);
+const LONGEST_WARM_UP_MS = 10_000;
 const [client, engine, server] = ['client', 'engine', 'server'].map(
   (role) => `weft-l4-${process.pid}-${role}`,
 ) as [string, string, string];
@@ -80,6 +83,15 @@ async function stop(part: Part): Promise<void> {
   await ended;
 }
 
+/** Nanoseconds of processor time of all threads of a part. */
+function cpuNs(part: Part): number {
+  const tasks = `/proc/${part.child.pid}/task`;
+  let sum = 0;
+  for (const task of readdirSync(tasks))
+    sum += Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]);
+  return sum;
+}
+
 async function ask(part: Part): Promise<number> {
   part.child.stdin!.write('\n');
   return Number((await part.lines.next()).value);
@@ -121,7 +133,7 @@ function destroy(): void {
 }
 
 /** What stands between client and server. */
-type Path = 'weft' | 'vxlan' | 'redirect' | 'bridge' | 'nft';
+type Path = 'weft' | 'vxlan' | 'redirect' | 'bridge' | 'nft' | 'relay';
 
 async function raise(
   path: Path,
@@ -140,6 +152,8 @@ async function raise(
     }
     case 'redirect':
       return start(engine, null, PART, 'redirect', 'out', 'in');
+    case 'relay':
+      return start(engine, 1, RELAY);
     case 'bridge':
       ip(`-n ${engine} link add br0 type bridge forward_delay 0`);
       for (const port of ['out', 'in']) ip(`-n ${engine} link set ${port} master br0`);
@@ -167,6 +181,12 @@ async function raise(
   }
 }
 
+interface Rate {
+  perSecond: number;
+  /** Processor time of what stands between, where that is a process, for each packet. */
+  cpuUs: number;
+}
+
 /**
  * Packets a second that arrive at the server; with `vxlan`, what is sent inside arrives in datagrams at the client's
  * end, which is the router then.
@@ -177,14 +197,15 @@ async function flood(
   isRandom: boolean,
   warmUpMs: number,
   measuredMs: number = seconds * 1000,
-): Promise<number> {
+  warmUpPackets = 0,
+): Promise<Rate> {
   const isVxlan = path === 'vxlan';
   build(isVxlan);
   const [from, into] = isVxlan ? [server, client] : [client, server];
   const way = await raise(path, {});
-  const isXdp = path === 'weft' || path === 'redirect' || isVxlan;
+  const isXdp = path !== 'bridge' && path !== 'nft';
   const sink = await start(into, null, PART, 'sink', isXdp ? 'sink' : 'skb-sink', 'eth0');
-  const to = path === 'bridge' || path === 'redirect' ? MACS.server : MACS.out;
+  const to = path === 'bridge' || path === 'redirect' || path === 'relay' ? MACS.server : MACS.out;
   const generator = await start(
     from,
     0,
@@ -197,13 +218,17 @@ async function flood(
     isRandom ? '1' : '0',
   );
   await delay(warmUpMs);
+  const latest = performance.now() + LONGEST_WARM_UP_MS;
+  while ((await ask(sink)) < warmUpPackets && performance.now() < latest) await delay(20);
   const before = await ask(sink);
+  const usedBefore = way === null ? 0 : cpuNs(way);
   const began = performance.now();
   await delay(measuredMs);
   const arrived = (await ask(sink)) - before;
-  const rate = (arrived * 1000) / (performance.now() - began);
+  const perSecond = (arrived * 1000) / (performance.now() - began);
+  const cpuUs = way === null ? 0 : (cpuNs(way) - usedBefore) / arrived / 1000;
   for (const part of [generator, sink, way]) if (part) await stop(part);
-  return rate;
+  return { perSecond, cpuUs };
 }
 
 /** Median round trip, microseconds; the server's end is an XDP program that turns packets round. */
@@ -257,6 +282,7 @@ function install(): void {
 async function main(): Promise<void> {
   install();
   const seen = new Map<string, number[]>();
+  const note = (name: string, value: number) => seen.set(name, [...(seen.get(name) ?? []), value]);
   const measure = async (
     name: string,
     unit: string,
@@ -265,13 +291,13 @@ async function main(): Promise<void> {
   ): Promise<void> => {
     if (only.length > 0 && !only.includes(name)) return;
     const value = await run();
-    seen.set(name, [...(seen.get(name) ?? []), value]);
+    note(name, value);
     console.log(`  ${name.padEnd(20)} ${value.toFixed(digits)} ${unit}`);
   };
   for (let round = 1; round <= rounds; round++) {
     console.log(`round ${round} of ${rounds}`);
     const rate = (name: string, path: Path, flows: number, isRandom: boolean, warmUpMs: number) =>
-      measure(name, 'Mpps', 3, async () => (await flood(path, flows, isRandom, warmUpMs)) / 1e6);
+      measure(name, 'Mpps', 3, async () => (await flood(path, flows, isRandom, warmUpMs)).perSecond / 1e6);
     await rate('weft 1k', 'weft', 1024, false, 1000);
     await rate('weft vxlan', 'vxlan', 1024, false, 1000);
     await rate('redirect', 'redirect', 1024, false, 500);
@@ -281,11 +307,17 @@ async function main(): Promise<void> {
     await rate('nft 64k', 'nft', 65_536, false, 1500);
     await rate('weft 1M random', 'weft', MANY, true, 8000);
     // Short: the kernel's table of connections holds a quarter of a million.
-    for (const [path, warmUpMs] of [
-      ['weft', NEW_WARM_UP_MS],
-      ['nft', 100],
+    for (const [path, warmUpMs, warmUp] of [
+      ['weft', 0, NEW_WARM_UP],
+      ['nft', 100, 0],
+      ['relay', 100, NEW_WARM_UP],
+      ['redirect', 500, 0],
     ] as const) {
-      await measure(`${path} new`, 'M/s', 3, async () => (await flood(path, 0, true, warmUpMs, 500)) / 1e6);
+      await measure(`${path} new`, 'M/s', 3, async () => {
+        const { perSecond, cpuUs } = await flood(path, 0, true, warmUpMs, 500, warmUp);
+        note(`${path} new us`, cpuUs);
+        return perSecond / 1e6;
+      });
     }
     await measure('weft rtt', 'us', 1, () => roundTrip('weft', false));
     await measure('bridge rtt', 'us', 1, () => roundTrip('bridge', false));
@@ -309,6 +341,14 @@ async function main(): Promise<void> {
       },
       newFlowsPerSecond: Math.round(of('weft new') * 1e6),
       newFlowsVsConntrack: ratio('weft new', 'nft new'),
+      newFlowsVsAfXdp: ratio('weft new', 'relay new'),
+      // Processor time of each: of Weft and the bare relay their own process; conntrack shares one processor with
+      // generator and sink, whose part the blind redirect tells.
+      newFlowUs: {
+        weft: Number(of('weft new us').toFixed(2)),
+        afXdp: Number(of('relay new us').toFixed(2)),
+        conntrack: Number((1 / of('nft new') - 1 / of('redirect new')).toFixed(2)),
+      },
       rttVsBridge: ratio('weft rtt', 'bridge rtt'),
       newFlowRttMoreUs: Number((of('weft new rtt') - of('bridge rtt')).toFixed(1)),
       tcpVsBridge: ratio('weft tcp', 'bridge tcp'),

@@ -128,9 +128,9 @@ export class PacketLoop {
   #filter: ShareFilter | null = null;
   readonly #shares = new UpcallShares();
   readonly #alarm = new FloodAlarm();
-  /** Since the last tick: frames taken, and whether there was a moment without any. */
+  /** Since the last tick: frames taken, and milliseconds of turns without any. */
   #frames = 0;
-  #hadPause = true;
+  #idleMs = 0;
   /** Since the last tick: whether a queue was so long that frames of others had to wait. */
   #isCrowded = false;
   /** What the engine group wants, and what this kernel or these interfaces refused, with the reason. */
@@ -272,20 +272,22 @@ export class PacketLoop {
       // The graph of the last boot first, where there is one: a port that opens before it would pass on untranslated
       // what comes, and copies of traffic would be taken for traffic.
       this.#takeMessages();
-      while (!this.#isStopped) {
-        this.#now = performance.now();
+      for (let isIdle = true; !this.#isStopped; ) {
+        const now = performance.now();
+        if (isIdle) this.#idleMs += now - this.#now;
+        this.#now = now;
         if (this.#now - this.#presenceAt >= PRESENCE_MS) this.#openPorts();
         let moved = 0;
         for (let port = 0; port < this.#ports.length; port++) moved += this.#receive(port);
         this.#flush();
         this.#heartbeat++;
-        if (moved === 0) this.#hadPause = true;
-        else this.#frames += moved;
+        this.#frames += moved;
         this.#work();
         if (this.#coming !== null) {
           this.#prepare();
           moved++;
         }
+        isIdle = moved === 0;
         const hasSlept = this.#poll.rest(moved, SLEEP_MS);
         if (hasSlept) this.#clearErrors();
         if (hasSlept ? this.#poll.isReady(wakeIndex) : this.#heartbeat % BUSY_MESSAGE_TURNS === 0) {
@@ -331,9 +333,9 @@ export class PacketLoop {
       this.#tickAt = now;
       try {
         this.#fastPath?.tick(now);
-        this.#shares.tick(now, this.#frames, this.#hadPause, this.#isCrowded);
+        this.#shares.tick(now, this.#frames, this.#idleMs, this.#isCrowded);
         this.#frames = 0;
-        this.#hadPause = false;
+        this.#idleMs = 0;
         this.#isCrowded = false;
         this.#dataplane.tick();
         this.#tickFaults = 0;

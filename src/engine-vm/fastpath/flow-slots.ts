@@ -85,7 +85,9 @@ export class FlowSlots {
   private readonly read: Uint32Array;
   /** Tunnels that slots name. */
   readonly tunnels: TunnelHeads;
+  /** As in the configuration, whose cache line the program writes with each upcall. */
   private epoch = 1;
+  private nowMs = 0;
 
   /**
    * `seed`: any 32-bit number that others cannot guess. `leftMs` as the field: seed and epoch are then those that the
@@ -103,7 +105,10 @@ export class FlowSlots {
     this.seed = leftMs === null ? seed | 0 : this.config[CONFIG_SEED];
     this.mask = bucketsFor(capacity) - 1;
     this.read = memory.records.read;
-    if (leftMs !== null) this.epoch = this.config[CONFIG_EPOCH];
+    if (leftMs !== null) {
+      this.epoch = this.config[CONFIG_EPOCH];
+      this.nowMs = this.config[CONFIG_NOW_MS];
+    }
     this.config[CONFIG_SEED] = this.seed;
     this.config[CONFIG_MASK] = this.mask;
     this.config[CONFIG_EPOCH] = this.epoch;
@@ -137,7 +142,8 @@ export class FlowSlots {
 
   /** The clock by which the program notes when it saw a flow last. */
   setNow(nowMs: number): void {
-    this.config[CONFIG_NOW_MS] = nowMs | 0;
+    this.nowMs = nowMs | 0;
+    this.config[CONFIG_NOW_MS] = this.nowMs;
   }
 
   /**
@@ -157,7 +163,7 @@ export class FlowSlots {
     isFiled: boolean,
     tunnel: SlotTunnel | null = null,
   ): boolean {
-    const { words, config } = this;
+    const { words } = this;
     const at = slot * SLOT_WORDS;
     const isIpv4 = packet.ipVersion === 4;
     let entry = 0;
@@ -173,7 +179,7 @@ export class FlowSlots {
     const sequence = words[at + SEQUENCE] | 1;
     // Odd already where it was taken out: who looks at it still finds out.
     if (words[at + SEQUENCE] !== sequence) publish(words, at + SEQUENCE, sequence);
-    words[at + EPOCH] = config[CONFIG_EPOCH];
+    words[at + EPOCH] = this.epoch;
     for (let i = 0; i < 8; i++) words[at + ADDRESSES + i] = swap(key[keyAt + i]);
     words[at + PORTS] = swap(ports);
     const source = delta(sumOf(key, keyAt), sumSource(packet));
@@ -214,7 +220,7 @@ export class FlowSlots {
       read[slot * 3 + 1] = 0;
       read[slot * 3 + 2] = 0;
     }
-    words[at + LAST_MS] = config[CONFIG_NOW_MS];
+    words[at + LAST_MS] = this.nowMs;
     publish(words, at + SEQUENCE, (sequence + 1) | 0 || 2);
     if (!isFiled) {
       this.index[entry] = hash;

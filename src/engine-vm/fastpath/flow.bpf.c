@@ -387,8 +387,8 @@ INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress
 #define SHARES 8192	  /* a power of two */
 #define SHARE_PROBES 8
 #define OTHERS SHARES /* the entry for what is for no service */
-#define SLICE_SHIFT 20	  /* a slice of time is 2^20 ns */
-#define SLICES 4	  /* that shares are told for */
+#define SLICE_SHIFT 18	  /* a slice of time is 2^18 ns: so long others wait for what comes up at its beginning */
+#define SLICES 16	  /* that shares are told for */
 #define BURST 768	  /* packets of a service at once */
 
 /* The destination of a frame, as far as shares are concerned. */

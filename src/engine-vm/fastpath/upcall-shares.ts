@@ -4,10 +4,10 @@
  * at once than the queue in front of TypeScript holds. Whoever asks for less is never refused; what a flood gets is what
  * the others leave (max-min fairness).
  *
- * That number follows what TypeScript can take. Ticks in which it never ran out of frames, most of them new flows, while
- * a queue grew long were too much, and the number falls below what the busiest service had; while it has time to spare
- * and somebody is refused, the number grows again; in between it stays. At rest it is what the queue can hold until the
- * next tick.
+ * That number follows what TypeScript can take. While somebody is refused it is moved so that nine tenths of the time are
+ * used: more with time to spare, a little less without. Ticks in which TypeScript never ran out of frames, most of them
+ * new flows, while a queue grew long were too much: the number falls below what was done of the busiest service. At rest
+ * it is what the queue can hold until the next tick.
  *
  * A service whose half-open flows give way to each other gets no more new ones than so many that each lives long enough
  * for its client's answer (`confine`): more would only push each other out, and take time of engine and members.
@@ -45,10 +45,14 @@ const AT_REST = 768;
 const MOST = 262_144;
 /** How long a half-open flow of a confined service shall live at the least. */
 const ANSWER_MS = 3000;
-/** What is left of a share that was too much. */
-const LESS = 0.7;
-/** A single tick without a pause may only follow a standstill. */
+/** What is left of a share that was too much, of what was done without a pause: the queue is to grow shorter. */
+const LESS = 0.8;
+/** A single tick without a pause may only follow a standstill; and a smaller share takes as long to show. */
 const BUSY_TICKS = 2;
+/** The part of its time that TypeScript shall be at work while anybody is refused: the rest keeps queues short. */
+const BUSY = 0.92;
+/** How much more a share is after one tick at the most. */
+const MORE = 1.25;
 
 const EMPTY = new ArrayBuffer(0);
 
@@ -106,13 +110,14 @@ export class UpcallShares {
   }
 
   /**
-   * Moves the share on. To be called every few milliseconds with the frames that were taken since the last call,
-   * whether there was a moment without any, and whether so many waited that others have to wait (where nobody knows: yes).
+   * Moves the share on. To be called every few milliseconds with the frames that were taken since the last call, how long
+   * there were none, and whether so many waited that others have to wait (where nobody knows: yes).
    */
-  tick(nowMs: number, frames: number, hadPause: boolean, isCrowded = true): void {
+  tick(nowMs: number, frames: number, idleMs: number, isCrowded = true): void {
     if (this.#memory === null) return;
     const words = this.#words;
-    const slices = Math.max(1, (nowMs - this.#tickedAt) / SLICE_MS);
+    const passedMs = nowMs - this.#tickedAt;
+    const slices = Math.max(1, passedMs / SLICE_MS);
     this.#tickedAt = nowMs;
     let all = 0;
     let busiest = 0;
@@ -132,14 +137,25 @@ export class UpcallShares {
         this.#refused.set(entry.service, (this.#refused.get(entry.service) ?? 0) + refused);
       }
     }
-    this.#busyTicks = hadPause ? 0 : this.#busyTicks + 1;
-    const before = this.#share;
     // A first packet is followed by its answer and by what ends the flow.
-    if (!hadPause) {
-      if (isCrowded && this.#busyTicks >= BUSY_TICKS && all * 4 >= frames)
-        this.#share = Math.max(LEAST, Math.floor(Math.min(before, busiest / slices) * LESS));
-    } else if (isAnyoneRefused || before < AT_REST) this.#share = Math.min(MOST, before + (before >> 3) + 1);
-    else if (before > AT_REST) this.#share = Math.max(AT_REST, before - (before >> 3));
+    const isOfNewFlows = all * 4 >= frames;
+    const before = this.#share;
+    if (idleMs === 0) {
+      if (++this.#busyTicks >= BUSY_TICKS && isCrowded && isOfNewFlows) {
+        const done = (busiest * Math.min(1, frames / all)) / slices;
+        this.#share = Math.max(LEAST, Math.floor(Math.min(before, done) * LESS));
+        this.#busyTicks = 0;
+      }
+    } else {
+      this.#busyTicks = 0;
+      const busy = Math.max(0, 1 - idleMs / passedMs);
+      if (isAnyoneRefused) {
+        const more = Math.min(MORE, BUSY / busy);
+        if (more > 1 || isOfNewFlows)
+          this.#share = Math.min(MOST, Math.max(LEAST, Math.round(before * more)));
+      } else if (before < AT_REST) this.#share = Math.min(AT_REST, before + (before >> 3));
+      else if (before > AT_REST) this.#share = Math.max(AT_REST, before - (before >> 3));
+    }
     this.#config[CONFIG_SHARE] = this.#share;
   }
 

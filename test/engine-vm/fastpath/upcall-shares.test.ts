@@ -63,32 +63,57 @@ describe('shares of services', () => {
       { count(a: number, b: number): void },
     ];
     let now = 0;
-    const tick = (frames: number, hadPause: boolean) => {
+    const tick = (frames: number, idleMs: number) => {
       now += TICK_MS;
-      shares.tick(now, frames, hadPause);
+      shares.tick(now, frames, idleMs);
     };
-    tick(0, true);
+    tick(0, TICK_MS);
     const atRest = shares.share;
-    for (let n = 0; n < 8; n++) {
+    // Half of what came up is done.
+    for (let n = 0; n < 4; n++) {
       flooded.count(shares.share * 2, 10_000);
       spared.count(3, 0);
-      tick(shares.share * 4, false);
+      tick(shares.share, 0);
     }
     const under = shares.share;
     assert.ok(under < atRest / 4, `${under} of ${atRest}`);
     for (let n = 0; n < 100; n++) {
       flooded.count(under * 2, 1000);
-      tick(under * 4, true);
+      tick(under * 4, TICK_MS / 2);
     }
     assert.ok(shares.share > atRest, 'nobody else wants the time');
-    for (let n = 0; n < 100; n++) tick(0, true);
+    for (let n = 0; n < 100; n++) tick(0, TICK_MS);
     assert.equal(shares.share, atRest);
     for (let n = 0; n < 200; n++) {
       flooded.count(1, 1000);
-      tick(2, false);
+      tick(2, 0);
     }
     assert.ok(shares.share >= 64, 'a service is never shut out');
     assert.equal(shares.refused().size, 1, 'only the one that is flooded was refused anything');
+  });
+
+  it('come to rest where nine tenths of the time are used', () => {
+    const shares = new UpcallShares();
+    const here = memory();
+    shares.use(here);
+    shares.load(graph);
+    const [flooded] = entriesOf(here) as [{ count(a: number, b: number): void }];
+    // So many packets can be done in a tick; what is left over is done in the next one.
+    const most = 5000;
+    let waiting = 0;
+    let now = 0;
+    const settled: number[] = [];
+    for (let n = 0; n < 200; n++) {
+      const taken = Math.round((shares.share * TICK_MS) / 4.194304);
+      flooded.count(taken, 1000);
+      waiting += taken;
+      const done = Math.min(waiting, most);
+      waiting -= done;
+      now += TICK_MS;
+      shares.tick(now, done, TICK_MS * (1 - done / most), waiting > 256);
+      if (n >= 50) settled.push(taken / most);
+    }
+    assert.ok(Math.min(...settled) > 0.85 && Math.max(...settled) < 1, `${settled.slice(0, 5).join(' ')}`);
   });
 
   it('stay as they are while all time is used and nobody has to wait for long', () => {
@@ -98,16 +123,16 @@ describe('shares of services', () => {
     shares.load(graph);
     const [flooded] = entriesOf(here) as [{ count(a: number, b: number): void }];
     let now = 0;
-    const tick = (hadPause: boolean, isCrowded: boolean) => {
+    const tick = (idleMs: number, isCrowded: boolean) => {
       now += TICK_MS;
       flooded.count(shares.share * 2, 1000);
-      shares.tick(now, shares.share * 2, hadPause, isCrowded);
+      shares.tick(now, shares.share * 2, idleMs, isCrowded);
     };
-    for (let n = 0; n < 5; n++) tick(true, false);
+    for (let n = 0; n < 5; n++) tick(TICK_MS / 2, false);
     const grown = shares.share;
-    for (let n = 0; n < 50; n++) tick(false, false);
+    for (let n = 0; n < 50; n++) tick(0, false);
     assert.equal(shares.share, grown);
-    for (let n = 0; n < 5; n++) tick(false, true);
+    for (let n = 0; n < 5; n++) tick(0, true);
     assert.ok(shares.share < grown, `${shares.share} of ${grown}`);
   });
 
@@ -137,17 +162,17 @@ describe('shares of services', () => {
     const here = memory();
     shares.use(here);
     shares.load(graph);
-    shares.tick(TICK_MS, 0, true);
+    shares.tick(TICK_MS, 0, TICK_MS);
     const before = shares.share;
     for (let n = 2; n < 50; n++) {
       for (const entry of entriesOf(here)) entry.count(2, 0);
-      shares.tick(n * TICK_MS, 4000, false);
+      shares.tick(n * TICK_MS, 4000, 0);
     }
     assert.equal(shares.share, before);
     // The first tick after a standstill has only what had piled up.
-    for (const hadPause of [true, false, true]) {
+    for (const idleMs of [1, 0, 1]) {
       entriesOf(here)[0]!.count(2, 0);
-      shares.tick(1000, 2, hadPause);
+      shares.tick(1000, 2, idleMs);
     }
     assert.equal(shares.share, before);
   });
