@@ -1,5 +1,6 @@
-/** Content acceleration of a virtual service: the attributes `compression` and `decompression` of `http`. */
+/** Content acceleration of a virtual service: the attributes `compression`, `decompression` and `cache` of `http`. */
 import { z } from 'zod';
+import { Prefix } from './attributes.ts';
 
 const MediaType = z
   .string()
@@ -80,3 +81,52 @@ export const Decompression = z
   .meta({ description: 'Decompress responses whose coding the client does not take.' });
 
 export type Decompression = z.output<typeof Decompression>;
+
+const Seconds = z
+  .int()
+  .min(0)
+  .max(2 ** 31)
+  .meta({ unit: 's' });
+
+export const HttpCache = z
+  .strictObject({
+    maxBytes: z
+      .int()
+      .min(2 ** 20)
+      .max(2 ** 32)
+      .default(2 ** 28)
+      .meta({ description: 'Memory of the cache, shared by all workers.', unit: 'bytes' }),
+    maxObjectBytes: z
+      .int()
+      .min(1024)
+      .max(2 ** 31)
+      .default(2 ** 23)
+      .meta({ description: 'The largest body that is stored.', unit: 'bytes' }),
+    heuristicSeconds: Seconds.default(0).meta({
+      description:
+        'For how long at most a response is fresh that says only when it was last modified: a tenth of its age. 0 stores only what says for how long it is fresh.',
+    }),
+    staleWhileRevalidateSeconds: Seconds.default(0).meta({
+      description:
+        'How long what is stale is served while it is fetched anew, where responses do not say so themselves.',
+    }),
+    staleIfErrorSeconds: Seconds.default(0).meta({
+      description:
+        'How long what is stale is served in the place of an error, where responses do not say so themselves.',
+    }),
+    purgeFrom: z.array(Prefix).max(64).default([]).meta({
+      description:
+        'Clients that may take responses out by the method PURGE: one address with its variants, or all that begin so where the target ends in `*`. Others are refused; with none here, PURGE goes to members like any method.',
+    }),
+    cacheStatus: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Tell clients by Cache-Status (RFC 9211) what the cache did.' }),
+  })
+  .refine(
+    ({ maxBytes, maxObjectBytes }) => maxObjectBytes <= maxBytes / 2,
+    'maxObjectBytes must be at most half of maxBytes',
+  )
+  .meta({ description: 'Store responses that members allow to be stored, and answer from them.' });
+
+export type HttpCache = z.output<typeof HttpCache>;

@@ -1,7 +1,7 @@
 /** How a virtual service proxies HTTP: the attribute `http` of the kind `virtual-service`, which makes a service L7. */
 import { z } from 'zod';
 import { DurationMs } from './attributes.ts';
-import { Compression, Decompression } from './http-acceleration.ts';
+import { Compression, Decompression, HttpCache } from './http-acceleration.ts';
 
 const FieldName = z
   .string()
@@ -105,6 +105,7 @@ export const HttpService = z
     responseFields: changes('responses').meta({ description: 'Changes of the header fields of responses.' }),
     compression: Compression.optional(),
     decompression: Decompression.optional(),
+    cache: HttpCache.optional(),
   })
   .meta({
     description:

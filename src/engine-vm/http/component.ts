@@ -12,18 +12,28 @@ export interface HttpComponent {
   readonly type: string;
   /**
    * Judges a request. 0 lets it go on; the id of a refusal (refusals.ts) refuses it; ANSWERED says that the component
-   * has answered with `exchange.answer`.
+   * has answered with `exchange.answer` or `exchange.respond`, or will, and that the request goes no further by itself.
    */
   onRequest?(exchange: Exchange): number;
   /** Sees the head of the final response before it is written. May call `exchange.addFilter`, and set
    * `exchange.responseLength` to -1 where the length is no longer known. */
   onResponse?(exchange: Exchange): void;
+  /** Some times a second. */
+  tick?(nowMs: number): void;
   /** Since the start, by outcome. */
   counters(): Record<string, number>;
 }
 
-/** `onRequest`: the client has its answer. */
+/** `onRequest`: the client has its answer, or the component sees to it. */
 export const ANSWERED = -1;
+
+/** What a component keeps for an exchange. */
+export interface Attachment {
+  /** The client is about to be refused for what a member did. True: it was answered otherwise. */
+  rescue?(exchange: Exchange): boolean;
+  /** The exchange is over. */
+  close(): void;
+}
 
 /**
  * Changes the body of a response on its way, or reads it: compression, the cache. Several are passed one after the

@@ -11,8 +11,9 @@
  */
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
 import type { RequestNote } from './access-log.ts';
-import { ANSWERED, type BodyFilter } from './component.ts';
+import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
 import { Head, isIdempotent, METHOD } from './head.ts';
+import type { KeptRequest } from './kept-request.ts';
 import { ALL_BUSY, type Member, type Members } from './members.ts';
 import { REFUSALS, refusal } from './refusals.ts';
 import type { Service } from './service.ts';
@@ -80,6 +81,7 @@ const MEMBER_NONE = refusal('member-none');
 const MEMBER_BUSY = refusal('member-busy');
 const MEMBER_CONNECT = refusal('member-connect');
 const TOO_MANY_INTERIM = refusal('member-too-many-interim');
+const OVERLOADED = refusal('overloaded');
 const UPGRADE_UNASKED = refusal('member-upgrade-unasked');
 
 export class Exchange {
@@ -95,6 +97,7 @@ export class Exchange {
   readonly responseLines: Uint8Array[] = [];
   /** The first filter that the response's body passes. */
   #filter: BodyFilter | null = null;
+  attachment: Attachment | null = null;
   /** Of the final response's body as it goes on; -1: not known. */
   responseLength = 0;
   /** Codings that the client takes, the one that the response shall have, as bits (coding/accept-encoding.ts). */
@@ -189,6 +192,46 @@ export class Exchange {
     this.#retries = 0;
   }
 
+  /** For components: begins with a request that was kept, which no component has seen. `proceed` or `respond` follows. */
+  startKept(kept: KeptRequest, sourceHash: number): void {
+    this.#reset(kept.head);
+    this.#sourceHash = sourceHash;
+    this.context.began(this);
+  }
+
+  get sourceHash(): number {
+    return this.#sourceHash;
+  }
+
+  /** For components that kept the request, which has no body: it goes to a member now. */
+  proceed(kept: KeptRequest): void {
+    const { buffers } = this.context;
+    const buffer = kept.put(buffers, resumed);
+    if (buffer < 0) {
+      this.refuse(OVERLOADED);
+      return;
+    }
+    this.request = resumed;
+    if (!this.#choose(null, false)) {
+      buffers.give(buffer);
+      return;
+    }
+    this.side!.sendHead(this, 0);
+    this.requestBody(buffer, resumed.end, resumed.end, true, null);
+  }
+
+  /**
+   * For components: sends the head of a response that no member gave, which is in `response`, `responseLength` and
+   * `responseLines`. Its body has to follow at once, by `passOn`.
+   */
+  respond(): void {
+    this.status = this.response.status;
+    this.answeredMs = this.context.nowMs;
+    this.isRequestDone = true;
+    this.isHeadSent = true;
+    this.client.sendHead(this, this.responseLength);
+  }
+
   /** Takes a member and a connection to it; else refuses. */
   #choose(except: Member | null, isFresh: boolean): boolean {
     const { members } = this.context;
@@ -258,6 +301,7 @@ export class Exchange {
     this.side!.member.failures = 0;
     this.responseLength = length;
     for (const component of this.service.components) component.onResponse?.(this);
+    this.status = this.response.status;
     this.isHeadSent = true;
     this.client.sendHead(this, this.responseLength);
     return true;
@@ -277,6 +321,17 @@ export class Exchange {
     let last = this.#filter;
     while (last.next !== null) last = last.next;
     last.next = filter;
+  }
+
+  /** For components: what the member sends goes to this filter alone, which makes a body in its place. */
+  replaceFilters(filter: BodyFilter): void {
+    this.#closeFilters();
+    this.#filter = filter;
+  }
+
+  #closeFilters(): void {
+    for (let filter = this.#filter; filter !== null; filter = filter.next) filter.close();
+    this.#filter = null;
   }
 
   /** Data of the body for that filter, or for the client where there is none. Takes the buffer. */
@@ -348,6 +403,7 @@ export class Exchange {
   /** Answers with a refusal, and ends the exchange. */
   refuse(reason: number): void {
     const { status, name } = REFUSALS[reason]!;
+    if (status >= 500 && this.attachment?.rescue?.(this) === true) return;
     this.refusal = reason;
     this.answer(status, name, []);
   }
@@ -381,15 +437,20 @@ export class Exchange {
     if (!this.isActive) return;
     this.isActive = false;
     this.#dropKept();
-    for (let filter = this.#filter; filter !== null; filter = filter.next) filter.close();
-    this.#filter = null;
+    this.#closeFilters();
     const side = this.side;
     this.#release();
     side?.abort();
     this.context.ended(this);
     this.request = noHead;
     this.response = noHead;
+    const { attachment } = this;
+    this.attachment = null;
+    attachment?.close();
   }
 }
+
+// Read before the next one is put there.
+const resumed = new Head();
 
 const noHead = new Head();

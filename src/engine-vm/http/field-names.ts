@@ -43,6 +43,9 @@ export const FIELD = {
   'content-range': 39,
   pragma: 40,
   'if-range': 41,
+  'if-match': 42,
+  'if-unmodified-since': 43,
+  'content-location': 44,
 } as const;
 
 export type FieldName = keyof typeof FIELD;

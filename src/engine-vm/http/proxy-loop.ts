@@ -105,6 +105,8 @@ export class ProxyLoop implements ExchangeContext {
 
   /** New settings for requests that begin from now on. Throws ERR_KERNEL where a listener cannot be had. */
   reload(settings: ServiceSettings): void {
+    // What waits for time to pass would wait for ever.
+    for (const component of this.service.ticking) component.tick!(Number.POSITIVE_INFINITY);
     this.service = new Service(settings);
     this.members.update(settings);
     this.#listen();
@@ -136,6 +138,7 @@ export class ProxyLoop implements ExchangeContext {
   turn(timeoutMs?: number): void {
     this.#channels.turn(timeoutMs);
     this.#log?.tick(this.nowMs);
+    for (const component of this.service.ticking) component.tick!(this.nowMs);
   }
 
   /** Gives away the lines that wait. */

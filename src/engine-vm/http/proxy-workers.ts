@@ -3,6 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { WeftError } from '../../policy/errors.ts';
 import { EventFd } from '../kernel/event-fd.ts';
 import type { LoopKind } from '../kernel/socket-loop.ts';
+import { CacheStore } from './component/cache/cache-store.ts';
 import type { FiguresReport } from './figures.ts';
 import type { ProxyAnswer, ProxyCommand, ProxyThreadData } from './proxy-thread.ts';
 import type { ServiceSettings } from './service.ts';
@@ -99,14 +100,18 @@ class ProxyWorker {
 
 export class ProxyWorkers {
   readonly #workers: ProxyWorker[];
+  #settings: ServiceSettings;
 
-  private constructor(workers: ProxyWorker[]) {
+  private constructor(workers: ProxyWorker[], settings: ServiceSettings) {
     this.#workers = workers;
+    this.#settings = settings;
   }
 
   /** Starts them; resolves when all accept connections. Throws ERR_KERNEL where one cannot. */
   static async start(options: ProxyWorkersOptions): Promise<ProxyWorkers> {
-    const workers = new ProxyWorkers(Array.from({ length: options.workers }, () => new ProxyWorker(options)));
+    const settings = withCacheMemory(options.settings, null);
+    const all = Array.from({ length: options.workers }, () => new ProxyWorker({ ...options, settings }));
+    const workers = new ProxyWorkers(all, settings);
     const started = await Promise.allSettled(workers.#workers.map(({ ready }) => ready));
     const failed = started.find((one) => one.status === 'rejected');
     if (failed !== undefined) {
@@ -125,7 +130,9 @@ export class ProxyWorkers {
 
   /** New settings for requests that begin from now on. Throws ERR_KERNEL; workers that could go on with the new ones. */
   async reload(settings: ServiceSettings): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'reload', settings })));
+    const shared = withCacheMemory(settings, this.#settings);
+    this.#settings = shared;
+    await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'reload', settings: shared })));
   }
 
   async figures(): Promise<FiguresReport[]> {
@@ -140,4 +147,15 @@ export class ProxyWorkers {
     const reports = await Promise.all(this.#workers.map(({ ended }) => ended));
     return reports.filter((report) => report !== null);
   }
+}
+
+/** Adds the memory that the workers' caches share: what they have had, where it is as large as it shall be. */
+function withCacheMemory(settings: ServiceSettings, before: ServiceSettings | null): ServiceSettings {
+  const { cache } = settings.http;
+  if (cache === undefined) return settings;
+  const isSame = before?.http.cache?.maxBytes === cache.maxBytes;
+  return {
+    ...settings,
+    cacheMemory: (isSame ? before.cacheMemory : undefined) ?? CacheStore.allocate(cache.maxBytes),
+  };
 }

@@ -61,6 +61,8 @@ const NAMES = {
   'member-coding-bomb': 502,
   // Ours.
   overloaded: 503,
+  'cache-only': 504,
+  'purge-forbidden': 403,
 } as const;
 
 export type RefusalName = keyof typeof NAMES;
@@ -79,7 +81,9 @@ export function refusal(name: RefusalName): number {
 }
 
 export const STATUS_TEXT: Record<number, string> = {
+  200: 'OK',
   400: 'Bad Request',
+  403: 'Forbidden',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
   413: 'Content Too Large',

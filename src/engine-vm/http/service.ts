@@ -13,6 +13,8 @@ export interface ServiceSettings {
   readonly method: BalancingMethod;
   readonly members: readonly MemberSettings[];
   readonly http: HttpService;
+  /** What the caches of all threads share; each has its own where it is left out. */
+  readonly cacheMemory?: SharedArrayBuffer;
 }
 
 export interface MemberSettings {
@@ -31,6 +33,8 @@ export class Service {
   readonly settings: ServiceSettings;
   readonly limits: HeadLimits;
   readonly components: readonly HttpComponent[];
+  /** Those that want to know of time. */
+  readonly ticking: readonly HttpComponent[];
 
   constructor(settings: ServiceSettings) {
     this.settings = settings;
@@ -40,6 +44,7 @@ export class Service {
       fields: http.maxFields,
       allowsEncodedSlash: http.allowsEncodedSlash,
     };
-    this.components = createComponents(http);
+    this.components = createComponents(http, settings.cacheMemory);
+    this.ticking = this.components.filter(({ tick }) => tick !== undefined);
   }
 }
