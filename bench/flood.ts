@@ -2,7 +2,7 @@
  * A flood of SYNs to one service, at the full rate of the kernel's generator: what requests to another service of the
  * same engine take meanwhile. Needs root; installs ethtool from Debian's packages.
  *
- *   npm run bench -- flood [seconds per measurement] [rounds] [fast paths, for example tc,xdp,off]
+ *   npm run bench -- flood [seconds per measurement] [rounds] [fast paths, for example tc,xdp,xdp-own-queue,off]
  *
  * Engine on one processor, everything else on another, the generator only while nobody else wants that one
  * (SCHED_IDLE), as it stands for machines elsewhere. Taking its packets in costs that processor all the same; so in each round requests are measured in quiet, while it sends as fast
@@ -14,9 +14,10 @@ import type { FastPathChoice } from '../src/policy/engine-group.ts';
 import { lackOf } from '../test/debian-package.ts';
 import { FloodSite, type Outcome, SPARED } from '../test/engine-vm/flood/flood-site.ts';
 
-const [secondsText = '3', roundsText = '3', kindsText = 'tc,xdp,off'] = process.argv.slice(2);
+const [secondsText = '3', roundsText = '3', kindsText = 'tc,xdp,xdp-own-queue,off'] = process.argv.slice(2);
 const milliseconds = Number(secondsText) * 1000;
-const kinds = kindsText.split(',') as FastPathChoice[];
+const kinds = kindsText.split(',');
+const OWN_QUEUE = '-own-queue';
 /** Between two requests: so few that the clients do not load the processor by themselves. */
 const PAUSE_MS = 1;
 const SETTLE_MS = 500;
@@ -47,10 +48,11 @@ if (lack !== null) throw new Error(lack);
 const result: Record<string, object> = {};
 for (const kind of kinds) {
   const seen: Record<Phase, Measured[]> = { quiet: [], nowhere: [], flood: [] };
+  const lost: number[] = [];
   for (let round = 1; round <= Number(roundsText); round++) {
-    const site = new FloodSite({ engine: 1, server: 0, client: 0, flood: 0 });
+    const site = new FloodSite({ engine: 1, server: 0, client: 0, flood: 0 }, kind.endsWith(OWN_QUEUE));
     try {
-      await site.start(kind);
+      await site.start(kind.replace(OWN_QUEUE, '') as FastPathChoice);
       for (const phase of PHASES) {
         const outcome = await measure(site, phase);
         seen[phase].push(outcome);
@@ -58,7 +60,10 @@ for (const kind of kinds) {
           `  ${kind.padEnd(4)} ${phase.padEnd(8)} p50 ${outcome.p50Ms.toFixed(2)} ms, p99 ${outcome.p99Ms.toFixed(2)} ms, ${outcome.requests} requests, ${outcome.failed} failed, ${(outcome.sent / 1e6).toFixed(2)} M SYNs`,
         );
       }
-      console.log(`  ${kind.padEnd(4)} drops ${JSON.stringify((await site.counted()).drops)}`);
+      lost.push(site.linkLost());
+      console.log(
+        `  ${kind.padEnd(4)} drops ${JSON.stringify((await site.counted()).drops)}, the link lost ${lost.at(-1)}`,
+      );
     } finally {
       await site.close();
     }
@@ -71,6 +76,7 @@ for (const kind of kinds) {
     p99VsQuiet: ratio(of('flood', 'p99Ms'), of('quiet', 'p99Ms')),
     p50VsQuiet: ratio(of('flood', 'p50Ms'), of('quiet', 'p50Ms')),
     failed: seen.flood.reduce((sum, { failed }) => sum + failed, 0),
+    linkLost: median(lost),
     synsPerSecond: Math.round(median(seen.flood.map(({ sent, seconds }) => sent / seconds))),
   };
 }

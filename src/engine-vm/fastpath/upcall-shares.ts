@@ -4,10 +4,10 @@
  * at once than the queue in front of TypeScript holds. Whoever asks for less is never refused; what a flood gets is what
  * the others leave (max-min fairness).
  *
- * That number follows what TypeScript can take. While somebody is refused it is moved so that nine tenths of the time are
- * used: more with time to spare, a little less without. Ticks in which TypeScript never ran out of frames, most of them
- * new flows, while a queue grew long were too much: the number falls below what was done of the busiest service. At rest
- * it is what the queue can hold until the next tick.
+ * That number follows what TypeScript can take. While somebody is refused it grows, fast where there is time to spare and
+ * slowly where there is little. Ticks in which TypeScript never ran out of frames, most of them new flows, while a queue
+ * grew long were too much: the number falls below what was done of the busiest service. At rest it is what the queue can
+ * hold until the next tick.
  *
  * A service whose half-open flows give way to each other gets no more new ones than so many that each lives long enough
  * for its client's answer (`confine`): more would only push each other out, and take time of engine and members.
@@ -46,13 +46,15 @@ const MOST = 262_144;
 /** How long a half-open flow of a confined service shall live at the least. */
 const ANSWER_MS = 3000;
 /** What is left of a share that was too much, of what was done without a pause: the queue is to grow shorter. */
-const LESS = 0.8;
+const LESS = 0.9;
 /** A single tick without a pause may only follow a standstill; and a smaller share takes as long to show. */
 const BUSY_TICKS = 2;
-/** The part of its time that TypeScript shall be at work while anybody is refused: the rest keeps queues short. */
-const BUSY = 0.92;
-/** How much more a share is after one tick at the most. */
+/**
+ * How much more a share is after one tick: as time is left, and a little where hardly any is, as larger batches cost less
+ * a packet.
+ */
 const MORE = 1.25;
+const LITTLE_MORE = 1.03;
 
 const EMPTY = new ArrayBuffer(0);
 
@@ -148,11 +150,10 @@ export class UpcallShares {
       }
     } else {
       this.#busyTicks = 0;
-      const busy = Math.max(0, 1 - idleMs / passedMs);
       if (isAnyoneRefused) {
-        const more = Math.min(MORE, BUSY / busy);
-        if (more > 1 || isOfNewFlows)
-          this.#share = Math.min(MOST, Math.max(LEAST, Math.round(before * more)));
+        const busy = 1 - idleMs / passedMs;
+        const more = isCrowded ? 1 : Math.max(LITTLE_MORE, Math.min(MORE, 1 / busy));
+        this.#share = Math.min(MOST, Math.ceil(before * more));
       } else if (before < AT_REST) this.#share = Math.min(AT_REST, before + (before >> 3));
       else if (before > AT_REST) this.#share = Math.max(AT_REST, before - (before >> 3));
     }

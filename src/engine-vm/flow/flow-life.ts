@@ -110,6 +110,9 @@ export function end(flows: FlowTable, connections: ConnectionTable, flow: number
   flows.remove(flow);
 }
 
+/** What the kernel has forwarded of a flow is taken over as often as this at the least: its counters may not go round. */
+const UNSEEN_MS = 10_000;
+
 /**
  * Looks at the next `records` records and ends flows that have been silent for too long. `askAgain` is called for those
  * whose member is still asked for the connection, which it ends itself.
@@ -128,11 +131,19 @@ export function sweep(
     const at = flow * STRIDE;
     const state = words[at + STATE];
     if (state === STATE_FREE) continue;
+    if ((words[at + FLAGS] & FLAG_SPLICING) !== 0 && state === STATE_HALF_OPEN) {
+      askAgain(flow);
+      continue;
+    }
+    const longestMs = timeoutMs(words[at + PROTOCOL], state, timeouts);
+    if (silentMs(nowMs, words[at + LAST_SEEN]) < Math.min(longestMs, UNSEEN_MS)) continue;
     flows.refresh(flow);
-    const silentMs = ((nowMs | 0) - words[at + LAST_SEEN]) | 0;
-    if ((words[at + FLAGS] & FLAG_SPLICING) !== 0 && state === STATE_HALF_OPEN) askAgain(flow);
-    else if (silentMs >= timeoutMs(words[at + PROTOCOL], state, timeouts)) end(flows, connections, flow);
+    if (silentMs(nowMs, words[at + LAST_SEEN]) >= longestMs) end(flows, connections, flow);
   }
+}
+
+function silentMs(nowMs: number, lastSeen: number): number {
+  return ((nowMs | 0) - lastSeen) | 0;
 }
 
 function timeoutMs(protocol: number, state: number, timeouts: FlowTimeouts): number {

@@ -9,6 +9,7 @@
 import type { Packet } from '../../packet/packet.ts';
 import type { FlowSlots } from '../fastpath/flow-slots.ts';
 import type { SlotTunnel } from '../fastpath/tunnel-heads.ts';
+import { askForLargePages } from '../kernel/large-pages.ts';
 import { hashIpv4Key, hashKey } from './flow-hash.ts';
 import type { FlowMemory } from './flow-memory.ts';
 import {
@@ -85,7 +86,9 @@ export class FlowTable {
     this.halfOpen = new HalfOpenFlows(capacity, this.words);
     let slots = 16;
     while (slots < capacity * 4) slots *= 2;
-    this.index = new Int32Array(slots * 2);
+    const index = new ArrayBuffer(slots * 8);
+    askForLargePages(index);
+    this.index = new Int32Array(index);
     this.mask = slots - 1;
     // What is free of the records that were left, `clear` or takeOverFlows says.
     if (memory === null) this.clear();

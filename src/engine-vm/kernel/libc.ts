@@ -30,6 +30,7 @@ export const libc = ffi.dlopen('libc.so.6', {
   sendmmsg: { arguments: ['i32', 'pointer', 'u32', 'i32'], return: 'i32' },
   if_nametoindex: { arguments: ['string'], return: 'u32' },
   mmap: { arguments: ['pointer', 'u64', 'i32', 'i32', 'i32', 'i64'], return: 'pointer' },
+  madvise: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
   mount: { arguments: ['string', 'string', 'string', 'u64', 'string'], return: 'i32' },
   munmap: { arguments: ['pointer', 'u64'], return: 'i32' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },

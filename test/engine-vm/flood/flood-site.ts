@@ -43,8 +43,14 @@ export class FloodSite {
   readonly #cpus: Readonly<Record<'engine' | 'server' | 'client' | 'flood', number | null>>;
   #engine: ChildProcess | null = null;
 
-  /** `cpus`: on which processor each part shall run, where that is to be told. */
-  constructor(cpus: Partial<Record<'engine' | 'server' | 'client' | 'flood', number>> = {}) {
+  /**
+   * `cpus`: on which processor each part shall run, where that is to be told. `hasOwnQueue`: the flood, which is to run on
+   * processor 0, has a queue of the link for itself, as on a switch with a queue for each port.
+   */
+  constructor(
+    cpus: Partial<Record<'engine' | 'server' | 'client' | 'flood', number>> = {},
+    hasOwnQueue = false,
+  ) {
     this.#cpus = { engine: null, server: null, client: null, flood: null, ...cpus };
     const { spaces } = this;
     this.client = spaces.add('client');
@@ -56,9 +62,11 @@ export class FloodSite {
     ] as const) {
       for (const one of [space, this.engineSpace])
         for (const scope of ['all', 'default']) spaces.sysctl(one, `net/ipv6/conf/${scope}/disable_ipv6`, 1);
-      spaces.link(space, 'eth0', this.engineSpace, port);
+      spaces.link(space, 'eth0', this.engineSpace, port, hasOwnQueue && port === 'out' ? 2 : 1);
       spaces.ip(space, `addr add ${address}/24 dev eth0`);
     }
+    // What XDP redirects into a veth goes by the queue of its processor.
+    if (hasOwnQueue) spaces.sendBy(this.client, 'eth0', 1);
     spaces.ip(this.server, 'route add 10.64.0.0/10 via 10.99.0.254');
     spaces.ip(this.server, `neigh add 10.99.0.254 lladdr ${NOBODY} dev eth0`);
   }
@@ -113,6 +121,14 @@ export class FloodSite {
   /** What the engine counts next; it does so four times a second. */
   async counted(): Promise<Counted> {
     return JSON.parse(await line(this.#engine!, (text) => text.startsWith('{'))) as Counted;
+  }
+
+  /** Frames that the client's link dropped for want of room, the flood's and others'. */
+  linkLost(): number {
+    const [link] = JSON.parse(this.spaces.ip(this.client, '-s -json link show eth0')) as {
+      stats64: { tx: { dropped: number } };
+    }[];
+    return link!.stats64.tx.dropped;
   }
 
   get enginePid(): number {

@@ -39,9 +39,10 @@ export class Namespaces {
     return execFileSync('ip', ['-n', name, ...command.split(' ')], { encoding: 'utf8', stdio: 'pipe' });
   }
 
-  /** A veth pair from one namespace to another, both ends up. */
-  link(from: string, fromName: string, to: string, toName: string): void {
-    this.ip(from, `link add ${fromName} type veth peer name ${toName} netns ${to}`);
+  /** A veth pair from one namespace to another, both ends up, with so many queues each way. */
+  link(from: string, fromName: string, to: string, toName: string, queues = 1): void {
+    const many = queues > 1 ? `numtxqueues ${queues} numrxqueues ${queues} ` : '';
+    this.ip(from, `link add ${fromName} ${many}type veth peer name ${toName} ${many}netns ${to}`);
     this.ip(from, `link set ${fromName} up`);
     this.ip(to, `link set ${toName} up`);
   }
@@ -49,6 +50,14 @@ export class Namespaces {
   /** Writes a sysctl of a namespace, for example `net/ipv6/conf/eth0/accept_dad`. */
   sysctl(name: string, key: string, value: string | number): void {
     this.run(name, 'sh', ['-c', `echo ${value} > /proc/sys/${key}`]);
+  }
+
+  /** Lets processes send by one queue of an interface alone. */
+  sendBy(name: string, nic: string, queue: number): void {
+    const cpus = 'for q in /sys/class/net/$0/queues/tx-*; do echo 0 > $q/xps_cpus; done';
+    const all = 'tr -d , < /sys/devices/system/cpu/possible | sed "s/.*-//"';
+    const script = `${cpus}; printf %x $(((2 << $(${all})) - 1)) > /sys/class/net/$0/queues/tx-$1/xps_cpus`;
+    execFileSync('ip', ['netns', 'exec', name, 'sh', '-c', script, nic, String(queue)], { stdio: 'pipe' });
   }
 
   /** Runs a program to its end inside a namespace; returns its output. */
