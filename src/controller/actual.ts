@@ -1,7 +1,7 @@
 /** What is, as the planner sees it: inventories, placements, interceptions, and what engines say of themselves. */
 import type { Lack } from '../hypervisor/platform.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
-import type { ConnectionReport, FloodReport, HealthReport } from '../state/shared.ts';
+import type { ConnectionReport, FloodReport, FullTableReport, HealthReport } from '../state/shared.ts';
 import type { FleetView } from './autoscale/fleet-view.ts';
 import type { VmLoad } from './load-reader.ts';
 import { hostKey, type World } from './world.ts';
@@ -98,6 +98,8 @@ export interface Actual {
   connections: ReadonlyMap<string, ConnectionReport>;
   /** Services under a flood, as engines report them, by engine id; an engine that is not heard is not in it. */
   floods?: ReadonlyMap<string, Readonly<Record<string, FloodReport>>>;
+  /** Services whose new flows find no room in an engine's flow table, by engine id. */
+  fullTables?: ReadonlyMap<string, Readonly<Record<string, FullTableReport>>>;
   /** What the monitors of pools say, by pool. */
   health: ReadonlyMap<string, HealthReport>;
   /** Clones that Weft makes, has made or removes, and how pools have scaled. */

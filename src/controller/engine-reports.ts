@@ -1,5 +1,11 @@
 /** What engines say through the hub: link, latest report, and when it arrived. */
-import type { ConnectionReport, EngineReport, FloodReport, SharedHub } from '../state/shared.ts';
+import type {
+  ConnectionReport,
+  EngineReport,
+  FloodReport,
+  FullTableReport,
+  SharedHub,
+} from '../state/shared.ts';
 import type { Clock } from './clock.ts';
 
 export interface Reported {
@@ -79,6 +85,15 @@ export class EngineReports {
     return floods;
   }
 
+  /** Services for which the flow table of an engine has no room, by engine id. */
+  fullTables(): Map<string, Readonly<Record<string, FullTableReport>>> {
+    const full = new Map<string, Readonly<Record<string, FullTableReport>>>();
+    for (const [engine, { report }] of this.#reports) {
+      if (withoutRoom(report) !== '') full.set(engine, report.fullTables ?? {});
+    }
+    return full;
+  }
+
   close(): void {
     for (const stop of this.#stops) stop();
   }
@@ -103,7 +118,8 @@ function isNews(before: EngineReport, after: EngineReport): boolean {
     before.graphRevision !== after.graphRevision ||
     before.isReady !== after.isReady ||
     before.graphError !== after.graphError ||
-    flooded(before) !== flooded(after)
+    flooded(before) !== flooded(after) ||
+    withoutRoom(before) !== withoutRoom(after)
   ) {
     return true;
   }
@@ -111,6 +127,13 @@ function isNews(before: EngineReport, after: EngineReport): boolean {
     if (before.peers[peer]?.isAlive !== opinion.isAlive) return true;
   }
   return false;
+}
+
+/** Which services find no room in the flow table, as text to compare. */
+function withoutRoom({ fullTables }: EngineReport): string {
+  return typeof fullTables === 'object' && fullTables !== null
+    ? Object.keys(fullTables).sort().join(' ')
+    : '';
 }
 
 /** Which services are under a flood, and whether with SYN cookies, as text to compare; how bad it is changes all the time. */

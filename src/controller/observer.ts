@@ -113,6 +113,7 @@ export class Observer {
       failures: journal.failures(),
       connections: reports.connections(),
       floods: reports.floods(),
+      fullTables: reports.fullTables(),
       health: this.#options.health(),
       fleet: { clones: fleet.clones, states: fleet.states, ...NOTHING_WATCHED },
       loads: this.#options.loads(),

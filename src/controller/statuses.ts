@@ -190,27 +190,39 @@ export function serviceStatus(
         : onlyObserves
           ? 'observing'
           : 'serving';
-  const alerts = floodAlerts(
-    name,
-    concerned.map(({ id }) => id),
-    actual,
-  );
-  const warnings = alerts.map(
-    ({ engine, hasCookies }) =>
-      `engine ${engine} limits a flood of new connections${hasCookies ? ', and answers with SYN cookies' : ''}`,
-  );
+  const ids = concerned.map(({ id }) => id);
+  const alerts = [...floodAlerts(name, ids, actual), ...fullTableAlerts(name, ids, actual)];
+  const warnings = alerts.map((alert) => warningOf(alert, spec));
   return { state, engines, alerts, message: [...reasons, ...progress, ...warnings].join('; ') };
+}
+
+function warningOf({ type, engine, hasCookies }: ServiceAlert, spec: VirtualServiceSpec): string {
+  if (type === 'flood')
+    return `engine ${engine} limits a flood of new connections${hasCookies ? ', and answers with SYN cookies' : ''}`;
+  const what = spec.whenTableFull === 'hash' ? 'are forwarded by hash and not counted' : 'are dropped';
+  return `the flow table of engine ${engine} is full, new flows ${what}: raise maxFlows of engine-group ${spec.engineGroup}`;
+}
+
+function fullTableAlerts(service: string, engines: readonly string[], actual: Actual): ServiceAlert[] {
+  return engines.flatMap((engine): ServiceAlert[] => {
+    const since = timeOf(actual.fullTables?.get(engine)?.[service]?.since);
+    return since === null ? [] : [{ type: 'table-full', engine, since }];
+  });
+}
+
+/** The time of an engine's report, null where it makes no sense. */
+function timeOf(since: unknown): string | null {
+  if (typeof since !== 'number' || !Number.isSafeInteger(since) || Math.abs(since) > 8.64e15) return null;
+  return new Date(since).toISOString();
 }
 
 function floodAlerts(service: string, engines: readonly string[], actual: Actual): ServiceAlert[] {
   return engines.flatMap((engine): ServiceAlert[] => {
     const flood = actual.floods?.get(engine)?.[service];
-    const since = flood?.since;
-    if (typeof since !== 'number' || !Number.isSafeInteger(since) || Math.abs(since) > 8.64e15) return [];
+    const since = timeOf(flood?.since);
+    if (since === null) return [];
     const hasCookies = typeof flood?.answered === 'number' && flood.answered > 0;
-    return [
-      { type: 'flood', engine, since: new Date(since).toISOString(), ...(hasCookies ? { hasCookies } : {}) },
-    ];
+    return [{ type: 'flood', engine, since, ...(hasCookies ? { hasCookies } : {}) }];
   });
 }
 

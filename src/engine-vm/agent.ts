@@ -13,7 +13,7 @@ import { speechOf } from '../attract/speech.ts';
 import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
-import type { FloodReport, SharedState } from '../state/shared.ts';
+import type { FloodReport, FullTableReport, SharedState } from '../state/shared.ts';
 import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
 import type { CaptureNews } from './dataplane/capture.ts';
 import type { FlowSlice, FlowSliceQuestion } from './dataplane/flow-listing.ts';
@@ -314,6 +314,7 @@ class Agent {
     const { heartbeat, ports, path, drops, flows, newFlows, evictedFlows, components } = message;
     this.#reporter.note({ heartbeat, ports, path, drops, flows, newFlows, evictedFlows, components });
     this.#tellFloods(message.floods);
+    this.#tellFullTables(message.fullTables);
     for (const entry of message.firewallLog) this.#log.info({ firewall: entry }, 'a firewall rule logs');
   }
 
@@ -326,6 +327,18 @@ class Agent {
     for (const service of over) this.#log.info({ service, ...before[service] }, 'the flood is over');
     if (begun.length + over.length > 0) this.#reporter.announce({ floods });
     else this.#reporter.note({ floods });
+  }
+
+  #tellFullTables(fullTables: Record<string, FullTableReport>): void {
+    const before = this.#reporter.report.fullTables ?? {};
+    const begun = Object.keys(fullTables).filter((service) => before[service] === undefined);
+    const over = Object.keys(before).filter((service) => fullTables[service] === undefined);
+    for (const service of begun)
+      this.#log.warn({ service }, 'the flow table has no room for new flows of a service: raise maxFlows');
+    for (const service of over)
+      this.#log.info({ service, ...before[service] }, 'the flow table has room again');
+    if (begun.length + over.length > 0) this.#reporter.announce({ fullTables });
+    else this.#reporter.note({ fullTables });
   }
 
   /** `datapath`: which path moves packets, or why none does. */

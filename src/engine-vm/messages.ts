@@ -5,7 +5,13 @@
 import type { FirewallLogEntry, PathFigures } from '../policy/answers.ts';
 import type { ErrorCode } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
-import type { ConnectionReport, FloodReport, PeerObservation, PortCounters } from '../state/shared.ts';
+import type {
+  ConnectionReport,
+  FloodReport,
+  FullTableReport,
+  PeerObservation,
+  PortCounters,
+} from '../state/shared.ts';
 
 /** What the data plane can be asked. */
 export const REQUEST_METHODS = [
@@ -63,6 +69,8 @@ export type FromDataplane =
       evictedFlows: number;
       /** Services under a flood now. */
       floods: Record<string, FloodReport>;
+      /** Services whose new flows find no room in the flow table now. */
+      fullTables: Record<string, FullTableReport>;
       components: Record<string, number>;
       /** What firewall rules logged since the last message. */
       firewallLog: FirewallLogEntry[];

@@ -31,6 +31,7 @@ import { MAX_QUEUES, xskMemory } from './kernel/xsk.ts';
 import type { FastPathPlan } from './link.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
 import { Port, sumCounters } from './port.ts';
+import { TableAlarm } from './table-alarm.ts';
 import { UpcallSockets } from './upcall-sockets.ts';
 
 /** What the loop asks of the data plane; dataplane/dataplane.ts says what each means. */
@@ -128,6 +129,7 @@ export class PacketLoop {
   #filter: ShareFilter | null = null;
   readonly #shares = new UpcallShares();
   readonly #alarm = new FloodAlarm();
+  readonly #tableAlarm = new TableAlarm();
   /** Since the last tick: frames taken, and milliseconds of turns without any. */
   #frames = 0;
   #idleMs = 0;
@@ -375,6 +377,7 @@ export class PacketLoop {
     const overShare = fast?.overShare ?? this.#filter?.overShare() ?? 0;
     const guarded = this.#guarded(counters.evictedOf, counters.answeredOf);
     this.#alarm.note(guarded, this.#now, Date.now());
+    this.#tableAlarm.note(counters.fullOf, this.#now, Date.now());
     this.#dataplane.setFloods(this.#alarm.flooded());
     this.#shares.confine(this.#alarm.overflowing(), counters.halfOpenMost);
     let typescriptPackets = 0;
@@ -415,6 +418,7 @@ export class PacketLoop {
       newFlows: counters.newFlows,
       evictedFlows: counters.evictedFlows,
       floods: this.#alarm.floods(),
+      fullTables: this.#tableAlarm.services(),
       components: { ...counters.components, ...guardCounters(guarded) },
       firewallLog: this.#dataplane.takeFirewallLog(),
     });

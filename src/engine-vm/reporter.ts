@@ -21,6 +21,7 @@ export class Reporter {
     newFlows: 0,
     evictedFlows: 0,
     floods: {},
+    fullTables: {},
     components: {},
   };
   #put: ((report: EngineReport) => void) | null = null;

@@ -237,8 +237,12 @@ export interface VirtualServiceStatus {
 }
 
 export interface ServiceAlert {
-  /** `flood`: more new connections come than the engine takes for one service, so it refuses some, or answers with cookies. */
-  type: 'flood';
+  /**
+   * `flood`: more new connections come than the engine takes for one service, so it refuses some, or answers with cookies.
+   * `table-full`: new flows find no room in the engine's flow table, so they are dropped, or forwarded by hash
+   * (`whenTableFull`).
+   */
+  type: 'flood' | 'table-full';
   engine: string;
   /** When it began, by the engine's clock. */
   since: string;

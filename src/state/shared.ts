@@ -99,8 +99,19 @@ export interface EngineReport {
   evictedFlows?: number;
   /** Services under a flood of new connections, which the engine limits now; missing where the engine is older. */
   floods?: Record<string, FloodReport>;
+  /** Services whose new flows find no room in the flow table now; missing where the engine is older. */
+  fullTables?: Record<string, FullTableReport>;
   /** Counters per service component, `<service>/<component>/<rule>` to packets. */
   components: Record<string, number>;
+}
+
+export interface FullTableReport {
+  /** Wall clock of its beginning, milliseconds. */
+  since: number;
+  /** Packets forwarded by hash in it, of flows without a record. */
+  hashed: number;
+  /** Packets dropped in it. */
+  refused: number;
 }
 
 export interface FloodReport {

@@ -186,6 +186,29 @@ describe('backend', () => {
     assert.deepEqual(await alerts(), []);
   });
 
+  it('names the engine whose flow table is full, and what to raise, until it has room again', async () => {
+    const { fullTables } = harness.engines;
+    const alerts = async () =>
+      (await harness.stored<VirtualServiceStatus>('status/virtual-service/web'))?.alerts;
+    const since = Date.UTC(2026, 0, 2, 3, 4, 5);
+    fullTables.set('edge-h1', {
+      web: { since, hashed: 0, refused: 9 },
+      gone: { since, hashed: 1, refused: 0 },
+    });
+    await harness.run(2000);
+    assert.deepEqual(await alerts(), [
+      { type: 'table-full', engine: 'edge-h1', since: '2026-01-02T03:04:05.000Z' },
+    ]);
+    const shown = (await harness.status()).services.find(({ name }) => name === 'web');
+    assert.match(
+      shown!.message,
+      /flow table of engine edge-h1 is full, new flows are dropped: raise maxFlows/,
+    );
+    fullTables.set('edge-h1', 'nonsense');
+    await harness.run(2000);
+    assert.deepEqual(await alerts(), []);
+  });
+
   it('shows connections, load, health and engines in its status', async () => {
     const local: ConnectionReport = { local: { 'lab/id-app1/eth0': 5 }, sent: {}, received: {} };
     const sent: ConnectionReport = { local: {}, sent: { 'lab/id-app1/eth0': 2 }, received: {} };

@@ -35,6 +35,8 @@ export class FakeEngines {
   readonly broken = new Set<string>();
   /** What engines report of floods, whatever it is. */
   readonly floods = new Map<string, unknown>();
+  /** What engines report of full flow tables, whatever it is. */
+  readonly fullTables = new Map<string, unknown>();
   /** Engines that cannot reach the controller; their data path works. */
   readonly cutOff = new Set<string>();
   /** Engines whose data path is dead while everything else about them works. */
@@ -160,6 +162,9 @@ export class FakeEngines {
       components: {},
       ...(this.floods.has(engine.id)
         ? { floods: this.floods.get(engine.id) as NonNullable<EngineReport['floods']> }
+        : {}),
+      ...(this.fullTables.has(engine.id)
+        ? { fullTables: this.fullTables.get(engine.id) as NonNullable<EngineReport['fullTables']> }
         : {}),
     };
   }

@@ -87,6 +87,8 @@ export interface DataplaneCounters {
   evictedOf: ReadonlyMap<string, number>;
   /** SYNs answered with cookies by service, where that is done only in floods. */
   answeredOf: ReadonlyMap<string, number>;
+  /** Packets that found no room in the flow table, by service. */
+  fullOf: ReadonlyMap<string, { hashed: number; refused: number }>;
   /** As `<service>/<component>/<rule>`. */
   components: Record<string, number>;
 }
@@ -490,6 +492,7 @@ export class Dataplane {
       halfOpenMost: state.flows.halfOpen.most,
       evictedOf: state.counts.evictedOf(),
       answeredOf: state.counts.answeredOf(),
+      fullOf: state.counts.fullOf(),
       components,
     };
   }

@@ -92,6 +92,17 @@ export class ServiceCounts {
     return this.byService(this.cookies, ({ synCookies }) => synCookies === 'auto');
   }
 
+  /** Packets that found no room in the flow table, by service where there were any. */
+  fullOf(): Map<string, { hashed: number; refused: number }> {
+    const figures = new Map<string, { hashed: number; refused: number }>();
+    this.services.forEach(({ name }, index) => {
+      const hashed = this.hashed.of(index + 1);
+      const refused = this.refused.of(index + 1);
+      if (hashed + refused > 0) figures.set(name, { hashed, refused });
+    });
+    return figures;
+  }
+
   private byService(count: ServiceCount, isAsked: (service: GraphService) => boolean): Map<string, number> {
     const figures = new Map<string, number>();
     this.services.forEach((service, index) => {

@@ -2,6 +2,7 @@
  * `weft trace` and `weft explain` as one engine answers them: a synthetic packet walks the live graph
  * and the live flow table, and nothing is sent, counted or remembered.
  */
+
 import { formatAddress, isIpv4, parseAddress } from '../../packet/address.ts';
 import { writeChecksums } from '../../packet/checksum.ts';
 import { HEADROOM, Packet } from '../../packet/packet.ts';
@@ -14,6 +15,7 @@ import { FORWARD, MEMBER, REVERSE, STRIDE } from '../flow/flow-record.ts';
 import { COOKIES_ALWAYS, PLACE_BESIDE_PEER, PLACE_HERE } from './compiled-graph.ts';
 import { endpoint, type FlowLister } from './flow-listing.ts';
 import type { Gateways } from './gateways.ts';
+import { isHashing } from './hashed-services.ts';
 import type { PathState } from './path-state.ts';
 import { newDecision, type ServiceChain } from './service-chain.ts';
 import type { Splicer } from './splicer.ts';
@@ -112,10 +114,20 @@ export class Tracer {
     return graph.source.services[index].tiers.map((tier, position) => {
       const sample = from ?? tier.addresses[0]?.address ?? '';
       const explanation = chains[index].balancer.explainTier(position, sample.includes(':') ? 6 : 4, client);
+      explanation.reason += this.withoutRoom(index);
       const firewalls = chains[index].components.filter((component) => component instanceof Firewall);
       if (position > 0 || firewalls.length === 0) return explanation;
       return { ...explanation, rules: firewalls.flatMap((firewall) => firewall.hits()) };
     });
+  }
+
+  /** What becomes of new flows of a service while the flow table has no room for them; else nothing. */
+  private withoutRoom(service: number): string {
+    const { flows, graph } = this.state;
+    if (flows.hasRoom || flows.halfOpen.evictable(service + 1) >= 0) return '';
+    return isHashing(graph.source.services[service])
+      ? '; but the flow table is full: new flows go where a hash of them says, and are not counted'
+      : '; but the flow table is full: new flows are dropped';
   }
 
   private cookieStep(tier: number): TraceStep {

@@ -36,6 +36,7 @@ const bridge: LoopOptions['makeDataplane'] = ({ wire }) => ({
     halfOpenMost: 1,
     evictedOf: new Map<string, number>(),
     answeredOf: new Map<string, number>(),
+    fullOf: new Map(),
     components: {},
   }),
   setFloods() {},

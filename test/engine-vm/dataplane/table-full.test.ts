@@ -128,6 +128,17 @@ describe('a full flow table', () => {
     };
     assert.equal(A.dataplane.trace(question).outcome, 'dropped: flow-table-full');
     assert.equal(A.dataplane.counters().components['shop/table-full/refused'], 1);
+    assert.deepEqual([...A.dataplane.counters().fullOf], [['shop', { hashed: 0, refused: 1 }]]);
+    const [explained] = A.dataplane.explain({ service: 'shop', from: null });
+    assert.match(explained!.reason, /; but the flow table is full: new flows are dropped$/);
+  });
+
+  it('says where new flows go while it is full, and no word of it before', () => {
+    const { A, open } = site();
+    const reason = () => A.dataplane.explain({ service: 'shop', from: null })[0]!.reason;
+    assert.doesNotMatch(reason(), /full/);
+    for (let n = 0; n < 8; n++) open({ from: '10.0.0.250', sport: 1024 + n });
+    assert.match(reason(), /; but the flow table is full: new flows go where a hash of them says/);
   });
 
   it('forwards every later flow both ways, by the same member throughout', () => {
