@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isOnPath, lackOf } from '../test/debian-package.ts';
-import { haproxyConfig, nginxConfig, weftPolicy } from './l7/configs.ts';
+import { type Feature, haproxyConfig, nginxConfig, weftPolicy } from './l7/configs.ts';
 
 const [ms = 2000, rounds = 3] = process.argv.slice(2, 4).map(Number);
 const named = (index: number, all: readonly string[]): string[] =>
@@ -34,15 +34,18 @@ const EQUAL_RATE = 10_000;
 interface Case {
   bodyBytes: number;
   connections: number;
-  isFull: boolean;
+  feature: Feature;
   isNew: boolean;
 }
 
 const CASES: Record<string, Case> = {
-  plain: { bodyBytes: 128, connections: 64, isFull: false, isNew: false },
-  full: { bodyBytes: 128, connections: 64, isFull: true, isNew: false },
-  body10k: { bodyBytes: 10_000, connections: 64, isFull: false, isNew: false },
-  newConnections: { bodyBytes: 128, connections: 64, isFull: false, isNew: true },
+  plain: { bodyBytes: 128, connections: 64, feature: 'plain', isNew: false },
+  full: { bodyBytes: 128, connections: 64, feature: 'full', isNew: false },
+  body10k: { bodyBytes: 10_000, connections: 64, feature: 'plain', isNew: false },
+  newConnections: { bodyBytes: 128, connections: 64, feature: 'plain', isNew: true },
+  gzip: { bodyBytes: 10_000, connections: 64, feature: 'gzip', isNew: false },
+  cacheHit: { bodyBytes: 128, connections: 64, feature: 'cache', isNew: false },
+  cacheHit10k: { bodyBytes: 10_000, connections: 64, feature: 'cache', isNew: false },
 };
 
 interface Figures {
@@ -52,28 +55,31 @@ interface Figures {
   p50: number;
   p99: number;
   errors: number;
+  /** Bytes of a response, with its head. */
+  bytes: number;
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'weft-bench-l7-'));
 const sites = { port: PROXY_PORT, memberPort: MEMBER_PORT, members: MEMBERS, folder };
 
 /** The command line of a contender for a case. */
-function commandOf(contender: string, isFull: boolean): string[] {
+function commandOf(contender: string, feature: Feature): string[] {
   const path = join(folder, `${contender}.conf`);
   switch (contender) {
     case 'nginx':
-      writeFileSync(path, nginxConfig(sites, isFull));
+      rmSync(join(folder, 'responses'), { recursive: true, force: true });
+      writeFileSync(path, nginxConfig(sites, feature));
       return ['/usr/sbin/nginx', '-c', path, '-p', folder, '-e', join(folder, 'nginx-error.log')];
     case 'haproxy':
-      writeFileSync(path, haproxyConfig(sites, isFull));
+      writeFileSync(path, haproxyConfig(sites, feature));
       return ['/usr/sbin/haproxy', '-db', '-f', path];
     case 'weft': {
-      writeFileSync(path, weftPolicy(sites, isFull));
+      writeFileSync(path, weftPolicy(sites, feature));
       const members = Array.from({ length: MEMBERS }, (_, n) => [
         '--member',
         `127.0.0.1:${MEMBER_PORT + n}`,
       ]).flat();
-      const log = isFull ? ['--access-log', join(folder, 'weft-access.log')] : [];
+      const log = feature === 'full' ? ['--access-log', join(folder, 'weft-access.log')] : [];
       return [
         ...NODE,
         file('../src/main.ts'),
@@ -93,10 +99,10 @@ function commandOf(contender: string, isFull: boolean): string[] {
   }
 }
 
-async function start(contender: string, isFull: boolean): Promise<ChildProcess> {
+async function start(contender: string, feature: Feature): Promise<ChildProcess> {
   // HAProxy's log goes to stdout.
   const out = openSync(join(folder, `${contender}.out`), 'a');
-  const child = spawn('taskset', ['-c', '0', ...commandOf(contender, isFull)], {
+  const child = spawn('taskset', ['-c', '0', ...commandOf(contender, feature)], {
     stdio: ['ignore', out, out],
   });
   closeSync(out);
@@ -126,7 +132,13 @@ async function stop(child: ChildProcess): Promise<void> {
 /** Loads what runs now, from the other core. */
 function load(pid: number, one: Case, rate: number): Figures {
   const args = [PROXY_PORT, pid, MEMBER_PORT, MEMBERS, one.connections, one.bodyBytes, WARM_UP_MS, ms, rate];
-  const program = [...NODE, file('l7/load-program.ts'), ...args.map(String), one.isNew ? 'new' : 'kept'];
+  const program = [
+    ...NODE,
+    file('l7/load-program.ts'),
+    ...args.map(String),
+    one.isNew ? 'new' : 'kept',
+    one.feature,
+  ];
   return JSON.parse(execFileSync('taskset', ['-c', '1', ...program], { encoding: 'utf8' })) as Figures;
 }
 
@@ -151,8 +163,8 @@ try {
     for (let n = 0; n < rounds; n++) {
       for (const contender of contenders) {
         // A relay knows nothing of features.
-        if (contender === 'floor' && one.isFull) continue;
-        const child = await start(contender, one.isFull);
+        if (contender === 'floor' && one.feature !== 'plain') continue;
+        const child = await start(contender, one.feature);
         try {
           full.get(contender)!.push(load(child.pid!, one, 0));
           if (!one.isNew) equal.get(contender)!.push(load(child.pid!, one, EQUAL_RATE));
@@ -178,6 +190,7 @@ try {
         'equal load p50': paced.length > 0 ? round(of(paced, 'p50')) : '',
         'equal load p99': paced.length > 0 ? round(of(paced, 'p99')) : '',
         'equal load CPU us': paced.length > 0 ? round(of(paced, 'cpuUs'), 1) : '',
+        bytes: Math.round(of(figures, 'bytes')),
         errors: figures.reduce((sum, { errors }) => sum + errors, 0),
       });
     }

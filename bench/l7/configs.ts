@@ -1,4 +1,9 @@
-/** The same service for each of the proxies of bench/l7.ts: members, keep-alive both sides, and with `isFull` a log of every request and changed header fields. */
+/**
+ * The same service for each of the proxies of bench/l7.ts: members, keep-alive both sides, and one feature: `full` is a log
+ * of every request and changed header fields, `gzip` compression at level 5, `cache` a cache in which all is found.
+ */
+
+export type Feature = 'plain' | 'full' | 'gzip' | 'cache';
 
 export interface Sites {
   readonly port: number;
@@ -10,7 +15,18 @@ export interface Sites {
 const membersOf = ({ memberPort, members }: Sites): string[] =>
   Array.from({ length: members }, (_, n) => `127.0.0.1:${memberPort + n}`);
 
-export function nginxConfig(sites: Sites, isFull: boolean): string {
+export function nginxConfig(sites: Sites, feature: Feature): string {
+  const isFull = feature === 'full';
+  const gzip = `
+        gzip on;
+        gzip_comp_level 5;
+        gzip_min_length 1024;
+        gzip_proxied any;
+        gzip_types text/plain;`;
+  const cache = `
+        proxy_cache responses;
+        open_file_cache max=1000;
+        open_file_cache_min_uses 1;`;
   const full = `
     log_format json escape=json '{"time":"$time_iso8601","client":"$remote_addr","request":"$request_method $request_uri",'
       '"status":$status,"sent":$body_bytes_sent,"s":$request_time,"member":"$upstream_addr"}';
@@ -31,6 +47,7 @@ error_log ${sites.folder}/nginx-error.log;
 events { worker_connections 8192; }
 http {
   ${isFull ? full : 'access_log off;'}
+  ${feature === 'cache' ? `proxy_cache_path ${sites.folder}/responses keys_zone=responses:8m;` : ''}
   client_body_temp_path ${sites.folder}/body;
   proxy_temp_path ${sites.folder}/proxy;
   fastcgi_temp_path ${sites.folder}/fastcgi;
@@ -40,7 +57,7 @@ http {
   upstream members {
     least_conn;
     ${membersOf(sites)
-      .map((member) => `server ${member};`)
+      .map((member) => `server ${member} max_fails=0;`)
       .join('\n    ')}
     keepalive 256;
     keepalive_requests 1000000000;
@@ -51,14 +68,21 @@ http {
         proxy_pass http://members;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
-        proxy_set_header Host $http_host;${isFull ? changes : ''}
+        proxy_set_header Host $http_host;${isFull ? changes : ''}${feature === 'gzip' ? gzip : ''}${feature === 'cache' ? cache : ''}
     }
   }
 }
 `;
 }
 
-export function haproxyConfig(sites: Sites, isFull: boolean): string {
+export function haproxyConfig(sites: Sites, feature: Feature): string {
+  const isFull = feature === 'full';
+  const gzip = `
+  compression algo gzip
+  compression type text/plain`;
+  const cache = `
+  http-request cache-use responses
+  http-response cache-store responses`;
   const full = `
   log global
   option httplog
@@ -80,8 +104,9 @@ defaults
   timeout connect 5s
   option http-keep-alive
   http-reuse always
+${feature === 'cache' ? 'cache responses\n  total-max-size 64\n  max-object-size 100000\n  max-age 600' : ''}
 frontend bench
-  bind 127.0.0.1:${sites.port} backlog 4096${isFull ? full : ''}
+  bind 127.0.0.1:${sites.port} backlog 4096${isFull ? full : ''}${feature === 'gzip' ? gzip : ''}${feature === 'cache' ? cache : ''}
   default_backend members
 backend members
   balance leastconn
@@ -91,13 +116,17 @@ backend members
 `;
 }
 
-export function weftPolicy(sites: Sites, isFull: boolean): string {
-  const http = isFull
-    ? {
-        requestFields: { set: [{ name: 'X-Bench-Request', value: '1' }] },
-        responseFields: { set: [{ name: 'X-Bench-Response', value: '1' }], remove: ['Server'] },
-      }
-    : { clientAddress: 'none', via: false };
+export function weftPolicy(sites: Sites, feature: Feature): string {
+  const plain = { clientAddress: 'none', via: false };
+  const http = {
+    plain,
+    full: {
+      requestFields: { set: [{ name: 'X-Bench-Request', value: '1' }] },
+      responseFields: { set: [{ name: 'X-Bench-Response', value: '1' }], remove: ['Server'] },
+    },
+    gzip: { ...plain, compression: { codings: ['gzip'], levels: { gzip: 5, br: 4, zstd: 3 } } },
+    cache: { ...plain, cache: {} },
+  }[feature];
   return `
 kind: virtual-service
 name: bench

@@ -3,9 +3,10 @@
  * that each ask again once they have their answer. Prints one line of JSON: requests, seconds, latencies, and the CPU
  * that the proxy's process used meanwhile.
  *
- *   load-program.ts PROXY_PORT PROXY_PID MEMBER_PORT MEMBERS CONNECTIONS BODY_BYTES WARM_UP_MS MS RATE new|kept
+ *   load-program.ts PROXY_PORT PROXY_PID MEMBER_PORT MEMBERS CONNECTIONS BODY_BYTES WARM_UP_MS MS RATE new|kept FEATURE
  *
- * RATE: requests a second of all clients together; 0 is as many as there can be.
+ * RATE: requests a second of all clients together; 0 is as many as there can be. FEATURE `gzip`: bodies are text, and
+ * clients take gzip; `cache`: responses may be stored.
  */
 import { readFileSync } from 'node:fs';
 import { EventFd } from '../../src/engine-vm/kernel/event-fd.ts';
@@ -17,6 +18,8 @@ const [proxyPort, proxyPid, memberPort, members, connections, bodyBytes, warmUpM
   .slice(2, 11)
   .map(Number) as [number, number, number, number, number, number, number, number, number];
 const isNew = process.argv[11] === 'new';
+const feature = process.argv[12];
+const isGzip = feature === 'gzip';
 
 const buffers = new SocketBuffers(8192);
 const put = (text: string): { at: number; length: number } => {
@@ -24,11 +27,25 @@ const put = (text: string): { at: number; length: number } => {
   buffers.bytes.set(Buffer.from(text, 'latin1'), at);
   return { at, length: text.length };
 };
+/** Text as it may stand in a page: the same in each run. */
+function text(length: number): string {
+  const words =
+    'the of and to in is was for on as with by at from that this which are be has had it its'.split(' ');
+  let state = 1;
+  let made = '';
+  while (made.length < length) {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    const isName = state >>> 30 === 0;
+    made += isName ? `${(state >>> 4).toString(36)} ` : `${words[(state >>> 16) % words.length]} `;
+  }
+  return made.slice(0, length);
+}
+const body = isGzip ? text(bodyBytes) : 'x'.repeat(bodyBytes);
 const response = put(
-  `HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 26 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: ${bodyBytes}\r\n\r\n${'x'.repeat(bodyBytes)}`,
+  `HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 26 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n${feature === 'cache' ? 'Cache-Control: max-age=600\r\n' : ''}Content-Length: ${bodyBytes}\r\n\r\n${body}`,
 );
 const request = put(
-  `GET /item/1234?color=blue HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n${isNew ? 'Connection: close\r\n' : ''}\r\n`,
+  `GET /item/1234?color=blue HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n${isNew ? 'Connection: close\r\n' : ''}${isGzip ? 'Accept-Encoding: gzip\r\n' : ''}\r\n`,
 );
 const proxyAddress = socketAddress('127.0.0.1', proxyPort);
 const addressAt = buffers.reserve(28);
@@ -42,6 +59,7 @@ const latencies = new Float64Array(4_000_000);
 let counted = 0;
 let isCounting = false;
 let errors = 0;
+let bytes = 0;
 let now = performance.now();
 let allowed = 0;
 let paceFrom = 0;
@@ -76,6 +94,13 @@ function failed(fd: number): void {
   open();
 }
 
+const LAST_CHUNK = Buffer.from('0\r\n\r\n');
+
+/** Whether the bytes before `end` are the last chunk: compressed responses have no length. */
+function endsChunks(end: number): boolean {
+  return LAST_CHUNK.every((byte, n) => buffers.bytes[end - LAST_CHUNK.length + n] === byte);
+}
+
 function answered(fd: number, offset: number, length: number): void {
   if (left[fd]! < 0) {
     // The head has come whole: it is short.
@@ -85,10 +110,15 @@ function answered(fd: number, offset: number, length: number): void {
       failed(fd);
       return;
     }
+    if (isGzip && !text.includes('Content-Encoding: gzip') && !text.includes('content-encoding: gzip')) {
+      failed(fd);
+      return;
+    }
     left[fd] = end + 4 + bodyBytes;
   }
+  if (isCounting) bytes += length;
   left[fd]! -= length;
-  if (left[fd]! > 0) return;
+  if (isGzip ? !endsChunks(offset + length) : left[fd]! > 0) return;
   if (isCounting && counted < latencies.length) latencies[counted++] = now - sentAt[fd]!;
   if (isNew) {
     loop.close(fd);
@@ -157,6 +187,7 @@ console.log(
     p50: sorted[Math.floor(counted * 0.5)],
     p99: sorted[Math.floor(counted * 0.99)],
     errors,
+    bytes: bytes / counted,
   }),
 );
 process.exit(0);
