@@ -42,7 +42,7 @@ function text(length: number): string {
 }
 const body = isGzip ? text(bodyBytes) : 'x'.repeat(bodyBytes);
 const response = put(
-  `HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 26 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n${feature === 'cache' ? 'Cache-Control: max-age=600\r\n' : ''}Content-Length: ${bodyBytes}\r\n\r\n${body}`,
+  `HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 26 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n${feature === 'cache' ? 'Cache-Control: max-age=315360000\r\n' : ''}Content-Length: ${bodyBytes}\r\n\r\n${body}`,
 );
 const request = put(
   `GET /item/1234?color=blue HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n${isNew ? 'Connection: close\r\n' : ''}${isGzip ? 'Accept-Encoding: gzip\r\n' : ''}\r\n`,
