@@ -2,13 +2,17 @@
 import { type Coder, type CodingName, createDecoder, createEncoder } from '../../kernel/compression.ts';
 import type { SocketBuffers } from '../../kernel/socket-buffers.ts';
 
-/** What one takes at most, in KB, by coding, at the levels that policy allows. */
-const ENCODER_KB: Record<CodingName, number> = { gzip: 280, br: 3500, zstd: 3500 };
+/** What an encoder takes at most, in KB, by level from 0: measured with noise, which fills all its tables. */
+const ENCODER_KB: Record<CodingName, readonly number[]> = {
+  gzip: [280, 280, 280, 280, 280, 280, 280, 280, 280, 280],
+  br: [300, 700, 900, 1100, 1100, 2200, 3300, 9500, 18_000, 35_000],
+  zstd: [700, 700, 900, 1400, 2800, 3400, 3400, 6000, 6000, 11_500],
+};
 const DECODER_KB: Record<CodingName, number> = { gzip: 48, br: 17_000, zstd: 8500 };
 /** All that are in use, in KB; more bodies at a time go uncoded. */
 const MOST_KB = 128 * 1024;
-/** Of each kind, kept for later. */
-const MOST_IDLE = 16;
+/** Of those that are free, kept for later: of each kind, in KB. */
+const MOST_IDLE_KB = 16 * 1024;
 
 export class Coders {
   readonly #create: (buffers: SocketBuffers) => Coder;
@@ -26,7 +30,7 @@ export class Coders {
 
   static encoders(coding: CodingName, level: number): Coders {
     return Coders.#of(`${coding} ${level}`, () => {
-      return new Coders((buffers) => createEncoder(coding, buffers, level), ENCODER_KB[coding]);
+      return new Coders((buffers) => createEncoder(coding, buffers, level), ENCODER_KB[coding][level]!);
     });
   }
 
@@ -61,7 +65,7 @@ export class Coders {
     Coders.#used -= this.#kilobytes;
     const idle = this.#idle.get(buffers) ?? [];
     this.#idle.set(buffers, idle);
-    if (idle.length >= MOST_IDLE) {
+    if ((idle.length + 1) * this.#kilobytes > MOST_IDLE_KB) {
       coder.close();
       return;
     }
