@@ -7,22 +7,12 @@
  */
 
 import type { FirewallLogEntry } from '../policy/answers.ts';
-import type { FastPathChoice } from '../policy/engine-group.ts';
 import { isWeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
-import {
-  type ConnectionReport,
-  noTraffic,
-  type PeerObservation,
-  type PortCounters,
-} from '../state/shared.ts';
+import type { ConnectionReport, PeerObservation } from '../state/shared.ts';
+import { Datapath } from './datapath.ts';
 import type { DataplaneCounters } from './dataplane/dataplane.ts';
-import { FastPath, type FastPathKind } from './fastpath/fast-path.ts';
 import type { FlowSlots } from './fastpath/flow-slots.ts';
-import { Pins } from './fastpath/pins.ts';
-import { ShareFilter } from './fastpath/share-filter.ts';
-import { UpcallShares } from './fastpath/upcall-shares.ts';
-import { FloodAlarm, type FloodFigures } from './flood-alarm.ts';
 import type { EventFd } from './kernel/event-fd.ts';
 import { PacketMemory } from './kernel/packet-memory.ts';
 import { NIC_MEMORY } from './kernel/packet-ring.ts';
@@ -30,8 +20,8 @@ import { Poll } from './kernel/poll.ts';
 import { MAX_QUEUES, xskMemory } from './kernel/xsk.ts';
 import type { FastPathPlan } from './link.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
-import { Port, sumCounters } from './port.ts';
-import { TableAlarm } from './table-alarm.ts';
+import { Port } from './port.ts';
+import { ThreadCounters } from './thread-counters.ts';
 import { UpcallSockets } from './upcall-sockets.ts';
 
 /** What the loop asks of the data plane; dataplane/dataplane.ts says what each means. */
@@ -87,11 +77,6 @@ export interface LoopOptions {
   }): LoopDataplane;
 }
 
-const DATAPATHS = {
-  tc: 'tc program for known flows, TypeScript for the others (virtual interfaces)',
-  xdp: 'XDP program for known flows, TypeScript for the others',
-} as const;
-
 /** Of each turn, for a graph that is being prepared. */
 const PREPARE_MS = 1;
 /** Frames from one port before the next port has its turn. */
@@ -123,23 +108,13 @@ export class PacketLoop {
   readonly #poll: Poll;
   readonly #upcalls: UpcallSockets;
   readonly #dataplane: LoopDataplane;
-  readonly #totals: PortCounters[];
-  #fastPath: FastPath | null = null;
-  /** In the place of the program, where there is none. */
-  #filter: ShareFilter | null = null;
-  readonly #shares = new UpcallShares();
-  readonly #alarm = new FloodAlarm();
-  readonly #tableAlarm = new TableAlarm();
+  readonly #datapath: Datapath;
+  readonly #counters: ThreadCounters;
   /** Since the last tick: frames taken, and milliseconds of turns without any. */
   #frames = 0;
   #idleMs = 0;
   /** Since the last tick: whether a queue was so long that frames of others had to wait. */
   #isCrowded = false;
-  /** What the engine group wants, and what this kernel or these interfaces refused, with the reason. */
-  #choice: FastPathChoice = 'auto';
-  readonly #refused = new Map<FastPathKind, string>();
-  /** Said in reports and on screens. */
-  #datapath = '';
   #now = performance.now();
   #heartbeat = 0;
   #isStopped = false;
@@ -167,7 +142,8 @@ export class PacketLoop {
     this.#ports = options.ports.map(() => null);
     const isVirtual = options.fastPath?.best === 'tc';
     this.#upcalls = new UpcallSockets(this.#memory, options.ports.slice(0, FAST_PORTS), isVirtual);
-    this.#totals = options.ports.map(() => noTraffic());
+    this.#datapath = new Datapath(options.fastPath, (error) => this.#fault(error));
+    this.#counters = new ThreadCounters(options.ports, this.#datapath);
     const sockets = new Array<number>(FAST_PORTS * MAX_QUEUES).fill(-1);
     this.#poll = new Poll([...options.ports.map(() => -1), options.wake.fd, ...sockets]);
     this.#dataplane = options.makeDataplane({
@@ -179,90 +155,24 @@ export class PacketLoop {
       stampMs: () => performance.now(),
       onSession: (service, client, member, time, timeoutMs) =>
         options.post({ type: 'session', service, client, member, time, timeoutMs }),
-      openSlots: (capacity, seed) => this.#openSlots(capacity, seed),
+      openSlots: (capacity, seed) => {
+        const { slots, isNews } = this.#datapath.openSlots(capacity, seed);
+        if (isNews) this.#isNewsUnsaid = true;
+        return slots;
+      },
     });
-    this.#startFastPath();
-    this.#startShares();
-  }
-
-  /** Where services get their shares of this thread: in the program, or before the packet rings. */
-  #startShares(): void {
-    this.#filter?.close();
-    this.#filter = null;
-    if (this.#fastPath === null) {
-      try {
-        this.#filter = new ShareFilter(Math.floor(Math.random() * 2 ** 32) | 0);
-      } catch (error) {
-        // Then the rings drop what is too much, of whatever service.
-        this.#datapath += `; a flood of one service takes from the others (${messageOf(error)})`;
-      }
-    }
-    this.#useShares();
-  }
-
-  #useShares(): void {
-    this.#shares.use(this.#fastPath?.shares ?? this.#filter?.memory ?? null);
-  }
-
-  /** Loads the kernel's program. Without it everything works, slower: a kernel that refuses is no reason to stop. */
-  #startFastPath(): void {
-    const { fastPath } = this.#options;
-    if (fastPath === null) {
-      this.#datapath = 'TypeScript alone: no program was asked for';
-      return;
-    }
-    const pins = this.#openPins(fastPath.pins);
-    // What an earlier process left at work is what this one goes on with, until its graph says otherwise.
-    const first = pins?.kind ?? fastPath.best;
-    const kinds: FastPathKind[] =
-      this.#choice === 'auto'
-        ? [...new Set([first, fastPath.best, 'tc' as const])]
-        : [this.#choice].filter(isKind);
-    let reason = 'the engine group says so';
-    for (const kind of kinds.filter((one) => !this.#refused.has(one))) {
-      try {
-        this.#fastPath = new FastPath(kind, pins);
-        this.#datapath = DATAPATHS[kind];
-        return;
-      } catch (error) {
-        this.#refused.set(kind, messageOf(error));
-      }
-    }
-    for (const kind of kinds) reason = this.#refused.get(kind) ?? reason;
-    this.#datapath = `TypeScript alone: ${reason}`;
-  }
-
-  /** Without pins everything works but a restart, which then breaks the flows: no reason to stop either. */
-  #openPins(directory: string | undefined): Pins | null {
-    if (directory === undefined) return null;
-    try {
-      return new Pins(directory);
-    } catch (error) {
-      this.#fault(error);
-      return null;
-    }
-  }
-
-  #openSlots(capacity: number, seed: number): FlowSlots | null {
-    if (this.#fastPath === null) return null;
-    try {
-      return this.#fastPath.openSlots(capacity, seed);
-    } catch (error) {
-      this.#datapath = `TypeScript alone: ${messageOf(error)}`;
-      this.#isNewsUnsaid = true;
-      return null;
-    }
+    this.#datapath.start();
+    this.#datapath.startShares();
   }
 
   /** Another way than before: ports are opened anew, flows are the data plane's again until it entrusts them. */
-  #restartFastPath(): void {
+  #restartDatapath(): void {
     for (let port = 0; port < this.#ports.length; port++) this.#closePort(port);
     this.#dataplane.closeSlots();
-    this.#fastPath?.remove();
-    this.#fastPath = null;
-    this.#startFastPath();
+    this.#datapath.remove();
+    this.#datapath.start();
     this.#dataplane.openSlots();
-    this.#startShares();
+    this.#datapath.startShares();
     this.#isNewsUnsaid = true;
     this.#presenceAt = Number.NEGATIVE_INFINITY;
   }
@@ -297,9 +207,7 @@ export class PacketLoop {
         }
       }
     } finally {
-      this.#shares.use(null);
-      this.#fastPath?.close();
-      this.#filter?.close();
+      this.#datapath.close();
       for (const port of this.#ports) port?.close();
       this.#memory.close();
     }
@@ -334,8 +242,8 @@ export class PacketLoop {
     if (now - this.#tickAt >= TICK_MS) {
       this.#tickAt = now;
       try {
-        this.#fastPath?.tick(now);
-        this.#shares.tick(now, this.#frames, this.#idleMs, this.#isCrowded);
+        this.#datapath.program?.tick(now);
+        this.#datapath.shares.tick(now, this.#frames, this.#idleMs, this.#isCrowded);
         this.#frames = 0;
         this.#idleMs = 0;
         this.#isCrowded = false;
@@ -371,75 +279,12 @@ export class PacketLoop {
   }
 
   #reportCounters(): void {
-    const counters = this.#dataplane.counters();
-    const ports: Record<string, PortCounters> = {};
-    const fast = this.#fastPath?.counters() ?? null;
-    const overShare = fast?.overShare ?? this.#filter?.overShare() ?? 0;
-    const guarded = this.#guarded(counters.evictedOf, counters.answeredOf);
-    this.#alarm.note(guarded, this.#now, Date.now());
-    this.#tableAlarm.note(counters.fullOf, this.#now, Date.now());
-    this.#dataplane.setFloods(this.#alarm.flooded());
-    this.#shares.confine(this.#alarm.overflowing(), counters.halfOpenMost);
-    let typescriptPackets = 0;
-    for (const [port, name] of this.#options.ports.entries()) {
-      ports[name] = sumCounters(this.#totals[port], this.#ports[port]?.counters() ?? noTraffic());
-      if (port < 2) typescriptPackets += ports[name].receivedPackets;
-      if (fast !== null && port < 2) {
-        ports[name] = sumCounters(ports[name], {
-          receivedPackets: fast.receivedPackets[port],
-          receivedBytes: fast.receivedBytes[port],
-          sentPackets: fast.sentPackets[port],
-          sentBytes: fast.sentBytes[port],
-          lost: 0,
-        });
-      }
-    }
-    this.#options.post({
-      type: 'counters',
-      heartbeat: this.#heartbeat,
-      ports,
-      path: {
-        kernelPackets: fast === null ? 0 : fast.receivedPackets[0] + fast.receivedPackets[1],
-        kernelBytes: fast === null ? 0 : fast.receivedBytes[0] + fast.receivedBytes[1],
-        typescriptPackets,
-        upcalls: fast?.upcalls ?? 0,
-        refused: fast?.refused ?? 0,
-        held: fast?.held ?? 0,
-        bypassed: fast?.bypassed ?? 0,
-      },
-      drops: {
-        ...counters.drops,
-        fault: (counters.drops.fault ?? 0) + this.#failedFrames,
-        ...(fast !== null && fast.refused > 0 ? { 'upcall-limit': fast.refused } : {}),
-        ...(fast !== null && fast.held > 0 ? { 'stood-still': fast.held } : {}),
-        ...(overShare > 0 ? { 'service-share': overShare } : {}),
-      },
-      flows: counters.flows,
-      newFlows: counters.newFlows,
-      evictedFlows: counters.evictedFlows,
-      floods: this.#alarm.floods(),
-      fullTables: this.#tableAlarm.services(),
-      components: { ...counters.components, ...guardCounters(guarded) },
-      firewallLog: this.#dataplane.takeFirewallLog(),
-    });
-    this.#options.post({ type: 'peers', peers: this.#dataplane.peers() });
-  }
-
-  /** What was kept from each service, since the start. */
-  #guarded(
-    evictedOf: ReadonlyMap<string, number>,
-    answeredOf: ReadonlyMap<string, number>,
-  ): Map<string, FloodFigures> {
-    const refusedOf = this.#shares.refused();
-    const figures = new Map<string, FloodFigures>();
-    for (const service of [...refusedOf.keys(), ...evictedOf.keys(), ...answeredOf.keys()]) {
-      figures.set(service, {
-        refused: refusedOf.get(service) ?? 0,
-        evicted: evictedOf.get(service) ?? 0,
-        answered: answeredOf.get(service) ?? 0,
-      });
-    }
-    return figures;
+    const dataplane = this.#dataplane;
+    const message = this.#counters.message(dataplane.counters(), this.#ports, this.#now, this.#failedFrames);
+    dataplane.setFloods(this.#counters.flooded());
+    const firewallLog = dataplane.takeFirewallLog();
+    this.#options.post({ ...message, heartbeat: this.#heartbeat, firewallLog });
+    this.#options.post({ type: 'peers', peers: dataplane.peers() });
   }
 
   #takeMessages(): void {
@@ -504,29 +349,13 @@ export class PacketLoop {
     try {
       this.#dataplane.load(graph);
       this.#hasGraph = true;
-      this.#heed(graph);
-      this.#useShares();
-      this.#shares.load(graph);
+      if (this.#datapath.heed(graph)) this.#restartDatapath();
+      this.#datapath.load(graph);
       this.#connectionsMs = Math.min(CONNECTIONS_MS_PER_PEER * graph.peers.length, MAX_CONNECTIONS_MS);
     } catch (cause) {
       error = messageOf(cause);
     }
     this.#options.post({ type: 'graph-applied', revision: graph.revision, error });
-  }
-
-  /** What a graph that is in force says of the way of packets. */
-  #heed({ engine }: ServiceGraph): void {
-    if (this.#options.fastPath === null) return;
-    const { failMode, deadAfterMs, mode } = engine;
-    // The kernel's program would forward copies.
-    const fastPath = mode === 'mirror' ? 'off' : (engine.fastPath ?? 'auto');
-    if (fastPath !== this.#choice) {
-      this.#choice = fastPath;
-      this.#refused.clear();
-      const wanted = fastPath === 'auto' ? this.#options.fastPath.best : fastPath;
-      if (this.#fastPath?.kind !== wanted) this.#restartFastPath();
-    }
-    this.#fastPath?.setFailMode(failMode === 'open', deadAfterMs);
   }
 
   #answer({ id, method, params }: Extract<ToDataplane, { type: 'request' }>): void {
@@ -546,7 +375,7 @@ export class PacketLoop {
       if (this.#ports[port]?.nic.isPresent()) continue;
       this.#closePort(port);
       try {
-        const opened = new Port(name, this.#memory, this.#upOf(port)?.up);
+        const opened = new Port(name, this.#memory, this.#datapath.upOf(port)?.up);
         this.#ports[port] = opened;
         this.#poll.replace(port, opened.nic.fd);
       } catch (error) {
@@ -554,15 +383,8 @@ export class PacketLoop {
         continue;
       }
       if (port > 1) continue;
-      if (this.#fastPath === null) {
-        this.#attempt(() => this.#filter?.attach(port, name, this.#ports[port]!.nic.fd));
-        continue;
-      }
-      try {
-        this.#fastPath.attach(port, name, this.#upOf(port)?.down ?? null);
-      } catch (error) {
-        this.#refused.set(this.#fastPath.kind, messageOf(error));
-        this.#restartFastPath();
+      if (!this.#datapath.attach(port, name, this.#ports[port]!.nic.fd)) {
+        this.#restartDatapath();
         this.#openPorts();
         return;
       }
@@ -570,7 +392,7 @@ export class PacketLoop {
     }
     const isReady = problem === null;
     // The packet rings take frames already; the sockets, which take longer to open, come after it.
-    if (isReady) this.#fastPath?.release();
+    if (isReady) this.#datapath.program?.release();
     for (let port = 0; port < FAST_PORTS; port++) this.#openSockets(port);
     if (isReady === this.#isReady && !this.#isNewsUnsaid) return;
     this.#isReady = isReady;
@@ -579,7 +401,7 @@ export class PacketLoop {
       ...this.#ports.flatMap((port) =>
         port === null ? [] : [port.nic.fd, ...port.sockets.map(({ fd }) => fd)],
       ),
-      ...(this.#fastPath?.fds() ?? []),
+      ...(this.#datapath.program?.fds() ?? []),
     ];
     this.#options.post(
       problem === null
@@ -589,18 +411,17 @@ export class PacketLoop {
   }
 
   #datapathText(): string {
-    return this.#fastPath?.kind === 'xdp'
-      ? `${this.#datapath}, which come ${this.#upcalls.text}`
-      : this.#datapath;
+    const { program, text } = this.#datapath;
+    return program?.kind === 'xdp' ? `${text}, which come ${this.#upcalls.text}` : text;
   }
 
   #closePort(port: number): void {
     const opened = this.#ports[port];
     if (opened === null) return;
-    this.#totals[port] = sumCounters(this.#totals[port], opened.counters());
+    this.#counters.keep(port, opened);
     if (port < FAST_PORTS) {
-      this.#fastPath?.detach(port);
-      this.#fastPath?.forgetSockets(port);
+      this.#datapath.program?.detach(port);
+      this.#datapath.program?.forgetSockets(port);
       for (let queue = 0; queue < MAX_QUEUES; queue++) this.#poll.replace(this.#socketPlace(port, queue), -1);
     }
     opened.close();
@@ -611,19 +432,15 @@ export class PacketLoop {
   /** Frames for TypeScript by AF_XDP, where the XDP program hands them up. */
   #openSockets(index: number): void {
     const port = this.#ports[index];
-    if (this.#fastPath?.kind !== 'xdp' || index >= FAST_PORTS || port === null) return;
-    if (!this.#upcalls.open(index, port, this.#fastPath)) return;
+    const { program } = this.#datapath;
+    if (program?.kind !== 'xdp' || index >= FAST_PORTS || port === null) return;
+    if (!this.#upcalls.open(index, port, program)) return;
     this.#isNewsUnsaid = true;
     for (const { queue, fd } of port.sockets) this.#poll.replace(this.#socketPlace(index, queue), fd);
   }
 
   #socketPlace(port: number, queue: number): number {
     return this.#options.ports.length + 1 + port * MAX_QUEUES + queue;
-  }
-
-  /** Where a port's packets come up by, where the kernel's program sees them first. */
-  #upOf(port: number): { down: string; up: string } | undefined {
-    return this.#fastPath?.kind === 'tc' ? this.#options.fastPath?.ups[port] : undefined;
   }
 
   #clearErrors(): void {
@@ -659,21 +476,6 @@ export class PacketLoop {
     this.#isStopped = true;
     this.#options.post({ type: 'failed', message: `${what}: ${messageOf(error)}` });
   }
-}
-
-/** As counters of the service's components. */
-function guardCounters(guarded: ReadonlyMap<string, FloodFigures>): Record<string, number> {
-  const counters: Record<string, number> = {};
-  for (const [service, { refused, evicted, answered }] of guarded) {
-    counters[`${service}/flood-guard/refused`] = refused;
-    counters[`${service}/flood-guard/evicted`] = evicted;
-    if (answered > 0) counters[`${service}/flood-guard/answered`] = answered;
-  }
-  return counters;
-}
-
-function isKind(choice: FastPathChoice): choice is FastPathKind {
-  return choice === 'xdp' || choice === 'tc';
 }
 
 function messageOf(error: unknown): string {
