@@ -145,6 +145,8 @@ describe('policy text', () => {
     assert.deepEqual([tiers[0]!.handsOn, tiers[1]!.addresses], [{ failMode: 'closed' }, []]);
     const sample = readFileSync(new URL('../../templates/inspection.yaml', import.meta.url), 'utf8');
     assert.equal(parseDocuments(sample, 'inspection.yaml').length, 3);
+    const accelerated = readFileSync(new URL('../../templates/accelerated.yaml', import.meta.url), 'utf8');
+    assert.equal(parseDocuments(accelerated, 'accelerated.yaml').length, 2);
     const cases: [string, string, RegExp][] = [
       [service(first), 'tiers[0].handsOn', /needs a tier behind this one/],
       [service(first, tier('b', 'port: 81')), 'tiers[1].port', /must be 80, the port of tier "a"/],

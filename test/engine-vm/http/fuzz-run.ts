@@ -3,6 +3,7 @@
  * member read, with a parser of its own, is what the proxy logged as sent there: no more requests, no other ones.
  */
 import assert from 'node:assert/strict';
+import { gzipSync } from 'node:zlib';
 import { ProxyLoop } from '../../../src/engine-vm/http/proxy-loop.ts';
 import { MemoryLoop } from './memory-loop.ts';
 import { settingsOf } from './proxy-site.ts';
@@ -75,6 +76,23 @@ const RESPONSES = [
   'HTTP/1.0 200 OK\r\n\r\nuntil the end',
 ];
 
+/** What acceleration looks at; mixed in where a service has it. */
+const ACCELERATED_REQUESTS = [
+  'GET /a HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip, br;q=0.5, zstd;q=0\r\n\r\n',
+  'GET /a HTTP/1.1\r\nHost: t\r\nRange: bytes=1-3\r\nIf-None-Match: "b", W/"a"\r\n\r\n',
+  'GET /b HTTP/1.1\r\nHost: t\r\nAccept-Encoding: identity\r\nCache-Control: no-store\r\n\r\n',
+  'PURGE /* HTTP/1.1\r\nHost: t\r\n\r\n',
+];
+const CODED = 'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n';
+const ACCELERATED_RESPONSES = [
+  `${CODED}Cache-Control: max-age=60\r\nETag: "a"\r\nVary: Accept-Encoding\r\nContent-Length: 5\r\n\r\nhello`,
+  `${CODED}Cache-Control: no-cache\r\nETag: "a"\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
+  `${CODED}Cache-Control: max-age=1, stale-if-error=9\r\nAge: 5\r\nETag: "a"\r\nContent-Length: 5\r\n\r\nhello`,
+  `${CODED}Content-Encoding: gzip\r\nCache-Control: max-age=60\r\nContent-Length: 29\r\n\r\n${gzipSync('fuzzing').toString('latin1').padEnd(29, '\0')}`,
+  'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nCache-Control: max-age=60\r\n\r\n',
+  'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy',
+];
+
 /** mulberry32 (Tommy Ettinger, public domain): numbers from 0 up to 1 that a seed repeats. */
 function random(seed: number): () => number {
   let state = seed;
@@ -93,8 +111,11 @@ export interface FuzzOutcome {
   refused: number;
 }
 
-/** Runs so many messages. Throws AssertionError with the messages at the first disagreement. */
-export function fuzz(messages: number, seed: number): FuzzOutcome {
+/** Runs so many messages; `http` are settings of the service. Throws AssertionError with the messages at the first disagreement. */
+export function fuzz(messages: number, seed: number, http: Record<string, unknown> = {}): FuzzOutcome {
+  const isAccelerated = Object.keys(http).length > 0;
+  const requests = isAccelerated ? [...REQUESTS, ...ACCELERATED_REQUESTS] : REQUESTS;
+  const responses = isAccelerated ? [...RESPONSES, ...ACCELERATED_RESPONSES] : RESPONSES;
   const next = random(seed);
   const pick = (list: readonly string[]): string => list[Math.floor(next() * list.length)]!;
   let lines = '';
@@ -104,7 +125,7 @@ export function fuzz(messages: number, seed: number): FuzzOutcome {
     settings: {
       ...settingsOf(1, [2]),
       listeners: [],
-      http: { ...settingsOf(1, [2]).http, maxConnections: 32 },
+      http: { ...settingsOf(1, [2], http).http, maxConnections: 32 },
     },
     wakeFd: -1,
     loop: (buffers, events) => {
@@ -142,7 +163,7 @@ export function fuzz(messages: number, seed: number): FuzzOutcome {
     const client = memory.connectClient(LISTENER);
     const count = 1 + Math.floor(next() * 3);
     let text = '';
-    for (let n = 0; n < count; n++) text += mutate(pick(REQUESTS));
+    for (let n = 0; n < count; n++) text += mutate(pick(requests));
     outcome.messages += count;
     let isTunnel = false;
     const serve = (): void => {
@@ -156,7 +177,7 @@ export function fuzz(messages: number, seed: number): FuzzOutcome {
           memory.sent.set(fd, memory.sent.get(fd)!.slice(found.length));
           const [method, target] = found.request.line.split(' ');
           read.push(`${method} ${target} ${found.request.body.length}`);
-          const answer = next() < 0.3 ? mutate(pick(RESPONSES)) : pick(RESPONSES);
+          const answer = next() < 0.3 ? mutate(pick(responses)) : pick(responses);
           outcome.messages++;
           said.push(answer);
           isTunnel ||= answer.includes(' 101 ');
