@@ -20,6 +20,7 @@ import type { FlowSlice, FlowSliceQuestion } from './dataplane/flow-listing.ts';
 import { routesOf } from './dataplane/reach.ts';
 import { type DataplaneMethod, DataplaneThread } from './dataplane-thread.ts';
 import { Exchange } from './exchange.ts';
+import { announceSuccessor } from './fastpath/fast-path.ts';
 import { collectFlows } from './flow-answers.ts';
 import { HealthElection } from './health/election.ts';
 import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses, setRoutes } from './link.ts';
@@ -45,6 +46,8 @@ export interface EngineOptions {
 }
 
 const LINK_RETRY_MS = 1000;
+/** From the end of the process that is replaced until this one is at work, at the longest. */
+const HAND_OVER_MS = 5000;
 const METHODS: readonly string[] = REQUEST_METHODS;
 
 /**
@@ -70,6 +73,7 @@ export async function runEngine(options: EngineOptions): Promise<void> {
     if (options.replaces !== undefined) {
       await agent.prepare();
       announceTakeover(bgpDirectory(stateDir));
+      awaitSuccessor(options.pins, log);
       await endPredecessor(options.replaces, signal);
       endTakeover(bgpDirectory(stateDir));
     }
@@ -83,6 +87,16 @@ export async function runEngine(options: EngineOptions): Promise<void> {
     if (!signal.aborted) throw error;
   }
   log.info('engine stopped');
+}
+
+/** New flows wait for this process, however long a loaded host takes to start it. Without that they may pass untranslated. */
+function awaitSuccessor(pins: string | undefined, log: Logger): void {
+  if (pins === undefined) return;
+  try {
+    announceSuccessor(pins, HAND_OVER_MS);
+  } catch (error) {
+    log.warn({ reason: String(error) }, 'the fail mode may begin before this process has taken over');
+  }
 }
 
 function bgpDirectory(stateDir: string): string {

@@ -33,7 +33,7 @@ import { libc } from '../kernel/libc.ts';
 import { MAX_QUEUES } from '../kernel/xsk.ts';
 import { BUCKET_BYTES, bucketsFor, CONFIG_BYTES, FlowSlots, SLOT_BYTES } from './flow-slots.ts';
 import { CONFIG_PORTS, COUNTER_BYTES, COUNTER_OVER_SHARE, COUNTERS, mappedArray } from './map-shapes.ts';
-import type { Pins } from './pins.ts';
+import { Pins } from './pins.ts';
 import { TUNNEL_BYTES, TUNNELS } from './tunnel-heads.ts';
 import { SHARE_BYTES, SHARES, type ShareMemory } from './upcall-shares.ts';
 
@@ -69,6 +69,7 @@ const CONFIG_FAIL_OPEN = 8;
 const CONFIG_CAPACITY = 9;
 const CONFIG_HEARTBEAT_64 = 5;
 const CONFIG_STALE_64 = 6;
+const CONFIG_AWAITED_64 = 10;
 const CONFIG_UPCALLS = 14;
 const CONFIG_UPCALL_LIMIT = 15;
 
@@ -196,6 +197,7 @@ export class FastPath {
     slots.isHeldBack = false;
     this.#configure();
     this.tick(this.#nowMs);
+    this.#loaded.config64[CONFIG_AWAITED_64] = 0n;
     slots.invalidate();
   }
 
@@ -409,6 +411,25 @@ export class FastPath {
       close();
       throw error;
     }
+  }
+}
+
+/**
+ * Says to the program that is kept at the pins of a directory that a process is on its way which takes over: for so long
+ * packets that it does not know wait, whatever the fail mode. Nothing where nothing is kept. Throws ERR_KERNEL.
+ */
+export function announceSuccessor(directory: string, milliseconds: number): void {
+  const pins = new Pins(directory);
+  const { kind } = pins;
+  if (kind === null || pins.isTorn) return;
+  const config = pins.openMap(kind, 'flow_config');
+  try {
+    const memory = mapMemory(config, CONFIG_BYTES, 'flow_config');
+    new BigUint64Array(memory.buffer)[CONFIG_AWAITED_64] =
+      hrtime.bigint() + BigInt(milliseconds) * 1_000_000n;
+    memory.unmap();
+  } finally {
+    libc.close(config);
   }
 }
 

@@ -79,7 +79,9 @@ struct config {
 	u32 own_mac; /* of the engine, as on the wire: whose datagrams may bear frames of tunnels */
 	u16 own_mac_rest;
 	u16 has_tunnels;
-	u32 unused[13];
+	u32 unused;
+	u64 awaited_until_ns; /* a process that takes over is on its way: no fail mode before that */
+	u32 unused_too[10];
 };
 
 /* What a service address has had of TypeScript: fastpath/upcall-shares.ts. */
@@ -524,7 +526,7 @@ INLINE int go_up(struct config *config, u8 *data, u8 *data_end, u32 port)
 		return UP;
 	if (config->stale_ns != 0) {
 		u64 now = ktime_get_coarse_ns();
-		if (unlikely(now > config->heartbeat_ns + config->stale_ns)) {
+		if (unlikely(now > config->heartbeat_ns + config->stale_ns && now > config->awaited_until_ns)) {
 			if (config->fail_open) {
 				counters->bypassed++;
 				return BYPASS;

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { announceSuccessor } from '../../../src/engine-vm/fastpath/fast-path.ts';
 import { LAYOUT } from '../../../src/engine-vm/fastpath/pins.ts';
 import { openAuthority } from '../../../src/pki/authority.ts';
 import type { ServiceGraph } from '../../../src/policy/graph.ts';
@@ -239,6 +240,21 @@ describe('an engine that is restarted', () => {
       check(await finish());
     });
   }
+
+  it('does not fail open while a process that takes over is awaited, and does afterwards', async function () {
+    this.timeout(60_000);
+    keepGraph('tc', 'open');
+    await startEngine();
+    await startTraffic({ onlyLasting: true });
+    assert.ok(passes(), 'before');
+    announceSuccessor(join(directory, 'pins'), 4000);
+    engine.kill('SIGSTOP');
+    await delay(DEAD_AFTER_MS * 2);
+    assert.ok(!passes(), 'while it is awaited');
+    await delay(4000 - DEAD_AFTER_MS);
+    assert.ok(passes(), 'when nobody has come');
+    engine.kill('SIGCONT');
+  });
 
   for (const kind of ['tc', 'xdp'] as const) {
     for (const failMode of ['open', 'closed'] as const) {
