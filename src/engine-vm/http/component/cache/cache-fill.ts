@@ -2,7 +2,8 @@
 import type { SocketBuffers } from '../../../kernel/socket-buffers.ts';
 import type { BodyFilter } from '../../component.ts';
 import type { Exchange } from '../../exchange.ts';
-import { BLOCK_BYTES, type CacheStore, type EntryTerms } from './cache-store.ts';
+import type { CacheStore, EntryTerms } from './cache-store.ts';
+import { BLOCK_BYTES } from './store-size.ts';
 
 /** Blocks that become an entry once they are filled. */
 export class EntryWriter {

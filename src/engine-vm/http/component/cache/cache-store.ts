@@ -9,10 +9,8 @@
  * the last who had it.
  */
 import { randomInt } from 'node:crypto';
+import { BLOCK_BYTES, blocksIn, bucketsFor, STORE_WORDS, sizeOf, WORDS } from './store-size.ts';
 
-export const BLOCK_BYTES = 4096;
-/** Words of a block's record. */
-const WORDS = 32;
 /** Of the block: the next one of its entry, or of the free ones. */
 const NEXT = 0;
 /** Of an entry's first block. */
@@ -37,7 +35,7 @@ const LIFETIME_S = 11;
 const WHILE_REVALIDATE_S = 12;
 const IF_ERROR_S = 13;
 
-/** Words of the store itself. */
+/** Words of the store itself; STORE_WORDS are kept for them. */
 const LOCK = 0;
 const FREE = 1;
 const NEWEST = 2;
@@ -47,7 +45,6 @@ const SEED = 5;
 const USED = 6;
 const ENTRIES = 7;
 const EVICTED = 8;
-const STORE_WORDS = 16;
 /** Variants of one key; more would let anyone fill the cache with one response. */
 const MOST_VARIANTS = 16;
 
@@ -444,21 +441,5 @@ export class CacheStore {
   /** Copies bytes into one block, which is the caller's. */
   write(block: number, at: number, from: Uint8Array, start: number, end: number): void {
     this.#bytes.set(from.subarray(start, end), block * BLOCK_BYTES + at);
-  }
-}
-
-function bucketsFor(blocks: number): number {
-  return 2 ** Math.max(4, Math.ceil(Math.log2(blocks)));
-}
-
-function sizeOf(blocks: number): number {
-  return (STORE_WORDS + bucketsFor(blocks)) * 4 + blocks * (WORDS * 4 + BLOCK_BYTES);
-}
-
-/** The number of blocks that `sizeOf` was asked for. */
-function blocksIn(bytes: number): number {
-  for (let buckets = 16; ; buckets *= 2) {
-    const blocks = (bytes - (STORE_WORDS + buckets) * 4) / (WORDS * 4 + BLOCK_BYTES);
-    if (blocks <= buckets) return Math.floor(blocks);
   }
 }

@@ -23,11 +23,10 @@ import { CacheKey } from './cache-key.ts';
 import { type CacheFetcher, CacheRequest } from './cache-request.ts';
 import { CacheStore, type EntryTerms } from './cache-store.ts';
 import { Collapses } from './collapse.ts';
-import { type Asked, select } from './conditions.ts';
 import { termsOf } from './freshness.ts';
 import { Purge } from './purge.ts';
-import { StoredBody } from './stored-body.ts';
-import { NumberLine, readHead, writeHead, written } from './stored-head.ts';
+import { readHead, writeHead, written } from './stored-head.ts';
+import { asksConditions, dropConditions, joined, StoredResponses } from './stored-responses.ts';
 import { RequestVariant, variantOf } from './variants.ts';
 
 const ONLY_IF_CACHED = refusal('cache-only');
@@ -55,10 +54,8 @@ export class Cache implements HttpComponent, CacheFetcher {
   readonly #variant = new RequestVariant();
   readonly #purge: Purge | null;
   readonly #collapses = new Collapses();
-  readonly #bodies: StoredBody[] = [];
+  readonly #responses: StoredResponses;
   readonly #kept: KeptRequest[] = [];
-  readonly #age = new NumberLine('Age');
-  readonly #length = new NumberLine('Content-Length');
   /** Hashes of keys, and until when they count as uncacheable. */
   readonly #uncacheable = new Int32Array(UNCACHEABLE_PLACES);
   readonly #uncacheableUntil = new Float64Array(UNCACHEABLE_PLACES);
@@ -76,6 +73,7 @@ export class Cache implements HttpComponent, CacheFetcher {
   constructor(http: HttpService, policy: HttpCache, memory: SharedArrayBuffer | undefined) {
     this.#policy = policy;
     this.store = new CacheStore(memory ?? CacheStore.allocate(policy.maxBytes));
+    this.#responses = new StoredResponses(this.store, policy.cacheStatus);
     this.#key = new CacheKey(http.clientAddress === 'append');
     this.#purge = policy.purgeFrom.length === 0 ? null : new Purge(policy.purgeFrom, this.store, this.#key);
   }
@@ -103,12 +101,12 @@ export class Cache implements HttpComponent, CacheFetcher {
     const isNoCache = this.store.isNoCache(entry);
     if (over < 0 && !isNoCache) {
       this.#counts.hits++;
-      return this.#hit(exchange, entry, request, HIT);
+      return this.#responses.serve(exchange, entry, request, HIT);
     }
     if (over < this.store.whileRevalidate(entry) && !isNoCache) {
       this.#counts.stale++;
       this.#refresh(exchange, hash, entry);
-      return this.#hit(exchange, entry, request, HIT_STALE);
+      return this.#responses.serve(exchange, entry, request, HIT_STALE);
     }
     return this.#miss(exchange, hash, entry);
   }
@@ -221,7 +219,7 @@ export class Cache implements HttpComponent, CacheFetcher {
       return false;
     }
     this.#counts.collapsed++;
-    this.#hit(exchange, entry, head, HIT_COLLAPSED);
+    this.#responses.serve(exchange, entry, head, HIT_COLLAPSED);
     return true;
   }
 
@@ -231,61 +229,6 @@ export class Cache implements HttpComponent, CacheFetcher {
 
   giveKept(kept: KeptRequest): void {
     if (this.#kept.length < MOST_KEPT) this.#kept.push(kept);
-  }
-
-  /** Serves a pinned entry at once. */
-  #hit(exchange: Exchange, entry: number, request: Head, status: Uint8Array): number {
-    const body = this.#load(exchange, entry, request, status);
-    exchange.respond();
-    body.resume(exchange);
-    return ANSWERED;
-  }
-
-  /** Makes a pinned entry the response of an exchange, whose body the filter then gives. */
-  #load(exchange: Exchange, entry: number, request: Head, status: Uint8Array): StoredBody {
-    const { store } = this;
-    const { buffers } = exchange.context;
-    const head = readHead(store, entry, buffers);
-    const at = store.keyBytes(entry) + store.varyBytes(entry) + store.headBytes(entry);
-    const length = store.bodyBytes(entry);
-    let from = 0;
-    let to = length;
-    const { responseLines } = exchange;
-    responseLines.length = 0;
-    responseLines.push(this.#age.of(Math.floor(store.age(entry, Date.now()))));
-    if (this.#policy.cacheStatus) responseLines.push(status);
-    if (asksConditions(request)) {
-      const selection = select(askedOf(request), {
-        status: head.status,
-        etag: head.value('etag'),
-        lastModified: head.value('last-modified'),
-        date: head.value('date'),
-        length,
-      });
-      if (selection.status === 304 || selection.status === 416) {
-        to = 0;
-        if (selection.status === 416) responseLines.push(line(`Content-Range: bytes */${length}\r\n`));
-        for (let n = 0; n < head.count; n++) {
-          const id = head.ids[n];
-          if (id === FIELD['content-type'] || id === FIELD['content-encoding']) head.isDropped[n] = 1;
-        }
-      } else if (selection.status === 206) {
-        ({ from, to } = selection);
-        responseLines.push(line(`Content-Range: bytes ${from}-${to - 1}/${length}\r\n`));
-      }
-      if (selection.status !== 200) {
-        head.status = selection.status;
-        head.reasonEnd = head.reasonAt;
-      }
-    }
-    if (head.status !== 304 && head.status !== 204) responseLines.push(this.#length.of(to - from));
-    if (exchange.isHead) to = from;
-    const body = this.#bodies.pop() ?? new StoredBody(this.#bodies);
-    body.set(store, entry, buffers, at + from, at + to);
-    exchange.response = head;
-    exchange.responseLength = to - from;
-    exchange.replaceFilters(body);
-    return body;
   }
 
   /** Fetches a response anew while the stale one is served, unless somebody does. */
@@ -402,7 +345,7 @@ export class Cache implements HttpComponent, CacheFetcher {
     const { entry, kept } = mine;
     mine.entry = -1;
     if (status === HIT_STALE) this.#counts.stale++;
-    this.#load(exchange, entry, kept!.head, status);
+    this.#responses.load(exchange, entry, kept!.head, status);
   }
 
   /** By an exchange that is about to be refused: true where it was served something stale. */
@@ -412,7 +355,7 @@ export class Cache implements HttpComponent, CacheFetcher {
     mine.entry = -1;
     this.#counts.stale++;
     exchange.refusal = 0;
-    this.#hit(exchange, entry, kept.head, HIT_STALE);
+    this.#responses.serve(exchange, entry, kept.head, HIT_STALE);
     return true;
   }
 
@@ -491,42 +434,4 @@ export class Cache implements HttpComponent, CacheFetcher {
 
 function add(writer: EntryWriter, ...parts: readonly Uint8Array[]): boolean {
   return parts.every((part) => writer.add(part, 0, part.length));
-}
-
-/** All values of a field, as one list. */
-function joined(head: Head, id: number): string {
-  let text = '';
-  for (let n = 0; n < head.count; n++) {
-    if (head.ids[n] !== id) continue;
-    text += `${text === '' ? '' : ','}${head.text(head.valueAt[n]!, head.valueEnd[n]!)}`;
-  }
-  return text;
-}
-
-function isCondition(id: number): boolean {
-  return (
-    id === FIELD['if-none-match'] ||
-    id === FIELD['if-modified-since'] ||
-    id === FIELD.range ||
-    id === FIELD['if-range']
-  );
-}
-
-function asksConditions(request: Head): boolean {
-  for (let n = 0; n < request.count; n++) if (isCondition(request.ids[n]!)) return true;
-  return false;
-}
-
-function dropConditions(request: Head): void {
-  for (let n = 0; n < request.count; n++) if (isCondition(request.ids[n]!)) request.isDropped[n] = 1;
-}
-
-function askedOf(request: Head): Asked {
-  return {
-    ifNoneMatch:
-      request.find(FIELD['if-none-match']) < 0 ? undefined : joined(request, FIELD['if-none-match']),
-    ifModifiedSince: request.value('if-modified-since'),
-    range: request.method === METHOD.GET ? request.value('range') : undefined,
-    ifRange: request.value('if-range'),
-  };
 }

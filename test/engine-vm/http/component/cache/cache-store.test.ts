@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { EntryWriter } from '../../../../../src/engine-vm/http/component/cache/cache-fill.ts';
-import { BLOCK_BYTES, CacheStore } from '../../../../../src/engine-vm/http/component/cache/cache-store.ts';
+import { CacheStore } from '../../../../../src/engine-vm/http/component/cache/cache-store.ts';
+import { BLOCK_BYTES } from '../../../../../src/engine-vm/http/component/cache/store-size.ts';
 
 const any = { fits: () => true };
 const terms = { storedMs: 0, ageS: 3, lifetimeS: 1, whileRevalidateS: 0, ifErrorS: 0, isNoCache: false };
