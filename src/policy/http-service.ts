@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DurationMs } from './attributes.ts';
 import { Compression, Decompression, HttpCache } from './http-acceleration.ts';
+import { HttpRoutes } from './http-routes.ts';
 
 const FieldName = z
   .string()
@@ -106,6 +107,18 @@ export const HttpService = z
     compression: Compression.optional(),
     decompression: Decompression.optional(),
     cache: HttpCache.optional(),
+    routes: HttpRoutes,
+  })
+  .superRefine(({ cache, routes }, context) => {
+    if (cache === undefined) return;
+    const at = routes.findIndex(({ fields, cookies }) => fields.length + cookies.length > 0);
+    if (at < 0) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['routes', at],
+      message:
+        'must not ask for fields or cookies with cache: stored responses are told apart by address alone',
+    });
   })
   .meta({
     description:

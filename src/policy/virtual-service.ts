@@ -261,6 +261,11 @@ export const virtualService = defineKind({
       kind: 'pool',
       name: tier.pool,
     })),
+    ...(spec.http?.routes ?? []).map((route, index) => ({
+      path: `$.spec.http.routes[${index}].pool`,
+      kind: 'pool',
+      name: route.pool,
+    })),
     ...spec.components.flatMap((component, index) =>
       component.type === 'firewall'
         ? [{ path: `$.spec.components[${index}].policy`, kind: 'firewall-policy', name: component.policy }]

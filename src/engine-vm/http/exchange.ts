@@ -66,6 +66,8 @@ export interface MemberSide {
 export interface ExchangeContext {
   readonly buffers: SocketBuffers;
   readonly members: Members;
+  /** Members of the further pools, in the order of the settings. */
+  readonly pools: readonly Members[];
   /** The service as it is now. */
   readonly service: Service;
   readonly nowMs: number;
@@ -126,6 +128,8 @@ export class Exchange {
   /** The final head went to the client. */
   isHeadSent = false;
   #sourceHash = 0;
+  /** The pool that was chosen for this request, once it was. */
+  #members: Members | null = null;
   #interim = 0;
   #retries = 0;
   /** The whole request as it was sent, for as long as it may be sent again; -1 where it may not. */
@@ -185,6 +189,7 @@ export class Exchange {
     this.isTunnel = false;
     this.isHeadSent = false;
     this.member = null;
+    this.#members = null;
     this.#filter = null;
     this.requestLines.length = 0;
     this.responseLines.length = 0;
@@ -232,9 +237,17 @@ export class Exchange {
     this.client.sendHead(this, this.responseLength);
   }
 
+  /** The pool for the request, whose head is there still. */
+  #pool(): Members {
+    const { router } = this.service;
+    const index = router === null ? -1 : router.choose(this.request);
+    return this.context.pools[index] ?? this.context.members;
+  }
+
   /** Takes a member and a connection to it; else refuses. */
   #choose(except: Member | null, isFresh: boolean): boolean {
-    const { members } = this.context;
+    this.#members ??= this.#pool();
+    const members = this.#members;
     const index = members.choose(this.#sourceHash, except);
     if (index < 0) {
       this.refuse(index === ALL_BUSY ? MEMBER_BUSY : MEMBER_NONE);

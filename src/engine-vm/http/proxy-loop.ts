@@ -30,6 +30,9 @@ export interface ProxyOptions {
 
 export class ProxyLoop implements ExchangeContext {
   readonly members: Members;
+  pools: readonly Members[] = [];
+  /** Of every pool there was since the start: one that is gone has no members. */
+  readonly #poolsByName = new Map<string, Members>();
   readonly figures = new Figures();
   service: Service;
   /** Called when the event fd was signalled. */
@@ -55,6 +58,7 @@ export class ProxyLoop implements ExchangeContext {
     this.#writer = new HeadWriter(buffers);
     this.service = new Service(settings);
     this.members = new Members(settings, this.#channels);
+    this.#updatePools(settings);
     this.#log = log === undefined ? null : new AccessLog(log, logEvery);
     this.#channels.onAccepted = (channel) => {
       this.figures.connections++;
@@ -109,7 +113,23 @@ export class ProxyLoop implements ExchangeContext {
     for (const component of this.service.ticking) component.tick!(Number.POSITIVE_INFINITY);
     this.service = new Service(settings);
     this.members.update(settings);
+    this.#updatePools(settings);
     this.#listen();
+  }
+
+  #updatePools(settings: ServiceSettings): void {
+    const pools = settings.pools ?? [];
+    const names = new Set(pools.map(({ name }) => name));
+    for (const [name, members] of this.#poolsByName) {
+      if (!names.has(name)) members.update({ ...settings, members: [] });
+    }
+    this.pools = pools.map(({ name, members }) => {
+      const own = { ...settings, members };
+      const known = this.#poolsByName.get(name);
+      if (known === undefined) this.#poolsByName.set(name, new Members(own, this.#channels));
+      else known.update(own);
+      return this.#poolsByName.get(name)!;
+    });
   }
 
   /** No new connections; those that are there end with their request, the last of them at that time. */
@@ -129,6 +149,7 @@ export class ProxyLoop implements ExchangeContext {
     while (!this.#isDraining || (this.#connections.size > 0 && this.nowMs < this.#drainUntilMs)) this.turn();
     for (const connection of [...this.#connections]) connection.close();
     this.members.close();
+    for (const pool of this.#poolsByName.values()) pool.close();
     // What was closed is told to the kernel, and what it was sending comes back.
     for (let n = 0; n < 3; n++) this.turn(0);
     this.flushLog();

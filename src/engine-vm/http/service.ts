@@ -4,6 +4,7 @@ import type { BalancingMethod } from '../../policy/virtual-service.ts';
 import type { HttpComponent } from './component.ts';
 import type { HeadLimits } from './parse-fields.ts';
 import { createComponents } from './registry.ts';
+import { Router } from './router.ts';
 
 /** What the main thread hands a worker: plain data. */
 export interface ServiceSettings {
@@ -12,9 +13,16 @@ export interface ServiceSettings {
   readonly listeners: readonly { readonly address: string; readonly port: number }[];
   readonly method: BalancingMethod;
   readonly members: readonly MemberSettings[];
+  /** Pools of routes, but for that of the tier. */
+  readonly pools?: readonly PoolSettings[];
   readonly http: HttpService;
   /** What the caches of all threads share; each has its own where it is left out. */
   readonly cacheMemory?: SharedArrayBuffer;
+}
+
+export interface PoolSettings {
+  readonly name: string;
+  readonly members: readonly MemberSettings[];
 }
 
 export interface MemberSettings {
@@ -33,6 +41,8 @@ export class Service {
   readonly settings: ServiceSettings;
   readonly limits: HeadLimits;
   readonly components: readonly HttpComponent[];
+  /** Null where all requests go to one pool. */
+  readonly router: Router | null;
   /** Those that want to know of time. */
   readonly ticking: readonly HttpComponent[];
 
@@ -44,6 +54,10 @@ export class Service {
       fields: http.maxFields,
       allowsEncodedSlash: http.allowsEncodedSlash,
     };
+    this.router = Router.of(
+      http.routes,
+      (settings.pools ?? []).map(({ name }) => name),
+    );
     this.components = createComponents(http, settings.cacheMemory);
     this.ticking = this.components.filter(({ tick }) => tick !== undefined);
   }

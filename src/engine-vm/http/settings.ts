@@ -24,6 +24,8 @@ export interface SettingsOptions {
 export interface ProxyPlan {
   readonly settings: ServiceSettings;
   readonly healthMonitors: readonly HealthMonitor[];
+  /** By the name of the pool, for those of routes. */
+  readonly poolMonitors: ReadonlyMap<string, readonly HealthMonitor[]>;
   /** What the policy says and a proxy by itself does not do. */
   readonly notes: readonly string[];
 }
@@ -43,14 +45,10 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
   }
   if (!spec.isEnabled) throw invalid(`${name} is disabled (isEnabled: false): enable it to run it`);
   const tier = spec.tiers[0]!;
-  const pool = documents.find((one) => one.kind === 'pool' && one.name === tier.pool);
-  if (pool === undefined) {
-    throw new WeftError(
-      'ERR_NOT_FOUND',
-      `${name} needs pool "${tier.pool}", which the files do not hold: add it`,
-    );
-  }
-  const poolSpec = pool.spec as PoolSpec;
+  const poolSpec = poolOf(documents, name, tier.pool);
+  const further = [...new Set(spec.http.routes.map(({ pool }) => pool))]
+    .filter((pool) => pool !== tier.pool)
+    .map((pool) => ({ name: pool, spec: poolOf(documents, name, pool) }));
   const balancer = spec.components.find((component) => component.type === 'load-balancer')!;
   const notes: string[] = [];
   if (balancer.type === 'load-balancer' && balancer.persistence.type !== 'none') {
@@ -77,12 +75,23 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
       method: balancer.type === 'load-balancer' ? balancer.method : 'topological',
       members: options.members?.length
         ? options.members.map(({ address, port }) => member(address, port, 1, false))
-        : membersOf(pool.name, poolSpec),
+        : membersOf(tier.pool, poolSpec),
+      pools: further.map((pool) => ({ name: pool.name, members: membersOf(pool.name, pool.spec) })),
       http: spec.http,
     },
     healthMonitors: poolSpec.healthMonitors,
+    poolMonitors: new Map(further.map((pool) => [pool.name, pool.spec.healthMonitors])),
     notes,
   };
+}
+
+function poolOf(documents: readonly PolicyDocument[], service: string, name: string): PoolSpec {
+  const pool = documents.find((one) => one.kind === 'pool' && one.name === name);
+  if (pool !== undefined) return pool.spec as PoolSpec;
+  throw new WeftError(
+    'ERR_NOT_FOUND',
+    `${service} needs pool "${name}", which the files do not hold: add it`,
+  );
 }
 
 function chooseService(documents: readonly PolicyDocument[], name: string | undefined): PolicyDocument {

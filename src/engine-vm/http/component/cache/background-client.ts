@@ -62,6 +62,10 @@ class BackgroundContext implements ExchangeContext {
     return this.#context.members;
   }
 
+  get pools(): readonly Members[] {
+    return this.#context.pools;
+  }
+
   get service(): Service {
     return this.#context.service;
   }
