@@ -47,6 +47,9 @@ export const HttpService = z
       description:
         'X-Forwarded-For, -Proto and -Host to members: `replace` what clients sent, `append` to it (behind another proxy), or `none` of it, what clients sent included.',
     }),
+    http2: z.boolean().default(true).meta({
+      description: 'Accept HTTP/2 from clients: those that begin with its preface (prior knowledge).',
+    }),
     via: z.boolean().default(true).meta({ description: 'Add Via to requests, as proxies must.' }),
     allowsEncodedSlash: z.boolean().default(false).meta({
       description: 'Accept %2F and %5C in paths, which members may take for slashes that no rule has seen.',
@@ -122,7 +125,7 @@ export const HttpService = z
   })
   .meta({
     description:
-      'Proxy HTTP/1.1: balance by request and not by flow. `weft proxy` runs such a service; engines refuse it so far.',
+      'Proxy HTTP/1.1 and HTTP/2: balance by request and not by flow. `weft proxy` runs such a service; engines refuse it so far.',
   });
 
 export type HttpService = z.output<typeof HttpService>;

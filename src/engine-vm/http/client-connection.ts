@@ -9,6 +9,7 @@ import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
 import { ClientResponse } from './client-response.ts';
 import { type ClientSide, Exchange, type ExchangeContext } from './exchange.ts';
+import { beginsPreface } from './h2/frames.ts';
 import { CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, CONNECTION_UPGRADE, Head } from './head.ts';
 import { type HeadWriter, line } from './head-writer.ts';
 import { parseRequestHead } from './parse-head.ts';
@@ -32,6 +33,7 @@ const HEAD_TIMEOUT = refusal('head-timeout');
 const BODY_TIMEOUT = refusal('body-timeout');
 const BODY_TOO_LARGE = refusal('body-too-large');
 const OVERLOADED = refusal('overloaded');
+const VERSION = refusal('version-unsupported');
 
 // Heads are read before the next one is parsed, so one object serves all connections of a thread.
 const head = new Head();
@@ -41,6 +43,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   readonly #channels: Channels;
   readonly #context: ExchangeContext;
   readonly #onClosed: (connection: ClientConnection) => void;
+  readonly #onHttp2: (connection: ClientConnection, buffer: number, at: number, end: number) => void;
   readonly #exchange: Exchange;
   readonly #response: ClientResponse;
   readonly #decoder = new BodyDecoder();
@@ -64,11 +67,14 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     writer: HeadWriter,
     context: ExchangeContext,
     onClosed: (connection: ClientConnection) => void,
+    /** The client speaks HTTP/2: the bytes with which it began, and the channel, are for that. */
+    onHttp2: (connection: ClientConnection, buffer: number, at: number, end: number) => void,
   ) {
     this.channel = channel;
     this.#channels = channels;
     this.#context = context;
     this.#onClosed = onClosed;
+    this.#onHttp2 = onHttp2;
     this.#exchange = new Exchange(context, this);
     this.#response = new ClientResponse(channel, channels.buffers, writer);
     channel.owner = this;
@@ -173,6 +179,11 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     const status = parseRequestHead(buffers.bytes, at, end, head, service.limits);
     if (status > 0) {
       this.#begin(buffer, status, end);
+      return;
+    }
+    if (status === -VERSION && service.settings.http.http2 && beginsPreface(buffers.bytes, at, end)) {
+      this.#state = CLOSED;
+      this.#onHttp2(this, buffer, at, end);
       return;
     }
     if (status < 0) {

@@ -25,7 +25,7 @@ const STATUS_LINE = line('HTTP/1.1 ');
 const HEAD_ROOM = 32_768;
 
 /** Which of the fields about clients that came with the request are dropped. */
-const CLIENT_FIELDS = new Uint8Array(64);
+export const CLIENT_FIELDS = new Uint8Array(64);
 for (const name of [
   'x-forwarded-for',
   'x-forwarded-proto',

@@ -41,7 +41,7 @@ export class Head {
   end = 0;
   /** Where the fields begin. */
   fieldsAt = 0;
-  /** 10 or 11. */
+  /** 10, 11; 20 of a request that came by HTTP/2. */
   version = 11;
   method = 0;
   methodAt = 0;

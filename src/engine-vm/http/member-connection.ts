@@ -19,6 +19,7 @@ const HEAD_TOO_LARGE = refusal('member-head-too-large');
 const FRAMING_INVALID = refusal('member-framing-invalid');
 const TIMEOUT = refusal('member-timeout');
 const VIA = [line('Via: 1.0 weft\r\n'), line('Via: 1.1 weft\r\n')];
+const VIA_2 = line('Via: 2.0 weft\r\n');
 const FORWARDED_HOST = line('X-Forwarded-Host: ');
 const HOST = line('Host: ');
 const CRLF = line('\r\n');
@@ -93,7 +94,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
         writer.value(request, request.hostIndex);
       }
     }
-    if (http.via) writer.add(VIA[request.version - 10]!);
+    if (http.via) writer.add(VIA[request.version - 10] ?? VIA_2);
     for (const added of exchange.requestLines) writer.add(added);
     if (exchange.wantsUpgrade) {
       writer.field(request, request.upgradeIndex);

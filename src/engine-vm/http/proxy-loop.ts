@@ -10,6 +10,8 @@ import { Channels } from './channel.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { Exchange, ExchangeContext } from './exchange.ts';
 import { Figures } from './figures.ts';
+import { BlockWriter } from './h2/block-writer.ts';
+import { ClientSession } from './h2/client-session.ts';
 import { HeadWriter } from './head-writer.ts';
 import { Members } from './members.ts';
 import { Service, type ServiceSettings } from './service.ts';
@@ -39,9 +41,23 @@ export class ProxyLoop implements ExchangeContext {
   onWake: () => void = () => undefined;
   readonly #channels = new Channels();
   readonly #writer: HeadWriter;
+  /** Once a client speaks HTTP/2. */
+  #blocks: BlockWriter | null = null;
   readonly #log: AccessLog | null;
   readonly #listeners = new Map<string, number>();
-  readonly #connections = new Set<ClientConnection>();
+  readonly #connections = new Set<ClientConnection | ClientSession>();
+  readonly #closed = (connection: ClientConnection | ClientSession): void => {
+    this.#connections.delete(connection);
+    this.figures.open--;
+  };
+  readonly #http2 = (connection: ClientConnection, buffer: number, at: number, end: number): void => {
+    this.#connections.delete(connection);
+    this.#blocks ??= new BlockWriter(this.buffers);
+    const session = new ClientSession(connection.channel, this.#channels, this.#blocks, this, this.#closed);
+    this.#connections.add(session);
+    if (this.#isDraining) session.isDraining = true;
+    session.onBytes(buffer, at, end);
+  };
   #isDraining = false;
   #drainUntilMs = 0;
 
@@ -68,10 +84,7 @@ export class ProxyLoop implements ExchangeContext {
       }
       this.figures.open++;
       this.#connections.add(
-        new ClientConnection(channel, this.#channels, this.#writer, this, (connection) => {
-          this.#connections.delete(connection);
-          this.figures.open--;
-        }),
+        new ClientConnection(channel, this.#channels, this.#writer, this, this.#closed, this.#http2),
       );
     };
     this.#channels.onWoken = () => this.onWake();

@@ -24,10 +24,6 @@ const OVERRIDES = [
   'x-original-host',
 ].map(line);
 
-/** Ends the key of what was asked for by TLS. */
-export const BY_TLS = 9;
-const HTTPS = line('https');
-
 export class CacheKey {
   readonly bytes = new Uint8Array(MOST_BYTES);
   length = 0;
@@ -38,11 +34,8 @@ export class CacheKey {
     this.#trustsForwarded = trustsForwarded;
   }
 
-  /**
-   * Builds the key of a request. False where it has none. `forwarded` are the lines that tell members of the client:
-   * what is answered to one that came by TLS may be a redirect for the other.
-   */
-  build(head: Head, forwarded: Uint8Array): boolean {
+  /** Builds the key of a request. False where it has none. */
+  build(head: Head): boolean {
     this.length = 0;
     if (head.hostIndex < 0) return false;
     this.#add(head, head.valueAt[head.hostIndex]!, head.valueEnd[head.hostIndex]!, true);
@@ -60,9 +53,7 @@ export class CacheKey {
       }
       if (this.length >= MOST_BYTES) return false;
     }
-    if (this.length >= MOST_BYTES) return false;
-    if (saysHttps(forwarded)) this.bytes[this.length++] = BY_TLS;
-    return true;
+    return this.length < MOST_BYTES;
   }
 
   get text(): string {
@@ -79,12 +70,4 @@ export class CacheKey {
       this.bytes[this.length++] = isLower && byte >= 65 && byte <= 90 ? byte | 32 : byte;
     }
   }
-}
-
-function saysHttps(lines: Uint8Array): boolean {
-  search: for (let at = 0; at + HTTPS.length <= lines.length; at++) {
-    for (let n = 0; n < HTTPS.length; n++) if (lines[at + n] !== HTTPS[n]) continue search;
-    return true;
-  }
-  return false;
 }

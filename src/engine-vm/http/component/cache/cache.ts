@@ -24,7 +24,7 @@ import { type CacheFetcher, CacheRequest } from './cache-request.ts';
 import { CacheStore, type EntryTerms } from './cache-store.ts';
 import { Collapses } from './collapse.ts';
 import { termsOf } from './freshness.ts';
-import { NO_LINES, Purge, removeBoth } from './purge.ts';
+import { Purge } from './purge.ts';
 import { readHead, writeHead, written } from './stored-head.ts';
 import { asksConditions, dropConditions, joined, StoredResponses } from './stored-responses.ts';
 import { RequestVariant, variantOf } from './variants.ts';
@@ -87,7 +87,7 @@ export class Cache implements HttpComponent, CacheFetcher {
     const { request } = exchange;
     const { method } = request;
     if (method !== METHOD.GET && method !== METHOD.HEAD) return this.#onUnsafe(exchange);
-    if (!this.#isForCache(exchange) || !this.#key.build(request, exchange.client.forwardedLines(exchange))) {
+    if (!this.#isForCache(exchange) || !this.#key.build(request)) {
       this.#counts.bypassed++;
       return 0;
     }
@@ -129,7 +129,7 @@ export class Cache implements HttpComponent, CacheFetcher {
       return this.#purge.onRequest(exchange, this.#counts);
     }
     // What a method that is not known does is not known either.
-    if (this.#key.build(request, NO_LINES)) {
+    if (this.#key.build(request)) {
       exchange.attachment = CacheRequest.unsafe(this, exchange, this.#key.bytes.slice(0, this.#key.length));
     }
     return 0;
@@ -279,7 +279,7 @@ export class Cache implements HttpComponent, CacheFetcher {
   /** RFC 9111 4.4. */
   #invalidate(mine: CacheRequest, response: Head): void {
     const text = Buffer.from(mine.key).toString('latin1');
-    removeBoth(this.store, mine.key, mine.key.length);
+    this.store.remove(mine.hash, mine.key, mine.key.length);
     const host = text.slice(0, text.indexOf('/'));
     for (let n = 0; n < response.count; n++) {
       if (response.ids[n] !== FIELD.location && response.ids[n] !== FIELD['content-location']) continue;
@@ -288,7 +288,7 @@ export class Cache implements HttpComponent, CacheFetcher {
       const match = /^(?:https?:\/\/([^/]+))?(\/[^#]*)/i.exec(target);
       if (match === null || (match[1] !== undefined && match[1].toLowerCase() !== host)) continue;
       const key = Buffer.from(host + match[2], 'latin1');
-      removeBoth(this.store, key, key.length);
+      this.store.remove(this.store.hash(key, key.length), key, key.length);
     }
   }
 

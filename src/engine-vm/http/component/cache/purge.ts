@@ -7,23 +7,11 @@ import { ANSWERED } from '../../component.ts';
 import type { Exchange } from '../../exchange.ts';
 import { line } from '../../head-writer.ts';
 import { refusal } from '../../refusals.ts';
-import { BY_TLS, type CacheKey } from './cache-key.ts';
+import type { CacheKey } from './cache-key.ts';
 import type { CacheStore } from './cache-store.ts';
 
 const FORBIDDEN = refusal('purge-forbidden');
 const STAR = 42;
-
-/** For keys of an address however it is reached. */
-export const NO_LINES = new Uint8Array(0);
-
-/** Takes out what is stored under a key that `NO_LINES` was built with, and under that of the same address by TLS. */
-export function removeBoth(store: CacheStore, key: Uint8Array, length: number): number {
-  const byTls = Buffer.concat([key.subarray(0, length), Uint8Array.of(BY_TLS)]);
-  return (
-    store.remove(store.hash(key, length), key, length) +
-    store.remove(store.hash(byTls, byTls.length), byTls, byTls.length)
-  );
-}
 
 export class Purge {
   readonly #from = new BlockList();
@@ -44,12 +32,12 @@ export class Purge {
   onRequest(exchange: Exchange, counts: { purged: number }): number {
     const address = exchange.client.clientAddress;
     const isAllowed = address !== '' && this.#from.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
-    if (!isAllowed || !this.#key.build(exchange.request, NO_LINES)) return FORBIDDEN;
+    if (!isAllowed || !this.#key.build(exchange.request)) return FORBIDDEN;
     const { bytes, length } = this.#key;
     const count =
       bytes[length - 1] === STAR
         ? this.#store.removePrefix(bytes.subarray(0, length - 1))
-        : removeBoth(this.#store, bytes, length);
+        : this.#store.remove(this.#store.hash(bytes, length), bytes, length);
     counts.purged += count;
     exchange.answer(200, `${count} stored responses were taken out`, [line('Cache-Control: no-store\r\n')]);
     return ANSWERED;

@@ -1,0 +1,718 @@
+/**
+ * One connection of HTTP/2 as both sides have it (RFC 9113): reads frames, keeps settings, windows and pings, gathers
+ * blocks of fields, and writes what streams send as the windows and the channel allow. Streams are the subclass's: those
+ * of a client (client-session.ts), or those to a member (member-session.ts).
+ *
+ * What a peer can make us do for nothing is paid for (`#calm`): frames that carry nothing, streams that are reset. It
+ * gets that back as time passes and as real messages end. One that has nothing left is sent away (ENHANCE_YOUR_CALM).
+ */
+import type { Channel, ChannelOwner, Channels } from '../channel.ts';
+import type { BlockWriter } from './block-writer.ts';
+import * as f from './frames.ts';
+import { HpackDecoder, MOST_BLOCK_BYTES } from './hpack-decoder.ts';
+import type { Stream } from './stream.ts';
+
+/** Bytes of all streams that may be on their way to us. */
+const CONNECTION_WINDOW = 262_144;
+/** Where a frame's reader is. */
+const HEADER = 0;
+const PAYLOAD = 1;
+const IN_DATA = 2;
+
+/** What a peer may ask for nothing, at once and in a second (nghttp2 has these numbers for resets). */
+const CALM = 1000;
+const CALM_A_SECOND = 33;
+/** CONTINUATION frames of one block. */
+const MOST_CONTINUATIONS = 16;
+/** Streams that we have reset, to which frames may still come. */
+const RESETS_KEPT = 256;
+const LOOK_MS = 1000;
+const LINGER_MS = 1000;
+const CONTROL_BYTES = 4096;
+
+export abstract class Session implements ChannelOwner {
+  readonly channel: Channel;
+  readonly channels: Channels;
+  readonly writer: BlockWriter;
+  readonly streams = new Map<number, Stream>();
+  /** What the connection may still send of DATA; and what streams begin with. */
+  sendWindow = f.FIRST_WINDOW;
+  peerWindow = f.FIRST_WINDOW;
+  isClosed = false;
+  /** GOAWAY was sent or received. */
+  isEnding = false;
+  protected readonly decoder = new HpackDecoder();
+  /** Bytes of the peer's preface that have come; the number of all where none is awaited. */
+  protected prefaceCame = f.PREFACE.length;
+  #hasSettings = false;
+  #receiveWindow = CONNECTION_WINDOW;
+  #unacknowledged = 0;
+  // The reader.
+  #state = HEADER;
+  readonly #header = new Uint8Array(f.FRAME_HEADER_BYTES);
+  #headerCame = 0;
+  #length = 0;
+  #type = 0;
+  #flags = 0;
+  #id = 0;
+  #padding = -1;
+  #dataLeft = 0;
+  #stash: Uint8Array | null = null;
+  #stashed = 0;
+  // A block of several frames.
+  #block: Uint8Array | null = null;
+  #blockLength = 0;
+  #blockId = 0;
+  #blockFlags = 0;
+  #continuations = 0;
+  protected blockSinceMs = 0;
+  // What is written.
+  #control = -1;
+  #controlAt = 0;
+  #controlEnd = 0;
+  /** Streams that have something to send and a window for it. */
+  readonly #waiting = new Set<Stream>();
+  readonly #resets = new Int32Array(RESETS_KEPT);
+  #resetCount = 0;
+  #calm = CALM;
+  #calmMs: number;
+  /** Since when nothing of what is written has gone out. */
+  #stuckSinceMs = 0;
+  #ending: Ending | null = null;
+
+  constructor(channel: Channel, channels: Channels, writer: BlockWriter) {
+    this.channel = channel;
+    this.channels = channels;
+    this.writer = writer;
+    this.#calmMs = channels.nowMs;
+  }
+
+  /** A whole block for that stream. Calls `decode` on it in any case, as the table depends on it. */
+  protected abstract onBlock(id: number, bytes: Uint8Array, at: number, end: number, isLast: boolean): void;
+  /** Whether no stream of that number was ever begun. */
+  protected abstract isIdle(id: number): boolean;
+  protected abstract onGoaway(lastStream: number): void;
+  protected abstract onPong(): void;
+  protected abstract onSettings(id: number, value: number): void;
+  /** The connection is over; streams are told by `Stream.lost` before. */
+  protected abstract onClosed(): void;
+  /** Looks once a second after what has a deadline. */
+  protected abstract look(nowMs: number): void;
+  abstract onConnect(error: number): void;
+
+  /** Sends our settings, and the larger window of the connection. */
+  protected hello(settings: readonly (readonly [number, number])[]): void {
+    const at = this.#frame(settings.length * 6, f.SETTINGS, 0, 0);
+    const { bytes } = this.channels.buffers;
+    if (at >= 0) {
+      for (const [n, [id, value]] of settings.entries()) {
+        bytes[at + n * 6] = 0;
+        bytes[at + n * 6 + 1] = id;
+        f.writeNumber(bytes, at + n * 6 + 2, value);
+      }
+    }
+    this.#number(f.WINDOW_UPDATE, 0, CONNECTION_WINDOW - f.FIRST_WINDOW);
+    this.flush();
+    this.channel.deadlineMs = this.channels.nowMs + LOOK_MS;
+  }
+
+  onBytes(buffer: number, at: number, end: number): void {
+    const { buffers } = this.channels;
+    const { bytes } = buffers;
+    let p = at;
+    let isTaken = false;
+    while (this.prefaceCame < f.PREFACE.length && p < end) {
+      if (bytes[p++] !== f.PREFACE[this.prefaceCame++]) {
+        buffers.give(buffer);
+        this.close();
+        return;
+      }
+    }
+    while (p < end && !this.isClosed) {
+      if (this.#state === HEADER) {
+        if (this.#headerCame === 0 && end - p >= f.FRAME_HEADER_BYTES) {
+          this.#begin(bytes, p);
+          p += f.FRAME_HEADER_BYTES;
+        } else {
+          this.#header[this.#headerCame++] = bytes[p++]!;
+          if (this.#headerCame < f.FRAME_HEADER_BYTES) continue;
+          this.#headerCame = 0;
+          this.#begin(this.#header, 0);
+        }
+        if (this.isClosed) break;
+        // It was empty, and is done.
+        if (this.#state === HEADER) continue;
+      }
+      if (this.#state === PAYLOAD) {
+        const missing = this.#length - this.#stashed;
+        if (this.#stashed === 0 && end - p >= missing) {
+          this.#state = HEADER;
+          const from = p;
+          p += missing;
+          this.#whole(bytes, from, p);
+          continue;
+        }
+        this.#stash ??= new Uint8Array(this.#length);
+        const take = Math.min(missing, end - p);
+        this.#stash.set(bytes.subarray(p, p + take), this.#stashed);
+        this.#stashed += take;
+        p += take;
+        if (this.#stashed < this.#length) break;
+        const whole = this.#stash;
+        this.#stash = null;
+        this.#stashed = 0;
+        this.#state = HEADER;
+        this.#whole(whole, 0, this.#length);
+        continue;
+      }
+      // DATA, as it comes.
+      if (this.#padding < 0) {
+        if (p >= end) break;
+        this.#padding = bytes[p++]!;
+        if (this.#padding > this.#dataLeft - 1) {
+          this.fail(f.PROTOCOL_ERROR);
+          break;
+        }
+        this.#dataLeft -= this.#padding + 1;
+        this.consumed(null, this.#padding + 1);
+        if (this.#dataLeft === 0) this.#data(-1, 0, 0);
+      }
+      if (this.#dataLeft > 0) {
+        const take = Math.min(end - p, this.#dataLeft);
+        if (take === 0) break;
+        this.#dataLeft -= take;
+        // The rest of the buffer is this: it goes on as it is.
+        isTaken = p + take === end && this.#data(buffer, p, p + take);
+        if (!isTaken && p + take !== end) this.#copied(p, p + take);
+        p += take;
+        if (this.#dataLeft > 0) break;
+      }
+      const skip = Math.min(end - p, this.#padding);
+      this.#padding -= skip;
+      p += skip;
+      if (this.#padding === 0) this.#state = HEADER;
+    }
+    if (!isTaken) buffers.give(buffer);
+    if (!this.isClosed) this.flush();
+  }
+
+  /** A piece of DATA behind which other frames stand: those are still to be read in its buffer. */
+  #copied(at: number, end: number): void {
+    const { buffers } = this.channels;
+    const own = buffers.take();
+    if (own < 0) {
+      this.fail(f.ENHANCE_YOUR_CALM);
+      return;
+    }
+    const start = buffers.start(own);
+    buffers.bytes.copyWithin(start, at, end);
+    if (!this.#data(own, start, start + end - at)) buffers.give(own);
+  }
+
+  /** Hands on data of the frame that is read. False where nobody took the buffer. */
+  #data(buffer: number, at: number, end: number): boolean {
+    const stream = this.streams.get(this.#id);
+    if (stream === undefined || stream.isRemoteDone) {
+      this.consumed(null, end - at);
+      return false;
+    }
+    const isLast = this.#dataLeft === 0 && (this.#flags & f.END_STREAM) !== 0;
+    if (buffer < 0) {
+      if (isLast) stream.dataReceived(-1, 0, 0, true);
+      return false;
+    }
+    stream.dataReceived(buffer, at, end, isLast);
+    return true;
+  }
+
+  /** The header of a frame is there. */
+  #begin(bytes: Uint8Array, at: number): void {
+    const length = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
+    const type = bytes[at + 3]!;
+    const id = f.readNumber(bytes, at + 5) & 0x7fff_ffff;
+    this.#length = length;
+    this.#type = type;
+    this.#flags = bytes[at + 4]!;
+    this.#id = id;
+    this.#state = PAYLOAD;
+    if (length > f.MOST_FRAME_BYTES) {
+      this.fail(f.FRAME_SIZE_ERROR);
+    } else if (
+      this.#blockId !== 0 ? type !== f.CONTINUATION || id !== this.#blockId : type === f.CONTINUATION
+    ) {
+      this.fail(f.PROTOCOL_ERROR);
+    } else if (!this.#hasSettings && type !== f.SETTINGS) {
+      this.fail(f.PROTOCOL_ERROR);
+    } else if (type === f.DATA) this.#beginData(length, id);
+    else if (length === 0) {
+      this.#state = HEADER;
+      this.#whole(bytes, at, at);
+    }
+  }
+
+  #beginData(length: number, id: number): void {
+    if (id === 0 || this.isIdle(id)) {
+      this.fail(f.PROTOCOL_ERROR);
+      return;
+    }
+    this.#receiveWindow -= length;
+    if (this.#receiveWindow < 0) {
+      this.fail(f.FLOW_CONTROL_ERROR);
+      return;
+    }
+    const isPadded = (this.#flags & f.PADDED) !== 0;
+    const isEmpty = length === 0 || (isPadded && length === 1);
+    const isLast = (this.#flags & f.END_STREAM) !== 0;
+    if (isEmpty && !isLast) this.spend(1);
+    const stream = this.streams.get(id);
+    if (stream === undefined) {
+      if (!this.wasReset(id)) this.reset(id, f.STREAM_CLOSED);
+    } else if (stream.isRemoteDone) stream.broken(f.STREAM_CLOSED);
+    else {
+      stream.receiveWindow -= length;
+      if (stream.receiveWindow < 0) stream.broken(f.FLOW_CONTROL_ERROR);
+    }
+    if (isPadded && length === 0) {
+      this.fail(f.FRAME_SIZE_ERROR);
+      return;
+    }
+    this.#padding = isPadded ? -1 : 0;
+    this.#dataLeft = length;
+    this.#state = IN_DATA;
+    if (length > 0) return;
+    this.#state = HEADER;
+    this.#data(-1, 0, 0);
+  }
+
+  /** A frame other than DATA is there, whole. */
+  #whole(bytes: Uint8Array, at: number, end: number): void {
+    const id = this.#id;
+    const length = end - at;
+    switch (this.#type) {
+      case f.HEADERS:
+        this.#headers(bytes, at, end);
+        break;
+      case f.CONTINUATION:
+        if (++this.#continuations > MOST_CONTINUATIONS) this.fail(f.ENHANCE_YOUR_CALM);
+        else this.#addToBlock(bytes, at, end);
+        break;
+      case f.PRIORITY:
+        this.spend(1);
+        if (id === 0) this.fail(f.PROTOCOL_ERROR);
+        else if (length !== 5) this.streamError(id, f.FRAME_SIZE_ERROR);
+        else if ((f.readNumber(bytes, at) & 0x7fff_ffff) === id) this.streamError(id, f.PROTOCOL_ERROR);
+        break;
+      case f.RST_STREAM:
+        if (id === 0 || this.isIdle(id)) this.fail(f.PROTOCOL_ERROR);
+        else if (length !== 4) this.fail(f.FRAME_SIZE_ERROR);
+        else {
+          this.spend(1);
+          this.streams.get(id)?.wasResetByPeer(f.readNumber(bytes, at));
+        }
+        break;
+      case f.SETTINGS:
+        this.#settings(bytes, at, end);
+        break;
+      case f.PUSH_PROMISE:
+        this.fail(f.PROTOCOL_ERROR);
+        break;
+      case f.PING:
+        if (id !== 0) this.fail(f.PROTOCOL_ERROR);
+        else if (length !== 8) this.fail(f.FRAME_SIZE_ERROR);
+        else if ((this.#flags & f.ACK) !== 0) this.onPong();
+        else {
+          this.spend(1);
+          const to = this.#frame(8, f.PING, f.ACK, 0);
+          if (to >= 0) for (let n = 0; n < 8; n++) this.channels.buffers.bytes[to + n] = bytes[at + n]!;
+        }
+        break;
+      case f.GOAWAY:
+        if (id !== 0) this.fail(f.PROTOCOL_ERROR);
+        else if (length < 8) this.fail(f.FRAME_SIZE_ERROR);
+        else {
+          this.isEnding = true;
+          this.onGoaway(f.readNumber(bytes, at) & 0x7fff_ffff);
+        }
+        break;
+      case f.WINDOW_UPDATE:
+        this.#windowUpdate(bytes, at, length);
+        break;
+      default:
+        // RFC 9113 4.1: frames of other kinds are overlooked.
+        this.spend(1);
+    }
+  }
+
+  #headers(bytes: Uint8Array, at: number, end: number): void {
+    const id = this.#id;
+    let from = at;
+    let to = end;
+    if (id === 0) {
+      this.fail(f.PROTOCOL_ERROR);
+      return;
+    }
+    if ((this.#flags & f.PADDED) !== 0) to -= bytes[from++]!;
+    let dependsOnItself = false;
+    if ((this.#flags & f.HAS_PRIORITY) !== 0) {
+      dependsOnItself = to - from >= 5 && (f.readNumber(bytes, from) & 0x7fff_ffff) === id;
+      from += 5;
+    }
+    if (to < from || at === end) {
+      this.fail(
+        at === end && (this.#flags & (f.PADDED | f.HAS_PRIORITY)) === 0
+          ? f.PROTOCOL_ERROR
+          : f.FRAME_SIZE_ERROR,
+      );
+      return;
+    }
+    if (dependsOnItself) {
+      this.fail(f.PROTOCOL_ERROR);
+      return;
+    }
+    this.#blockFlags = this.#flags;
+    if ((this.#flags & f.END_HEADERS) !== 0) {
+      this.onBlock(id, bytes, from, to, (this.#flags & f.END_STREAM) !== 0);
+      return;
+    }
+    this.#blockId = id;
+    this.#blockLength = 0;
+    this.#continuations = 0;
+    this.blockSinceMs = this.channels.nowMs;
+    this.#addToBlock(bytes, from, to);
+  }
+
+  #addToBlock(bytes: Uint8Array, at: number, end: number): void {
+    const length = this.#blockLength + end - at;
+    if (length > MOST_BLOCK_BYTES) {
+      this.fail(f.ENHANCE_YOUR_CALM);
+      return;
+    }
+    if (this.#block === null || this.#block.length < length) {
+      const larger = new Uint8Array(Math.max(1024, length * 2));
+      if (this.#block !== null) larger.set(this.#block.subarray(0, this.#blockLength));
+      this.#block = larger;
+    }
+    this.#block.set(bytes.subarray(at, end), this.#blockLength);
+    this.#blockLength = length;
+    if (this.#type === f.CONTINUATION && (this.#flags & f.END_HEADERS) === 0) return;
+    if (this.#type === f.HEADERS) return;
+    const block = this.#block;
+    const id = this.#blockId;
+    this.#block = null;
+    this.#blockId = 0;
+    this.blockSinceMs = 0;
+    this.onBlock(id, block, 0, length, (this.#blockFlags & f.END_STREAM) !== 0);
+  }
+
+  #settings(bytes: Uint8Array, at: number, end: number): void {
+    const length = end - at;
+    if (this.#id !== 0) {
+      this.fail(f.PROTOCOL_ERROR);
+      return;
+    }
+    const isAck = (this.#flags & f.ACK) !== 0;
+    if (length % 6 !== 0 || (isAck && length > 0)) {
+      this.fail(f.FRAME_SIZE_ERROR);
+      return;
+    }
+    if (isAck) {
+      // The first frame has to bring settings.
+      if (!this.#hasSettings) this.fail(f.PROTOCOL_ERROR);
+      return;
+    }
+    this.#hasSettings = true;
+    this.spend(1);
+    for (let p = at; p < end && !this.isClosed; p += 6) {
+      const id = (bytes[p]! << 8) | bytes[p + 1]!;
+      const value = f.readNumber(bytes, p + 2);
+      if (id === f.SETTING_ENABLE_PUSH && value > 1) this.fail(f.PROTOCOL_ERROR);
+      else if (id === f.SETTING_WINDOW) this.#firstWindow(value);
+      else if (id === f.SETTING_FRAME_BYTES && (value < f.MOST_FRAME_BYTES || value > 0xff_ffff)) {
+        this.fail(f.PROTOCOL_ERROR);
+      } else this.onSettings(id, value);
+    }
+    if (!this.isClosed) this.#frame(0, f.SETTINGS, f.ACK, 0);
+  }
+
+  #firstWindow(value: number): void {
+    if (value > f.MOST_WINDOW) {
+      this.fail(f.FLOW_CONTROL_ERROR);
+      return;
+    }
+    const more = value - this.peerWindow;
+    this.peerWindow = value;
+    for (const stream of this.streams.values()) {
+      stream.sendWindow += more;
+      if (stream.sendWindow > f.MOST_WINDOW) {
+        this.fail(f.FLOW_CONTROL_ERROR);
+        return;
+      }
+      if (stream.isReady) this.#waiting.add(stream);
+    }
+    this.pump();
+  }
+
+  #windowUpdate(bytes: Uint8Array, at: number, length: number): void {
+    const id = this.#id;
+    if (length !== 4) {
+      this.fail(f.FRAME_SIZE_ERROR);
+      return;
+    }
+    this.spend(1);
+    const more = f.readNumber(bytes, at) & 0x7fff_ffff;
+    if (id === 0) {
+      this.sendWindow += more;
+      if (more === 0) this.fail(f.PROTOCOL_ERROR);
+      else if (this.sendWindow > f.MOST_WINDOW) this.fail(f.FLOW_CONTROL_ERROR);
+      else this.pump();
+      return;
+    }
+    if (this.isIdle(id)) {
+      this.fail(f.PROTOCOL_ERROR);
+      return;
+    }
+    const stream = this.streams.get(id);
+    if (stream === undefined) return;
+    stream.sendWindow += more;
+    if (more === 0) stream.broken(f.PROTOCOL_ERROR);
+    else if (stream.sendWindow > f.MOST_WINDOW) stream.broken(f.FLOW_CONTROL_ERROR);
+    else if (stream.isReady) {
+      this.#waiting.add(stream);
+      this.pump();
+    }
+  }
+
+  /** The peer asked for something that leads to nothing. */
+  spend(cost: number): void {
+    this.#calm -= cost;
+    if (this.#calm >= 0) return;
+    const { nowMs } = this.channels;
+    this.#calm = Math.min(CALM, this.#calm + ((nowMs - this.#calmMs) / 1000) * CALM_A_SECOND);
+    this.#calmMs = nowMs;
+    if (this.#calm < 0) this.fail(f.ENHANCE_YOUR_CALM);
+  }
+
+  /** A message ended as it should, or data went out: the peer's acknowledgements are no flood. */
+  earn(worth: number): void {
+    if (this.#calm < CALM) this.#calm += worth;
+  }
+
+  /** Data went on: the peer may send as much again. `stream` null: only the connection's window counts. */
+  consumed(stream: Stream | null, length: number): void {
+    this.#unacknowledged += length;
+    if (this.#unacknowledged >= CONNECTION_WINDOW / 4) {
+      this.#number(f.WINDOW_UPDATE, 0, this.#unacknowledged);
+      this.#receiveWindow += this.#unacknowledged;
+      this.#unacknowledged = 0;
+    }
+    if (stream === null || stream.isRemoteDone || this.isClosed) return;
+    stream.unacknowledged += length;
+    if (stream.unacknowledged < f.FIRST_WINDOW / 4) return;
+    this.#number(f.WINDOW_UPDATE, stream.id, stream.unacknowledged);
+    stream.receiveWindow += stream.unacknowledged;
+    stream.unacknowledged = 0;
+  }
+
+  /** Resets a stream, whether it is there or not. */
+  reset(id: number, code: number): void {
+    if (this.isClosed) return;
+    this.#number(f.RST_STREAM, id, code);
+    this.#resets[this.#resetCount++ % RESETS_KEPT] = id;
+    if (code !== f.NO_ERROR) this.spend(1);
+  }
+
+  /** Whether we reset that stream not long ago. */
+  protected wasReset(id: number): boolean {
+    return this.#resets.includes(id);
+  }
+
+  protected streamError(id: number, code: number): void {
+    const stream = this.streams.get(id);
+    if (stream !== undefined) stream.broken(code);
+    else this.reset(id, code);
+  }
+
+  /** A stream is over. */
+  forget(stream: Stream): void {
+    this.streams.delete(stream.id);
+    this.#waiting.delete(stream);
+  }
+
+  /** A stream has something to send, or something more. */
+  ready(stream: Stream): void {
+    if (!stream.isReady) return;
+    this.#waiting.add(stream);
+    this.pump();
+  }
+
+  /** Whether a stream may write: nobody waits, and the channel takes more. */
+  get canWrite(): boolean {
+    return !this.channel.isFull && this.#waiting.size === 0;
+  }
+
+  /** Lets streams send in turn, a buffer each, for as long as windows and channel allow. */
+  pump(): void {
+    for (const stream of this.#waiting) {
+      if (this.isClosed || this.channel.isFull) return;
+      if (this.sendWindow <= 0 && stream.needsWindow) continue;
+      this.#waiting.delete(stream);
+      if (!stream.sendNext()) {
+        this.#waiting.add(stream);
+        return;
+      }
+      if (stream.isReady && this.streams.get(stream.id) === stream) this.#waiting.add(stream);
+    }
+  }
+
+  onDrained(): void {
+    this.#stuckSinceMs = 0;
+    this.pump();
+    for (const stream of this.streams.values()) stream.channelDrained();
+  }
+
+  onDeadline(): void {
+    const { nowMs } = this.channels;
+    this.channel.deadlineMs = nowMs + LOOK_MS;
+    if (!this.channel.isFull) this.#stuckSinceMs = 0;
+    else if (this.#stuckSinceMs === 0) this.#stuckSinceMs = nowMs;
+    this.look(nowMs);
+    if (!this.isClosed) this.flush();
+  }
+
+  /** How long the peer has read nothing. */
+  protected stuckMs(nowMs: number): number {
+    return this.#stuckSinceMs === 0 ? 0 : nowMs - this.#stuckSinceMs;
+  }
+
+  onEnd(_error: number): void {
+    this.close();
+  }
+
+  /** Takes room for a frame of few bytes among those that are written next; returns where its payload is, -1: none. */
+  #frame(length: number, type: number, flags: number, id: number): number {
+    const { buffers } = this.channels;
+    if (this.isClosed || this.#ending !== null) return -1;
+    if (
+      this.#control >= 0 &&
+      this.#controlEnd + length + f.FRAME_HEADER_BYTES > this.#controlAt + CONTROL_BYTES
+    ) {
+      this.flush();
+    }
+    if (this.#control < 0) {
+      this.#control = buffers.take();
+      if (this.#control < 0) {
+        this.close();
+        return -1;
+      }
+      this.#controlAt = buffers.start(this.#control);
+      this.#controlEnd = this.#controlAt;
+    }
+    const at = this.#controlEnd;
+    f.writeFrameHeader(buffers.bytes, at, length, type, flags, id);
+    this.#controlEnd = at + f.FRAME_HEADER_BYTES + length;
+    return at + f.FRAME_HEADER_BYTES;
+  }
+
+  #number(type: number, id: number, value: number): void {
+    const at = this.#frame(4, type, 0, id);
+    if (at >= 0) f.writeNumber(this.channels.buffers.bytes, at, value);
+  }
+
+  protected ping(): void {
+    const at = this.#frame(8, f.PING, 0, 0);
+    if (at >= 0) this.channels.buffers.bytes.fill(0, at, at + 8);
+  }
+
+  protected goaway(lastStream: number, code: number): void {
+    const at = this.#frame(8, f.GOAWAY, 0, 0);
+    if (at < 0) return;
+    f.writeNumber(this.channels.buffers.bytes, at, lastStream);
+    f.writeNumber(this.channels.buffers.bytes, at + 4, code);
+    this.isEnding = true;
+  }
+
+  /** Sends the small frames that wait. Before anything of a stream is written, as they may be about it. */
+  flush(): void {
+    const buffer = this.#control;
+    if (buffer < 0) return;
+    this.#control = -1;
+    this.channel.write(buffer, this.#controlAt, this.#controlEnd);
+  }
+
+  protected abstract get lastStream(): number;
+
+  /** The peer broke the protocol, or asks too much: it is told, and the connection ends. */
+  fail(code: number): void {
+    if (this.isClosed) return;
+    this.goaway(this.lastStream, code);
+    this.#end();
+  }
+
+  /** Ends the connection once all is sent. */
+  protected finish(): void {
+    if (!this.isClosed) this.#end();
+  }
+
+  #end(): void {
+    this.flush();
+    this.isClosed = true;
+    this.#lose();
+    this.channel.deadlineMs = this.channels.nowMs + LINGER_MS;
+    this.#ending = new Ending(this.channels, this.channel, () => this.onClosed());
+    this.channel.owner = this.#ending;
+    this.channel.end();
+  }
+
+  #lose(): void {
+    this.#waiting.clear();
+    for (const stream of [...this.streams.values()]) stream.lost();
+    this.streams.clear();
+  }
+
+  /** Cuts it short. */
+  close(): void {
+    if (this.isClosed) {
+      this.#ending?.onDeadline();
+      return;
+    }
+    this.isClosed = true;
+    if (this.#control >= 0) this.channels.buffers.give(this.#control);
+    this.#control = -1;
+    this.#lose();
+    this.channel.close();
+    this.onClosed();
+  }
+}
+
+/** Reads on for a moment, so that the last words of a connection are not lost with what nobody read. */
+class Ending implements ChannelOwner {
+  readonly #channels: Channels;
+  readonly #channel: Channel;
+  readonly #onClosed: () => void;
+  #isDone = false;
+
+  constructor(channels: Channels, channel: Channel, onClosed: () => void) {
+    this.#channels = channels;
+    this.#channel = channel;
+    this.#onClosed = onClosed;
+  }
+
+  onBytes(buffer: number): void {
+    this.#channels.buffers.give(buffer);
+  }
+
+  onEnd(): void {
+    this.onDeadline();
+  }
+
+  onDrained(): void {}
+
+  onConnect(): void {}
+
+  onDeadline(): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    this.#channel.close();
+    this.#onClosed();
+  }
+}
