@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DurationMs } from './attributes.ts';
 import { Compression, Decompression, HttpCache } from './http-acceleration.ts';
+import { SessionCookie } from './http-persistence.ts';
 import { HttpRoutes } from './http-routes.ts';
 
 const FieldName = z
@@ -111,6 +112,7 @@ export const HttpService = z
     decompression: Decompression.optional(),
     cache: HttpCache.optional(),
     routes: HttpRoutes,
+    sessionCookie: SessionCookie.optional(),
   })
   .superRefine(({ cache, routes }, context) => {
     if (cache === undefined) return;

@@ -130,6 +130,8 @@ export class Exchange {
   #sourceHash = 0;
   /** The pool that was chosen for this request, once it was. */
   #members: Members | null = null;
+  /** The member that the client's cookie stands for. */
+  #wanted: Member | null = null;
   #interim = 0;
   #retries = 0;
   /** The whole request as it was sent, for as long as it may be sent again; -1 where it may not. */
@@ -190,6 +192,7 @@ export class Exchange {
     this.isHeadSent = false;
     this.member = null;
     this.#members = null;
+    this.#wanted = null;
     this.#filter = null;
     this.requestLines.length = 0;
     this.responseLines.length = 0;
@@ -237,18 +240,22 @@ export class Exchange {
     this.client.sendHead(this, this.responseLength);
   }
 
-  /** The pool for the request, whose head is there still. */
+  /** Finds the pool for the request, and who is wanted there, while the head is there. */
   #pool(): Members {
     const { router } = this.service;
     const index = router === null ? -1 : router.choose(this.request);
-    return this.context.pools[index] ?? this.context.members;
+    const members = this.context.pools[index] ?? this.context.members;
+    this.#members = members;
+    if (members.hasCookies) this.#wanted = members.memberOf(this.request);
+    return members;
   }
 
   /** Takes a member and a connection to it; else refuses. */
   #choose(except: Member | null, isFresh: boolean): boolean {
-    this.#members ??= this.#pool();
-    const members = this.#members;
-    const index = members.choose(this.#sourceHash, except);
+    const members = this.#members ?? this.#pool();
+    const wanted = this.#wanted;
+    let index = wanted === null || wanted === except ? -1 : members.indexOf(wanted);
+    if (index < 0) index = members.choose(this.#sourceHash, except);
     if (index < 0) {
       this.refuse(index === ALL_BUSY ? MEMBER_BUSY : MEMBER_NONE);
       return false;
@@ -314,10 +321,18 @@ export class Exchange {
     this.side!.member.failures = 0;
     this.responseLength = length;
     for (const component of this.service.components) component.onResponse?.(this);
+    // Behind the components: what a cache stores must not give one client's cookie to others.
+    if (this.#members!.hasCookies) this.#giveCookie(this.#members!);
     this.status = this.response.status;
     this.isHeadSent = true;
     this.client.sendHead(this, this.responseLength);
     return true;
+  }
+
+  #giveCookie(members: Members): void {
+    const member = this.member!;
+    const line = member === this.#wanted ? null : members.cookieLine(member);
+    if (line !== null) this.responseLines.push(line);
   }
 
   /** Data of the response's body. Takes the buffer. */

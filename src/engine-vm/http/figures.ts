@@ -1,5 +1,6 @@
 /** What a thread has done, in numbers: plain counters, and histograms whose buckets are a quarter of a power of two. */
 import type { Exchange } from './exchange.ts';
+import type { CookieFigures } from './members.ts';
 import { REFUSALS } from './refusals.ts';
 
 /** 32 powers of two microseconds, in quarters. */
@@ -42,6 +43,8 @@ export interface FiguresReport {
   totalMs: number[];
   memberMs: number[];
   logBytesLost: number;
+  /** Session cookies: those of members that could be had, could not, are not known; those that were given. */
+  cookies: CookieFigures;
 }
 
 export class Figures {
@@ -68,7 +71,7 @@ export class Figures {
     }
   }
 
-  report(): FiguresReport {
+  report(): Omit<FiguresReport, 'cookies'> {
     const refusals: Record<string, number> = {};
     for (const [id, { name }] of REFUSALS.entries()) {
       if (this.#refusals[id]! > 0) refusals[name] = this.#refusals[id]!;

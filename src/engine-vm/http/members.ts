@@ -8,9 +8,11 @@ import { createBalancer } from '../balance/registry.ts';
 import { SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
 import type { Channels } from './channel.ts';
 import type { MemberSide } from './exchange.ts';
+import type { Head } from './head.ts';
 import { HeadWriter } from './head-writer.ts';
 import { MemberConnection } from './member-connection.ts';
 import type { ServiceSettings } from './service.ts';
+import { SessionCookies, UNKNOWN_COOKIE } from './session-cookie.ts';
 
 /** How long a member that refused a connection is left out; doubled each time, up to the second. */
 const FIRST_PAUSE_MS = 500;
@@ -49,6 +51,13 @@ export class Member {
 export const NO_MEMBER = -1;
 export const ALL_BUSY = -2;
 
+export interface CookieFigures {
+  kept: number;
+  moved: number;
+  unknown: number;
+  given: number;
+}
+
 export class Members {
   readonly #channels: Channels;
   #settings: ServiceSettings;
@@ -58,10 +67,18 @@ export class Members {
   /** Socket addresses of members that are gone, to be used again: memory beside the buffers is never given back. */
   readonly #freeAddresses: number[] = [];
 
+  readonly #pool: string;
+  /** Null where clients get no cookies. */
+  #cookies: SessionCookies | null = null;
+  /** Cookies that came, by whether their member could be had; `unknown`: of no member there is. */
+  readonly cookies: CookieFigures = { kept: 0, moved: 0, unknown: 0, given: 0 };
+
   /** Heads of requests are built here. */
   readonly writer: HeadWriter;
 
-  constructor(settings: ServiceSettings, channels: Channels) {
+  /** `pool`: of a route; empty for that of the tier. */
+  constructor(settings: ServiceSettings, channels: Channels, pool = '') {
+    this.#pool = pool;
     this.#channels = channels;
     this.writer = new HeadWriter(channels.buffers);
     this.#settings = settings;
@@ -87,6 +104,17 @@ export class Members {
     if (settings.method !== this.#settings.method) this.#balancer = createBalancer(settings.method);
     this.#settings = settings;
     this.#candidates = candidatesOf(settings);
+    const { http, cookieKey } = settings;
+    this.#cookies =
+      http.sessionCookie === undefined || cookieKey === undefined
+        ? null
+        : new SessionCookies(
+            http.sessionCookie,
+            cookieKey,
+            settings.name,
+            this.#pool,
+            this.#members.map(({ key }) => key),
+          );
   }
 
   #create(name: string, host: string, key: string, bytes: Uint8Array): Member {
@@ -98,6 +126,49 @@ export class Members {
 
   get list(): readonly Member[] {
     return this.#members;
+  }
+
+  get hasCookies(): boolean {
+    return this.#cookies !== null;
+  }
+
+  /** The member that a request's cookie stands for, if it takes requests; only where there are cookies. */
+  memberOf(head: Head): Member | null {
+    const index = this.#cookies!.find(head);
+    if (index < 0) {
+      if (index === UNKNOWN_COOKIE) this.cookies.unknown++;
+      return null;
+    }
+    const isOpen = this.#takesRequests(index, false);
+    if (isOpen) this.cookies.kept++;
+    else this.cookies.moved++;
+    return isOpen ? this.#members[index]! : null;
+  }
+
+  /** The line that gives a client the cookie of that member; null where it has been taken out. */
+  cookieLine(member: Member): Uint8Array | null {
+    const index = this.#members.indexOf(member);
+    if (index < 0 || this.#cookies === null) return null;
+    this.cookies.given++;
+    return this.#cookies.line(index);
+  }
+
+  /** Index of that member if it takes requests still, else -1. */
+  indexOf(member: Member): number {
+    const index = this.#members.indexOf(member);
+    return index >= 0 && this.#takesRequests(index, false) ? index : -1;
+  }
+
+  #isFull(member: Member): boolean {
+    const limit = this.#settings.http.memberConnections.max;
+    return limit > 0 && member.connections >= limit && member.idle.length === 0;
+  }
+
+  #takesRequests(index: number, takesPaused: boolean): boolean {
+    const member = this.#members[index]!;
+    const { isDraining, isDown } = this.#settings.members[index]!;
+    const isPaused = member.pausedUntilMs > this.#channels.nowMs && !takesPaused;
+    return !isDraining && isDown !== true && !isPaused && !this.#isFull(member);
   }
 
   /** Index of the member for the next request, or NO_MEMBER, ALL_BUSY. `except`: it has just failed. */

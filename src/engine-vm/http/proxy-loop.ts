@@ -9,7 +9,7 @@ import { AccessLog } from './access-log.ts';
 import { Channels } from './channel.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { Exchange, ExchangeContext } from './exchange.ts';
-import { Figures } from './figures.ts';
+import { Figures, type FiguresReport } from './figures.ts';
 import { BlockWriter } from './h2/block-writer.ts';
 import { ClientSession } from './h2/client-session.ts';
 import { HeadWriter } from './head-writer.ts';
@@ -139,7 +139,7 @@ export class ProxyLoop implements ExchangeContext {
     this.pools = pools.map(({ name, members }) => {
       const own = { ...settings, members };
       const known = this.#poolsByName.get(name);
-      if (known === undefined) this.#poolsByName.set(name, new Members(own, this.#channels));
+      if (known === undefined) this.#poolsByName.set(name, new Members(own, this.#channels, name));
       else known.update(own);
       return this.#poolsByName.get(name)!;
     });
@@ -167,6 +167,18 @@ export class ProxyLoop implements ExchangeContext {
     for (let n = 0; n < 3; n++) this.turn(0);
     this.flushLog();
     this.#channels.loop.end();
+  }
+
+  /** The figures of the thread, with those of its pools. */
+  report(): FiguresReport {
+    const cookies = { kept: 0, moved: 0, unknown: 0, given: 0 };
+    for (const pool of [this.members, ...this.#poolsByName.values()]) {
+      cookies.kept += pool.cookies.kept;
+      cookies.moved += pool.cookies.moved;
+      cookies.unknown += pool.cookies.unknown;
+      cookies.given += pool.cookies.given;
+    }
+    return { ...this.figures.report(), cookies };
   }
 
   turn(timeoutMs?: number): void {

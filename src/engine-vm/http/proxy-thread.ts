@@ -69,7 +69,7 @@ if (proxy !== null) {
       try {
         if (command.type === 'reload') running.reload(command.settings);
         else if (command.type === 'drain') running.drain(command.withinMs);
-        answer({ id: command.id, figures: running.figures.report() });
+        answer({ id: command.id, figures: running.report() });
       } catch (error) {
         answer({ id: command.id, error: (error as Error).message });
       }
@@ -77,6 +77,6 @@ if (proxy !== null) {
   };
   answer({ id: 0, loop: running.loopKind });
   running.run();
-  answer({ id: -1, figures: running.figures.report() });
+  answer({ id: -1, figures: running.report() });
 }
 port.close();

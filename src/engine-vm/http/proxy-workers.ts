@@ -1,4 +1,5 @@
 /** The threads of a proxy, from the main thread: starts one for each core, tells them of new settings, ends them. */
+import { randomBytes } from 'node:crypto';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { WeftError } from '../../policy/errors.ts';
 import { EventFd } from '../kernel/event-fd.ts';
@@ -109,7 +110,7 @@ export class ProxyWorkers {
 
   /** Starts them; resolves when all accept connections. Throws ERR_KERNEL where one cannot. */
   static async start(options: ProxyWorkersOptions): Promise<ProxyWorkers> {
-    const settings = withCacheMemory(options.settings, null);
+    const settings = withShared(options.settings, null);
     const all = Array.from({ length: options.workers }, () => new ProxyWorker({ ...options, settings }));
     const workers = new ProxyWorkers(all, settings);
     const started = await Promise.allSettled(workers.#workers.map(({ ready }) => ready));
@@ -130,7 +131,7 @@ export class ProxyWorkers {
 
   /** New settings for requests that begin from now on. Throws ERR_KERNEL; workers that could go on with the new ones. */
   async reload(settings: ServiceSettings): Promise<void> {
-    const shared = withCacheMemory(settings, this.#settings);
+    const shared = withShared(settings, this.#settings);
     this.#settings = shared;
     await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'reload', settings: shared })));
   }
@@ -147,6 +148,12 @@ export class ProxyWorkers {
     const reports = await Promise.all(this.#workers.map(({ ended }) => ended));
     return reports.filter((report) => report !== null);
   }
+}
+
+/** Adds what the workers share: the key of session cookies, and the memory of their caches. */
+function withShared(settings: ServiceSettings, before: ServiceSettings | null): ServiceSettings {
+  const cookieKey = settings.cookieKey ?? before?.cookieKey ?? randomBytes(32);
+  return withCacheMemory({ ...settings, cookieKey }, before);
 }
 
 /** Adds the memory that the workers' caches share: what they have had, where it is as large as it shall be. */

@@ -16,6 +16,8 @@ export interface ServiceSettings {
   /** Pools of routes, but for that of the tier. */
   readonly pools?: readonly PoolSettings[];
   readonly http: HttpService;
+  /** Signs session cookies; the same for all threads, and after a reload. */
+  readonly cookieKey?: Uint8Array;
   /** What the caches of all threads share; each has its own where it is left out. */
   readonly cacheMemory?: SharedArrayBuffer;
 }
