@@ -152,6 +152,7 @@ export abstract class Session implements ChannelOwner {
           this.#whole(bytes, from, p);
           continue;
         }
+        if (p >= end) break;
         this.#stash ??= new Uint8Array(this.#length);
         const take = Math.min(missing, end - p);
         this.#stash.set(bytes.subarray(p, p + take), this.#stashed);
