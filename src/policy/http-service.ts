@@ -113,6 +113,29 @@ export const HttpService = z
     cache: HttpCache.optional(),
     routes: HttpRoutes,
     sessionCookie: SessionCookie.optional(),
+    ejection: z
+      .strictObject({
+        consecutiveErrors: z
+          .int()
+          .min(1)
+          .max(1000)
+          .default(5)
+          .meta({ description: 'So many responses of 500 or more, with no other between them.' }),
+        pauseMs: DurationMs.default(10_000).meta({
+          description: 'How long the member gets no requests; doubled each time.',
+        }),
+        longestPauseMs: DurationMs.default(300_000).meta({
+          description: 'The longest pause; a member that did well for so long begins with the first again.',
+        }),
+        maxPercent: z
+          .int()
+          .min(1)
+          .max(100)
+          .default(50)
+          .meta({ description: 'The most members of a pool, in percent, that are left out at a time.' }),
+      })
+      .optional()
+      .meta({ description: 'Leave out members that answer with errors, as each worker sees them.' }),
   })
   .superRefine(({ cache, routes }, context) => {
     if (cache === undefined) return;

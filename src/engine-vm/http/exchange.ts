@@ -319,6 +319,7 @@ export class Exchange {
     this.status = head.status;
     this.answeredMs = this.context.nowMs;
     this.side!.member.failures = 0;
+    if (this.#members!.ejects) this.#members!.answered(this.side!.member, head.status);
     this.responseLength = length;
     for (const component of this.service.components) component.onResponse?.(this);
     // Behind the components: what a cache stores must not give one client's cookie to others.

@@ -43,6 +43,8 @@ export interface FiguresReport {
   totalMs: number[];
   memberMs: number[];
   logBytesLost: number;
+  /** Members that were left out for their errors. */
+  ejections: number;
   /** Session cookies: those of members that could be had, could not, are not known; those that were given. */
   cookies: CookieFigures;
 }
@@ -71,7 +73,7 @@ export class Figures {
     }
   }
 
-  report(): Omit<FiguresReport, 'cookies'> {
+  report(): Omit<FiguresReport, 'cookies' | 'ejections'> {
     const refusals: Record<string, number> = {};
     for (const [id, { name }] of REFUSALS.entries()) {
       if (this.#refusals[id]! > 0) refusals[name] = this.#refusals[id]!;

@@ -32,6 +32,9 @@ export class Member {
   readonly idle: MemberConnection[] = [];
   failures = 0;
   pausedUntilMs = 0;
+  /** Responses of 500 or more since the last other one, where such members are ejected. */
+  errors = 0;
+  ejections = 0;
   /** False once a reload has taken it out: connections end with their requests. */
   isListed = true;
 
@@ -70,6 +73,8 @@ export class Members {
   readonly #pool: string;
   /** Null where clients get no cookies. */
   #cookies: SessionCookies | null = null;
+  /** Members that were left out for their errors, since the start. */
+  ejections = 0;
   /** Cookies that came, by whether their member could be had; `unknown`: of no member there is. */
   readonly cookies: CookieFigures = { kept: 0, moved: 0, unknown: 0, given: 0 };
 
@@ -246,6 +251,29 @@ export class Members {
     if (member.pausedUntilMs > this.#channels.nowMs) return;
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(member.failures++, 10));
     member.pausedUntilMs = this.#channels.nowMs + pause;
+  }
+
+  /** Whether responses have to be told. */
+  get ejects(): boolean {
+    return this.#settings.http.ejection !== undefined;
+  }
+
+  /** A member answered: left out for a while where that was one error too many in a row. Only where `ejects`. */
+  answered(member: Member, status: number): void {
+    if (status < 500) {
+      member.errors = 0;
+      return;
+    }
+    const { consecutiveErrors, pauseMs, longestPauseMs, maxPercent } = this.#settings.http.ejection!;
+    const { nowMs } = this.#channels;
+    if (++member.errors < consecutiveErrors || member.pausedUntilMs > nowMs) return;
+    member.errors = 0;
+    let out = 1;
+    for (const other of this.#members) if (other.pausedUntilMs > nowMs) out++;
+    if (out * 100 > maxPercent * this.#members.length) return;
+    if (nowMs - member.pausedUntilMs > longestPauseMs) member.ejections = 0;
+    member.pausedUntilMs = nowMs + Math.min(longestPauseMs, pauseMs * 2 ** Math.min(member.ejections++, 20));
+    this.ejections++;
   }
 
   get channels(): Channels {

@@ -172,13 +172,15 @@ export class ProxyLoop implements ExchangeContext {
   /** The figures of the thread, with those of its pools. */
   report(): FiguresReport {
     const cookies = { kept: 0, moved: 0, unknown: 0, given: 0 };
+    let ejections = 0;
     for (const pool of [this.members, ...this.#poolsByName.values()]) {
+      ejections += pool.ejections;
       cookies.kept += pool.cookies.kept;
       cookies.moved += pool.cookies.moved;
       cookies.unknown += pool.cookies.unknown;
       cookies.given += pool.cookies.given;
     }
-    return { ...this.figures.report(), cookies };
+    return { ...this.figures.report(), cookies, ejections };
   }
 
   turn(timeoutMs?: number): void {
