@@ -1,6 +1,6 @@
 /**
  * An HTTP/2 connection of a client: each stream is a request, with an exchange of its own. Begins with the client's
- * preface, by prior knowledge or after ALPN.
+ * preface.
  */
 import { hashText } from '../../balance/hash.ts';
 import { peerAddress } from '../../kernel/socket-address.ts';
@@ -70,8 +70,9 @@ export class ClientSession extends Session {
 
   forwardedLines(how: string): Uint8Array {
     if (this.#forwarded === null || this.#forwardedBy !== how) {
+      const scheme = this.channel.session === null ? 'http' : 'https';
       this.#forwarded = line(
-        how === 'none' ? '' : `X-Forwarded-For: ${this.clientAddress}\r\nX-Forwarded-Proto: http\r\n`,
+        how === 'none' ? '' : `X-Forwarded-For: ${this.clientAddress}\r\nX-Forwarded-Proto: ${scheme}\r\n`,
       );
       this.#forwardedBy = how;
     }

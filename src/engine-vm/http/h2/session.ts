@@ -8,6 +8,7 @@
  */
 import type { Channel, ChannelOwner, Channels } from '../channel.ts';
 import type { BlockWriter } from './block-writer.ts';
+import { Ending } from './ending.ts';
 import * as f from './frames.ts';
 import { HpackDecoder, MOST_BLOCK_BYTES } from './hpack-decoder.ts';
 import type { Stream } from './stream.ts';
@@ -682,38 +683,5 @@ export abstract class Session implements ChannelOwner {
     this.#lose();
     this.channel.close();
     this.onClosed();
-  }
-}
-
-/** Reads on for a moment, so that the last words of a connection are not lost with what nobody read. */
-class Ending implements ChannelOwner {
-  readonly #channels: Channels;
-  readonly #channel: Channel;
-  readonly #onClosed: () => void;
-  #isDone = false;
-
-  constructor(channels: Channels, channel: Channel, onClosed: () => void) {
-    this.#channels = channels;
-    this.#channel = channel;
-    this.#onClosed = onClosed;
-  }
-
-  onBytes(buffer: number): void {
-    this.#channels.buffers.give(buffer);
-  }
-
-  onEnd(): void {
-    this.onDeadline();
-  }
-
-  onDrained(): void {}
-
-  onConnect(): void {}
-
-  onDeadline(): void {
-    if (this.#isDone) return;
-    this.#isDone = true;
-    this.#channel.close();
-    this.#onClosed();
   }
 }
