@@ -24,6 +24,12 @@ const OVERRIDES = [
   'x-original-host',
 ].map(line);
 
+/** Ends the key of what was asked for by TLS. */
+export const BY_TLS = 9;
+/** Comes before the name of a pool. */
+export const OF_POOL = 11;
+const HTTPS = line('https');
+
 export class CacheKey {
   readonly bytes = new Uint8Array(MOST_BYTES);
   length = 0;
@@ -34,8 +40,12 @@ export class CacheKey {
     this.#trustsForwarded = trustsForwarded;
   }
 
-  /** Builds the key of a request. False where it has none. */
-  build(head: Head): boolean {
+  /**
+   * Builds the key of a request. False where it has none. `forwarded` are the lines that tell members of the client:
+   * what is answered to one that came by TLS may be a redirect for the other. `pool` is the one that a route chose, else
+   * empty: routes look at fields that others do not send.
+   */
+  build(head: Head, forwarded: Uint8Array, pool: string): boolean {
     this.length = 0;
     if (head.hostIndex < 0) return false;
     this.#add(head, head.valueAt[head.hostIndex]!, head.valueEnd[head.hostIndex]!, true);
@@ -53,7 +63,14 @@ export class CacheKey {
       }
       if (this.length >= MOST_BYTES) return false;
     }
-    return this.length < MOST_BYTES;
+    // Names of pools have up to 63 bytes.
+    if (this.length + pool.length + 2 > MOST_BYTES) return false;
+    if (pool !== '') {
+      this.bytes[this.length++] = OF_POOL;
+      for (let n = 0; n < pool.length; n++) this.bytes[this.length++] = pool.charCodeAt(n);
+    }
+    if (saysHttps(forwarded)) this.bytes[this.length++] = BY_TLS;
+    return true;
   }
 
   get text(): string {
@@ -70,4 +87,12 @@ export class CacheKey {
       this.bytes[this.length++] = isLower && byte >= 65 && byte <= 90 ? byte | 32 : byte;
     }
   }
+}
+
+function saysHttps(lines: Uint8Array): boolean {
+  search: for (let at = 0; at + HTTPS.length <= lines.length; at++) {
+    for (let n = 0; n < HTTPS.length; n++) if (lines[at + n] !== HTTPS[n]) continue search;
+    return true;
+  }
+  return false;
 }

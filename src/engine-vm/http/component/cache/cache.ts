@@ -24,7 +24,7 @@ import { type CacheFetcher, CacheRequest } from './cache-request.ts';
 import { CacheStore, type EntryTerms } from './cache-store.ts';
 import { Collapses } from './collapse.ts';
 import { termsOf } from './freshness.ts';
-import { Purge } from './purge.ts';
+import { NO_LINES, Purge, removeAll } from './purge.ts';
 import { readHead, writeHead, written } from './stored-head.ts';
 import { asksConditions, dropConditions, joined, StoredResponses } from './stored-responses.ts';
 import { RequestVariant, variantOf } from './variants.ts';
@@ -87,7 +87,8 @@ export class Cache implements HttpComponent, CacheFetcher {
     const { request } = exchange;
     const { method } = request;
     if (method !== METHOD.GET && method !== METHOD.HEAD) return this.#onUnsafe(exchange);
-    if (!this.#isForCache(exchange) || !this.#key.build(request)) {
+    const forwarded = exchange.client.forwardedLines(exchange);
+    if (!this.#isForCache(exchange) || !this.#key.build(request, forwarded, poolOf(exchange))) {
       this.#counts.bypassed++;
       return 0;
     }
@@ -129,7 +130,7 @@ export class Cache implements HttpComponent, CacheFetcher {
       return this.#purge.onRequest(exchange, this.#counts);
     }
     // What a method that is not known does is not known either.
-    if (this.#key.build(request)) {
+    if (this.#key.build(request, NO_LINES, '')) {
       exchange.attachment = CacheRequest.unsafe(this, exchange, this.#key.bytes.slice(0, this.#key.length));
     }
     return 0;
@@ -279,7 +280,8 @@ export class Cache implements HttpComponent, CacheFetcher {
   /** RFC 9111 4.4. */
   #invalidate(mine: CacheRequest, response: Head): void {
     const text = Buffer.from(mine.key).toString('latin1');
-    this.store.remove(mine.hash, mine.key, mine.key.length);
+    const { pools } = mine.exchange.service.settings;
+    removeAll(this.store, mine.key, mine.key.length, pools);
     const host = text.slice(0, text.indexOf('/'));
     for (let n = 0; n < response.count; n++) {
       if (response.ids[n] !== FIELD.location && response.ids[n] !== FIELD['content-location']) continue;
@@ -288,7 +290,7 @@ export class Cache implements HttpComponent, CacheFetcher {
       const match = /^(?:https?:\/\/([^/]+))?(\/[^#]*)/i.exec(target);
       if (match === null || (match[1] !== undefined && match[1].toLowerCase() !== host)) continue;
       const key = Buffer.from(host + match[2], 'latin1');
-      this.store.remove(this.store.hash(key, key.length), key, key.length);
+      removeAll(this.store, key, key.length, pools);
     }
   }
 
@@ -434,4 +436,10 @@ export class Cache implements HttpComponent, CacheFetcher {
 
 function add(writer: EntryWriter, ...parts: readonly Uint8Array[]): boolean {
   return parts.every((part) => writer.add(part, 0, part.length));
+}
+
+/** The pool that a route sends the request to; empty where that is the tier's. */
+function poolOf({ service, request }: Exchange): string {
+  if (service.router === null) return '';
+  return service.settings.pools?.[service.router.choose(request)]?.name ?? '';
 }
