@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { DurationMs } from './attributes.ts';
 import { Compression, Decompression, HttpCache } from './http-acceleration.ts';
 import { SessionCookie } from './http-persistence.ts';
+import { ProxyProtocol } from './http-proxy-protocol.ts';
 import { HttpRoutes } from './http-routes.ts';
 
 const FieldName = z
@@ -51,6 +52,7 @@ export const HttpService = z
     http2: z.boolean().default(true).meta({
       description: 'Accept HTTP/2 from clients: those that begin with its preface (prior knowledge).',
     }),
+    proxyProtocol: ProxyProtocol.optional(),
     via: z.boolean().default(true).meta({ description: 'Add Via to requests, as proxies must.' }),
     allowsEncodedSlash: z.boolean().default(false).meta({
       description: 'Accept %2F and %5C in paths, which members may take for slashes that no rule has seen.',

@@ -5,6 +5,7 @@
  * A session (TLS) stands between channel and owner where there is one: it gets what was received and writes what is to
  * be sent. Back-pressure: who writes looks at `isFull` and stops reading its own source until `onDrained`.
  */
+import { type ConnectionEnds, peerAddress, socketEnds } from '../kernel/socket-address.ts';
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
 import { MOST_FDS, type SocketEvents, type SocketLoop } from '../kernel/socket-loop.ts';
 
@@ -41,6 +42,9 @@ export class Channel {
   readonly fd: number;
   owner: ChannelOwner | null = null;
   session: Session | null = null;
+  /** Both ends of the client's connection as a proxy in front told them; null where none did. */
+  told: ConnectionEnds | null = null;
+  #ends: ConnectionEnds | null = null;
   /** When `onDeadline` is called; 0 is never. Looked at a few times a second. */
   deadlineMs = 0;
   readonly #loop: SocketLoop;
@@ -67,6 +71,8 @@ export class Channel {
   open(owner: ChannelOwner | null, isConnected: boolean): void {
     this.owner = owner;
     this.session = null;
+    this.told = null;
+    this.#ends = null;
     this.deadlineMs = 0;
     this.#first = -1;
     this.#last = -1;
@@ -78,6 +84,17 @@ export class Channel {
     this.#closesWhenSent = false;
     this.#wasFull = false;
     this.isOpen = true;
+  }
+
+  /** The address of the client, as a proxy in front told it or the socket has it; empty where it is gone. */
+  get peerAddress(): string {
+    return this.told?.sourceAddress ?? peerAddress(this.fd);
+  }
+
+  /** Both ends of the client's connection; the same object for as long as that lasts. Null where it is gone. */
+  get ends(): ConnectionEnds | null {
+    this.#ends ??= this.told ?? socketEnds(this.fd);
+    return this.#ends;
   }
 
   get isFull(): boolean {

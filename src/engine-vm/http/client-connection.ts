@@ -4,7 +4,6 @@
  * and the connection is read no further.
  */
 import { hashText } from '../balance/hash.ts';
-import { peerAddress } from '../kernel/socket-address.ts';
 import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
 import { ClientResponse } from './client-response.ts';
@@ -82,7 +81,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   }
 
   get clientAddress(): string {
-    this.#address ??= peerAddress(this.channel.fd);
+    this.#address ??= this.channel.peerAddress;
     return this.#address;
   }
 
@@ -279,6 +278,11 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     else {
       this.#exchange.requestBody(buffer, decoder.dataAt, decoder.dataEnd, decoder.isDone, decoder.trailers);
     }
+  }
+
+  /** Refuses a connection on which no request came. */
+  refuse(reason: number): void {
+    if (this.isIdle) this.#refuse(reason);
   }
 
   /** Refuses what is no request, or none that an exchange was begun for. The connection ends with it. */

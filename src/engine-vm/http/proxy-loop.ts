@@ -14,8 +14,11 @@ import { BlockWriter } from './h2/block-writer.ts';
 import { ClientSession } from './h2/client-session.ts';
 import { HeadWriter } from './head-writer.ts';
 import { Members } from './members.ts';
+import { ProxyHeaderSession } from './proxy-header-session.ts';
+import { refusal } from './refusals.ts';
 import { Service, type ServiceSettings } from './service.ts';
 
+const HEADER_INVALID = refusal('proxy-header-invalid');
 const BACKLOG = 4096;
 
 export interface ProxyOptions {
@@ -83,12 +86,34 @@ export class ProxyLoop implements ExchangeContext {
         return;
       }
       this.figures.open++;
-      this.#connections.add(
-        new ClientConnection(channel, this.#channels, this.#writer, this, this.#closed, this.#http2),
+      const connection = new ClientConnection(
+        channel,
+        this.#channels,
+        this.#writer,
+        this,
+        this.#closed,
+        this.#http2,
       );
+      this.#connections.add(connection);
+      if (this.service.proxies?.has(channel.peerAddress)) this.#awaitHeader(connection);
     };
     this.#channels.onWoken = () => this.onWake();
     this.#listen();
+  }
+
+  /** A proxy in front has to say whose connection it is, in the time that a head has. */
+  #awaitHeader(connection: ClientConnection): void {
+    const { channel } = connection;
+    const { headTimeoutMs, idleTimeoutMs } = this.service.settings.http;
+    channel.deadlineMs = this.nowMs + headTimeoutMs;
+    new ProxyHeaderSession(
+      channel,
+      this.buffers,
+      () => {
+        channel.deadlineMs = this.nowMs + idleTimeoutMs;
+      },
+      () => connection.refuse(HEADER_INVALID),
+    );
   }
 
   get loopKind(): LoopKind {

@@ -48,6 +48,7 @@ const NAMES = {
   'content-length-mismatch': 400,
   'stream-broken': 400,
   'body-too-large': 413,
+  'proxy-header-invalid': 400,
   'head-timeout': 408,
   'body-timeout': 408,
   // What members do.

@@ -1,6 +1,7 @@
 /** One virtual service as the proxy of a thread runs it: its settings compiled, its components, its figures. */
 import type { HttpService } from '../../policy/http-service.ts';
 import type { BalancingMethod } from '../../policy/virtual-service.ts';
+import { AddressList } from './address-list.ts';
 import type { HttpComponent } from './component.ts';
 import type { HeadLimits } from './parse-fields.ts';
 import { createComponents } from './registry.ts';
@@ -45,6 +46,8 @@ export class Service {
   readonly components: readonly HttpComponent[];
   /** Null where all requests go to one pool. */
   readonly router: Router | null;
+  /** Whose connections begin with a header of the PROXY protocol; null where there are none. */
+  readonly proxies: AddressList | null;
   /** Those that want to know of time. */
   readonly ticking: readonly HttpComponent[];
 
@@ -60,6 +63,8 @@ export class Service {
       http.routes,
       (settings.pools ?? []).map(({ name }) => name),
     );
+    const from = http.proxyProtocol?.from ?? [];
+    this.proxies = from.length > 0 ? new AddressList(from) : null;
     this.components = createComponents(http, settings.cacheMemory);
     this.ticking = this.components.filter(({ tick }) => tick !== undefined);
   }

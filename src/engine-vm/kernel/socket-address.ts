@@ -54,6 +54,14 @@ export function portOf(bytes: Uint8Array): number {
   return (bytes[2]! << 8) | bytes[3]!;
 }
 
+/** Both ends of a connection, as its client sees it: from where, and to which address of ours. */
+export interface ConnectionEnds {
+  readonly sourceAddress: string;
+  readonly sourcePort: number;
+  readonly targetAddress: string;
+  readonly targetPort: number;
+}
+
 const peer = new Uint8Array(SOCKET_ADDRESS_BYTES);
 const peerLength = new Uint32Array(1);
 
@@ -61,6 +69,16 @@ const peerLength = new Uint32Array(1);
 export function peerAddress(fd: number): string {
   peerLength[0] = SOCKET_ADDRESS_BYTES;
   return libc.getpeername(fd, peer, peerLength) < 0 ? '' : addressText(peer);
+}
+
+/** Both ends of a connection that was accepted; null where it is gone. */
+export function socketEnds(fd: number): ConnectionEnds | null {
+  peerLength[0] = SOCKET_ADDRESS_BYTES;
+  if (libc.getpeername(fd, peer, peerLength) < 0) return null;
+  const source = { sourceAddress: addressText(peer), sourcePort: portOf(peer) };
+  peerLength[0] = SOCKET_ADDRESS_BYTES;
+  if (libc.getsockname(fd, peer, peerLength) < 0) return null;
+  return { ...source, targetAddress: addressText(peer), targetPort: portOf(peer) };
 }
 
 /** The port that a socket is bound to. */

@@ -3,7 +3,6 @@
  * preface.
  */
 import { hashText } from '../../balance/hash.ts';
-import { peerAddress } from '../../kernel/socket-address.ts';
 import { RECEIVE_BYTES } from '../../kernel/socket-buffers.ts';
 import type { Channel, Channels } from '../channel.ts';
 import type { ExchangeContext } from '../exchange.ts';
@@ -64,7 +63,7 @@ export class ClientSession extends Session {
   }
 
   get clientAddress(): string {
-    this.#address ??= peerAddress(this.channel.fd);
+    this.#address ??= this.channel.peerAddress;
     return this.#address;
   }
 

@@ -2,7 +2,7 @@
  * PURGE: takes stored responses out, all variants of one address, or with `*` at the end of the target all whose address
  * begins so. From addresses that the policy names; each thread of the process has the same store, so one request does.
  */
-import { BlockList, isIPv6 } from 'node:net';
+import { AddressList } from '../../address-list.ts';
 import { ANSWERED } from '../../component.ts';
 import type { Exchange } from '../../exchange.ts';
 import { line } from '../../head-writer.ts';
@@ -34,24 +34,18 @@ export function removeAll(
 }
 
 export class Purge {
-  readonly #from = new BlockList();
+  readonly #from: AddressList;
   readonly #store: CacheStore;
   readonly #key: CacheKey;
 
   constructor(from: readonly string[], store: CacheStore, key: CacheKey) {
-    for (const text of from) {
-      const [address, length] = text.split('/') as [string, string?];
-      const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-      if (length === undefined) this.#from.addAddress(address, family);
-      else this.#from.addSubnet(address, Number(length), family);
-    }
+    this.#from = new AddressList(from);
     this.#store = store;
     this.#key = key;
   }
 
   onRequest(exchange: Exchange, counts: { purged: number }): number {
-    const address = exchange.client.clientAddress;
-    const isAllowed = address !== '' && this.#from.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+    const isAllowed = this.#from.has(exchange.client.clientAddress);
     if (!isAllowed || !this.#key.build(exchange.request, NO_LINES, '')) return FORBIDDEN;
     const { bytes, length } = this.#key;
     const count =
