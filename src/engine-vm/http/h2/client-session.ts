@@ -50,11 +50,10 @@ export class ClientSession extends Session {
     context: ExchangeContext,
     onClosed: (session: ClientSession) => void,
   ) {
-    super(channel, channels, writer);
+    super(channel, channels, writer, true);
     this.context = context;
     this.#onClosed = onClosed;
     this.#idleSinceMs = channels.nowMs;
-    this.prefaceCame = 0;
     channel.owner = this;
     this.hello([
       [f.SETTING_STREAMS, MOST_STREAMS],
@@ -222,7 +221,7 @@ export class ClientSession extends Session {
       this.close();
       return;
     }
-    const began = this.blockSinceMs;
+    const began = this.block.sinceMs;
     if (began !== 0 && nowMs - began > http.headTimeoutMs) {
       this.fail(f.ENHANCE_YOUR_CALM);
       return;

@@ -9,29 +9,24 @@
 import type { Channel, ChannelOwner, Channels } from '../channel.ts';
 import type { BlockWriter } from './block-writer.ts';
 import { Ending } from './ending.ts';
+import { FieldBlock } from './field-block.ts';
+import { type FrameEvents, FrameReader } from './frame-reader.ts';
 import * as f from './frames.ts';
-import { HpackDecoder, MOST_BLOCK_BYTES } from './hpack-decoder.ts';
+import { HpackDecoder } from './hpack-decoder.ts';
 import type { Stream } from './stream.ts';
 
 /** Bytes of all streams that may be on their way to us. */
 const CONNECTION_WINDOW = 262_144;
-/** Where a frame's reader is. */
-const HEADER = 0;
-const PAYLOAD = 1;
-const IN_DATA = 2;
-
 /** What a peer may ask for nothing, at once and in a second (nghttp2 has these numbers for resets). */
 const CALM = 1000;
 const CALM_A_SECOND = 33;
-/** CONTINUATION frames of one block. */
-const MOST_CONTINUATIONS = 16;
 /** Streams that we have reset, to which frames may still come. */
 const RESETS_KEPT = 256;
 const LOOK_MS = 1000;
 const LINGER_MS = 1000;
 const CONTROL_BYTES = 4096;
 
-export abstract class Session implements ChannelOwner {
+export abstract class Session implements ChannelOwner, FrameEvents {
   readonly channel: Channel;
   readonly channels: Channels;
   readonly writer: BlockWriter;
@@ -43,30 +38,11 @@ export abstract class Session implements ChannelOwner {
   /** GOAWAY was sent or received. */
   isEnding = false;
   protected readonly decoder = new HpackDecoder();
-  /** Bytes of the peer's preface that have come; the number of all where none is awaited. */
-  protected prefaceCame = f.PREFACE.length;
+  readonly #reader: FrameReader;
+  protected readonly block = new FieldBlock();
   #hasSettings = false;
   #receiveWindow = CONNECTION_WINDOW;
   #unacknowledged = 0;
-  // The reader.
-  #state = HEADER;
-  readonly #header = new Uint8Array(f.FRAME_HEADER_BYTES);
-  #headerCame = 0;
-  #length = 0;
-  #type = 0;
-  #flags = 0;
-  #id = 0;
-  #padding = -1;
-  #dataLeft = 0;
-  #stash: Uint8Array | null = null;
-  #stashed = 0;
-  // A block of several frames.
-  #block: Uint8Array | null = null;
-  #blockLength = 0;
-  #blockId = 0;
-  #blockFlags = 0;
-  #continuations = 0;
-  protected blockSinceMs = 0;
   // What is written.
   #control = -1;
   #controlAt = 0;
@@ -81,7 +57,8 @@ export abstract class Session implements ChannelOwner {
   #stuckSinceMs = 0;
   #ending: Ending | null = null;
 
-  constructor(channel: Channel, channels: Channels, writer: BlockWriter) {
+  constructor(channel: Channel, channels: Channels, writer: BlockWriter, awaitsPreface: boolean) {
+    this.#reader = new FrameReader(this, channels.buffers, awaitsPreface);
     this.channel = channel;
     this.channels = channels;
     this.writer = writer;
@@ -118,141 +95,35 @@ export abstract class Session implements ChannelOwner {
   }
 
   onBytes(buffer: number, at: number, end: number): void {
-    const { buffers } = this.channels;
-    const { bytes } = buffers;
-    let p = at;
-    let isTaken = false;
-    while (this.prefaceCame < f.PREFACE.length && p < end) {
-      if (bytes[p++] !== f.PREFACE[this.prefaceCame++]) {
-        buffers.give(buffer);
-        this.close();
-        return;
-      }
-    }
-    while (p < end && !this.isClosed) {
-      if (this.#state === HEADER) {
-        if (this.#headerCame === 0 && end - p >= f.FRAME_HEADER_BYTES) {
-          this.#begin(bytes, p);
-          p += f.FRAME_HEADER_BYTES;
-        } else {
-          this.#header[this.#headerCame++] = bytes[p++]!;
-          if (this.#headerCame < f.FRAME_HEADER_BYTES) continue;
-          this.#headerCame = 0;
-          this.#begin(this.#header, 0);
-        }
-        if (this.isClosed) break;
-        // It was empty, and is done.
-        if (this.#state === HEADER) continue;
-      }
-      if (this.#state === PAYLOAD) {
-        const missing = this.#length - this.#stashed;
-        if (this.#stashed === 0 && end - p >= missing) {
-          this.#state = HEADER;
-          const from = p;
-          p += missing;
-          this.#whole(bytes, from, p);
-          continue;
-        }
-        if (p >= end) break;
-        this.#stash ??= new Uint8Array(this.#length);
-        const take = Math.min(missing, end - p);
-        this.#stash.set(bytes.subarray(p, p + take), this.#stashed);
-        this.#stashed += take;
-        p += take;
-        if (this.#stashed < this.#length) break;
-        const whole = this.#stash;
-        this.#stash = null;
-        this.#stashed = 0;
-        this.#state = HEADER;
-        this.#whole(whole, 0, this.#length);
-        continue;
-      }
-      // DATA, as it comes.
-      if (this.#padding < 0) {
-        if (p >= end) break;
-        this.#padding = bytes[p++]!;
-        if (this.#padding > this.#dataLeft - 1) {
-          this.fail(f.PROTOCOL_ERROR);
-          break;
-        }
-        this.#dataLeft -= this.#padding + 1;
-        this.consumed(null, this.#padding + 1);
-        if (this.#dataLeft === 0) this.#data(-1, 0, 0);
-      }
-      if (this.#dataLeft > 0) {
-        const take = Math.min(end - p, this.#dataLeft);
-        if (take === 0) break;
-        this.#dataLeft -= take;
-        // The rest of the buffer is this: it goes on as it is.
-        isTaken = p + take === end && this.#data(buffer, p, p + take);
-        if (!isTaken && p + take !== end) this.#copied(p, p + take);
-        p += take;
-        if (this.#dataLeft > 0) break;
-      }
-      const skip = Math.min(end - p, this.#padding);
-      this.#padding -= skip;
-      p += skip;
-      if (this.#padding === 0) this.#state = HEADER;
-    }
-    if (!isTaken) buffers.give(buffer);
-    if (!this.isClosed) this.flush();
+    if (!this.#reader.read(buffer, at, end)) this.close();
+    else if (!this.isClosed) this.flush();
   }
 
-  /** A piece of DATA behind which other frames stand: those are still to be read in its buffer. */
-  #copied(at: number, end: number): void {
-    const { buffers } = this.channels;
-    const own = buffers.take();
-    if (own < 0) {
-      this.fail(f.ENHANCE_YOUR_CALM);
-      return;
-    }
-    const start = buffers.start(own);
-    buffers.bytes.copyWithin(start, at, end);
-    if (!this.#data(own, start, start + end - at)) buffers.give(own);
-  }
-
-  /** Hands on data of the frame that is read. False where nobody took the buffer. */
-  #data(buffer: number, at: number, end: number): boolean {
-    const stream = this.streams.get(this.#id);
+  onData(buffer: number, at: number, end: number, isLast: boolean): boolean {
+    const stream = this.streams.get(this.#reader.id);
     if (stream === undefined || stream.isRemoteDone) {
       this.consumed(null, end - at);
       return false;
     }
-    const isLast = this.#dataLeft === 0 && (this.#flags & f.END_STREAM) !== 0;
-    if (buffer < 0) {
-      if (isLast) stream.dataReceived(-1, 0, 0, true);
-      return false;
-    }
+    if (buffer < 0 && !isLast) return false;
     stream.dataReceived(buffer, at, end, isLast);
-    return true;
+    return buffer >= 0;
   }
 
-  /** The header of a frame is there. */
-  #begin(bytes: Uint8Array, at: number): void {
-    const length = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
-    const type = bytes[at + 3]!;
-    const id = f.readNumber(bytes, at + 5) & 0x7fff_ffff;
-    this.#length = length;
-    this.#type = type;
-    this.#flags = bytes[at + 4]!;
-    this.#id = id;
-    this.#state = PAYLOAD;
-    if (length > f.MOST_FRAME_BYTES) {
-      this.fail(f.FRAME_SIZE_ERROR);
-    } else if (
-      this.#blockId !== 0 ? type !== f.CONTINUATION || id !== this.#blockId : type === f.CONTINUATION
-    ) {
-      this.fail(f.PROTOCOL_ERROR);
-    } else if (!this.#hasSettings && type !== f.SETTINGS) {
-      this.fail(f.PROTOCOL_ERROR);
-    } else if (type === f.DATA) this.#beginData(length, id);
-    else if (length === 0) {
-      this.#state = HEADER;
-      this.#whole(bytes, at, at);
-    }
+  onPadding(length: number): void {
+    this.consumed(null, length);
   }
 
-  #beginData(length: number, id: number): void {
+  onFrameHeader(): void {
+    const { type, id } = this.#reader;
+    const isOutOfPlace =
+      this.block.id !== 0 ? type !== f.CONTINUATION || id !== this.block.id : type === f.CONTINUATION;
+    if (isOutOfPlace || (!this.#hasSettings && type !== f.SETTINGS)) this.fail(f.PROTOCOL_ERROR);
+    else if (type === f.DATA) this.#beginData();
+  }
+
+  #beginData(): void {
+    const { length, flags, id } = this.#reader;
     if (id === 0 || this.isIdle(id)) {
       this.fail(f.PROTOCOL_ERROR);
       return;
@@ -262,10 +133,8 @@ export abstract class Session implements ChannelOwner {
       this.fail(f.FLOW_CONTROL_ERROR);
       return;
     }
-    const isPadded = (this.#flags & f.PADDED) !== 0;
-    const isEmpty = length === 0 || (isPadded && length === 1);
-    const isLast = (this.#flags & f.END_STREAM) !== 0;
-    if (isEmpty && !isLast) this.spend(1);
+    const isEmpty = length === 0 || ((flags & f.PADDED) !== 0 && length === 1);
+    if (isEmpty && (flags & f.END_STREAM) === 0) this.spend(1);
     const stream = this.streams.get(id);
     if (stream === undefined) {
       if (!this.wasReset(id)) this.reset(id, f.STREAM_CLOSED);
@@ -274,29 +143,17 @@ export abstract class Session implements ChannelOwner {
       stream.receiveWindow -= length;
       if (stream.receiveWindow < 0) stream.broken(f.FLOW_CONTROL_ERROR);
     }
-    if (isPadded && length === 0) {
-      this.fail(f.FRAME_SIZE_ERROR);
-      return;
-    }
-    this.#padding = isPadded ? -1 : 0;
-    this.#dataLeft = length;
-    this.#state = IN_DATA;
-    if (length > 0) return;
-    this.#state = HEADER;
-    this.#data(-1, 0, 0);
   }
 
-  /** A frame other than DATA is there, whole. */
-  #whole(bytes: Uint8Array, at: number, end: number): void {
-    const id = this.#id;
+  onFrame(bytes: Uint8Array, at: number, end: number): void {
+    const { type, id, flags } = this.#reader;
     const length = end - at;
-    switch (this.#type) {
+    switch (type) {
       case f.HEADERS:
         this.#headers(bytes, at, end);
         break;
       case f.CONTINUATION:
-        if (++this.#continuations > MOST_CONTINUATIONS) this.fail(f.ENHANCE_YOUR_CALM);
-        else this.#addToBlock(bytes, at, end);
+        this.#gather(bytes, at, end);
         break;
       case f.PRIORITY:
         this.spend(1);
@@ -321,7 +178,7 @@ export abstract class Session implements ChannelOwner {
       case f.PING:
         if (id !== 0) this.fail(f.PROTOCOL_ERROR);
         else if (length !== 8) this.fail(f.FRAME_SIZE_ERROR);
-        else if ((this.#flags & f.ACK) !== 0) this.onPong();
+        else if ((flags & f.ACK) !== 0) this.onPong();
         else {
           this.spend(1);
           const to = this.#frame(8, f.PING, f.ACK, 0);
@@ -346,24 +203,22 @@ export abstract class Session implements ChannelOwner {
   }
 
   #headers(bytes: Uint8Array, at: number, end: number): void {
-    const id = this.#id;
+    const { flags, id } = this.#reader;
     let from = at;
     let to = end;
     if (id === 0) {
       this.fail(f.PROTOCOL_ERROR);
       return;
     }
-    if ((this.#flags & f.PADDED) !== 0) to -= bytes[from++]!;
+    if ((flags & f.PADDED) !== 0) to -= bytes[from++]!;
     let dependsOnItself = false;
-    if ((this.#flags & f.HAS_PRIORITY) !== 0) {
+    if ((flags & f.HAS_PRIORITY) !== 0) {
       dependsOnItself = to - from >= 5 && (f.readNumber(bytes, from) & 0x7fff_ffff) === id;
       from += 5;
     }
     if (to < from || at === end) {
       this.fail(
-        at === end && (this.#flags & (f.PADDED | f.HAS_PRIORITY)) === 0
-          ? f.PROTOCOL_ERROR
-          : f.FRAME_SIZE_ERROR,
+        at === end && (flags & (f.PADDED | f.HAS_PRIORITY)) === 0 ? f.PROTOCOL_ERROR : f.FRAME_SIZE_ERROR,
       );
       return;
     }
@@ -371,48 +226,35 @@ export abstract class Session implements ChannelOwner {
       this.fail(f.PROTOCOL_ERROR);
       return;
     }
-    this.#blockFlags = this.#flags;
-    if ((this.#flags & f.END_HEADERS) !== 0) {
-      this.onBlock(id, bytes, from, to, (this.#flags & f.END_STREAM) !== 0);
+    const isLast = (flags & f.END_STREAM) !== 0;
+    if ((flags & f.END_HEADERS) !== 0) {
+      this.onBlock(id, bytes, from, to, isLast);
       return;
     }
-    this.#blockId = id;
-    this.#blockLength = 0;
-    this.#continuations = 0;
-    this.blockSinceMs = this.channels.nowMs;
-    this.#addToBlock(bytes, from, to);
+    this.block.begin(id, isLast, this.channels.nowMs);
+    this.#gather(bytes, from, to);
   }
 
-  #addToBlock(bytes: Uint8Array, at: number, end: number): void {
-    const length = this.#blockLength + end - at;
-    if (length > MOST_BLOCK_BYTES) {
+  #gather(bytes: Uint8Array, at: number, end: number): void {
+    const { block } = this;
+    const { type, flags } = this.#reader;
+    if (!block.add(bytes, at, end)) {
       this.fail(f.ENHANCE_YOUR_CALM);
       return;
     }
-    if (this.#block === null || this.#block.length < length) {
-      const larger = new Uint8Array(Math.max(1024, length * 2));
-      if (this.#block !== null) larger.set(this.#block.subarray(0, this.#blockLength));
-      this.#block = larger;
-    }
-    this.#block.set(bytes.subarray(at, end), this.#blockLength);
-    this.#blockLength = length;
-    if (this.#type === f.CONTINUATION && (this.#flags & f.END_HEADERS) === 0) return;
-    if (this.#type === f.HEADERS) return;
-    const block = this.#block;
-    const id = this.#blockId;
-    this.#block = null;
-    this.#blockId = 0;
-    this.blockSinceMs = 0;
-    this.onBlock(id, block, 0, length, (this.#blockFlags & f.END_STREAM) !== 0);
+    if (type === f.HEADERS || (flags & f.END_HEADERS) === 0) return;
+    const { id, isLast } = block;
+    const whole = block.take();
+    this.onBlock(id, whole, 0, whole.length, isLast);
   }
 
   #settings(bytes: Uint8Array, at: number, end: number): void {
     const length = end - at;
-    if (this.#id !== 0) {
+    if (this.#reader.id !== 0) {
       this.fail(f.PROTOCOL_ERROR);
       return;
     }
-    const isAck = (this.#flags & f.ACK) !== 0;
+    const isAck = (this.#reader.flags & f.ACK) !== 0;
     if (length % 6 !== 0 || (isAck && length > 0)) {
       this.fail(f.FRAME_SIZE_ERROR);
       return;
@@ -455,7 +297,7 @@ export abstract class Session implements ChannelOwner {
   }
 
   #windowUpdate(bytes: Uint8Array, at: number, length: number): void {
-    const id = this.#id;
+    const { id } = this.#reader;
     if (length !== 4) {
       this.fail(f.FRAME_SIZE_ERROR);
       return;
