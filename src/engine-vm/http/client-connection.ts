@@ -4,6 +4,7 @@
  * and the connection is read no further.
  */
 import { hashText } from '../balance/hash.ts';
+import type { ConnectionEnds } from '../kernel/socket-address.ts';
 import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
 import { ClientResponse } from './client-response.ts';
@@ -83,6 +84,10 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   get clientAddress(): string {
     this.#address ??= this.channel.peerAddress;
     return this.#address;
+  }
+
+  get ends(): ConnectionEnds | null {
+    return this.channel.ends;
   }
 
   get isFull(): boolean {

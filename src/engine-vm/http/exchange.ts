@@ -9,6 +9,7 @@
  * A head is followed by a body in the same call, with the buffer that the head came in, even where no bytes follow:
  * so what is sent is written in place. Buffers change hands with every call.
  */
+import type { ConnectionEnds } from '../kernel/socket-address.ts';
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
 import type { RequestNote } from './access-log.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
@@ -22,6 +23,8 @@ import type { Service } from './service.ts';
 export interface ClientSide {
   /** Text of the client's address; empty where it is gone. */
   readonly clientAddress: string;
+  /** Both ends of its connection, the same object for all exchanges on it; null where there is none. */
+  readonly ends: ConnectionEnds | null;
   /** Sends an interim response. */
   sendInterim(exchange: Exchange): void;
   /** Builds the head of the final response, to be sent with the next `sendBody`. `length` -1: not known. */
@@ -260,7 +263,7 @@ export class Exchange {
       this.refuse(index === ALL_BUSY ? MEMBER_BUSY : MEMBER_NONE);
       return false;
     }
-    const side = members.open(index, isFresh);
+    const side = members.open(index, isFresh, this.client);
     if (side === null) {
       this.refuse(MEMBER_CONNECT);
       return false;

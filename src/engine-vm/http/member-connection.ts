@@ -2,6 +2,7 @@
  * An HTTP/1.1 connection to a member: writes the requests of exchanges, one at a time, and reads their responses. Kept
  * for the next exchange where both messages were whole and the member did not say otherwise.
  */
+import type { ConnectionEnds } from '../kernel/socket-address.ts';
 import { BUFFER_BYTES } from '../kernel/socket-buffers.ts';
 import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY, UNTIL_CLOSE } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
@@ -10,6 +11,7 @@ import { CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, Head } from './head.ts';
 import { chunk, frameChunk, type HeadWriter, line, roomBehind, SAY_UPGRADE } from './head-writer.ts';
 import type { Member, Members } from './members.ts';
 import { parseResponseHead } from './parse-head.ts';
+import { type ProxyVersion, proxyHeaderOf } from './proxy-header.ts';
 import { refusal } from './refusals.ts';
 import { Stash } from './stash.ts';
 
@@ -34,6 +36,10 @@ const head = new Head();
 export class MemberConnection implements ChannelOwner, MemberSide {
   readonly member: Member;
   isReused = false;
+  /** Of the PROXY header that was sent in front; null where there was none. */
+  proxyVersion: ProxyVersion | null = null;
+  /** Whose connection the header said that this is. */
+  ends: ConnectionEnds | null = null;
   channel!: Channel;
   readonly #members: Members;
   readonly #channels: Channels;
@@ -62,6 +68,20 @@ export class MemberConnection implements ChannelOwner, MemberSide {
     this.channel = channel;
     this.member.connections++;
     channel.deadlineMs = this.#channels.nowMs + this.#members.http.connectTimeoutMs;
+  }
+
+  /** Says whose connection this is, before all else. Returns false where no buffer can be had. */
+  tell(version: ProxyVersion, ends: ConnectionEnds | null): boolean {
+    const { buffers } = this.#channels;
+    const buffer = buffers.take();
+    if (buffer < 0) return false;
+    this.proxyVersion = version;
+    this.ends = ends;
+    const header = proxyHeaderOf(version, ends);
+    const at = buffers.start(buffer);
+    buffers.bytes.set(header, at);
+    this.channel.write(buffer, at, at + header.length);
+    return true;
   }
 
   /** Idle, and as far as we know still open. */

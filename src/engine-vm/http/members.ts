@@ -5,12 +5,13 @@
 import type { Balancer, Candidates } from '../balance/balancer.ts';
 import { hashText } from '../balance/hash.ts';
 import { createBalancer } from '../balance/registry.ts';
-import { SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
+import { type ConnectionEnds, SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
 import type { Channels } from './channel.ts';
-import type { MemberSide } from './exchange.ts';
+import type { ClientSide, MemberSide } from './exchange.ts';
 import type { Head } from './head.ts';
 import { HeadWriter } from './head-writer.ts';
 import { MemberConnection } from './member-connection.ts';
+import type { ProxyVersion } from './proxy-header.ts';
 import type { ServiceSettings } from './service.ts';
 import { SessionCookies, UNKNOWN_COOKIE } from './session-cookie.ts';
 
@@ -73,6 +74,8 @@ export class Members {
   readonly #pool: string;
   /** Null where clients get no cookies. */
   #cookies: SessionCookies | null = null;
+  /** Of the PROXY header that members get; null for none. */
+  #proxyVersion: ProxyVersion | null = null;
   /** Members that were left out for their errors, since the start. */
   ejections = 0;
   /** Cookies that came, by whether their member could be had; `unknown`: of no member there is. */
@@ -110,6 +113,13 @@ export class Members {
     this.#settings = settings;
     this.#candidates = candidatesOf(settings);
     const { http, cookieKey } = settings;
+    const toMembers = http.proxyProtocol?.toMembers ?? 'none';
+    this.#proxyVersion = toMembers === 'none' ? null : toMembers;
+    for (const { idle } of this.#members) {
+      if (idle.some(({ proxyVersion }) => proxyVersion !== this.#proxyVersion)) {
+        for (const connection of idle.splice(0)) connection.close();
+      }
+    }
     this.#cookies =
       http.sessionCookie === undefined || cookieKey === undefined
         ? null
@@ -209,20 +219,29 @@ export class Members {
 
   /**
    * A connection to that member for one exchange: an idle one, or, with `isFresh` or where there is none, a new one.
-   * Null where no socket can be had.
+   * Null where no socket can be had. With a PROXY header, an idle one is of that client's connection.
    */
-  open(index: number, isFresh: boolean): MemberSide | null {
+  open(index: number, isFresh: boolean, client: ClientSide): MemberSide | null {
     const member = this.#members[index]!;
+    const version = this.#proxyVersion;
+    const ends = version === null ? null : client.ends;
     while (!isFresh) {
-      const connection = member.idle.pop();
+      const connection = version === null ? member.idle.pop() : takeIdle(member, ends);
       if (connection === undefined) break;
       if (connection.isUsable) return connection;
       connection.close();
     }
+    const { max } = this.#settings.http.memberConnections;
+    // Idle ones may all be of others: the oldest makes room.
+    if (version !== null && max > 0 && member.connections >= max) member.idle.shift()?.close();
     const fd = this.#channels.loop.socket(member.addressBytes);
     if (fd < 0) return null;
     const connection = new MemberConnection(this, member);
     connection.start(this.#channels.connect(fd, connection, member.addressAt, member.addressBytes.length));
+    if (version !== null && !connection.tell(version, ends)) {
+      connection.close();
+      return null;
+    }
     return connection;
   }
 
@@ -230,10 +249,15 @@ export class Members {
   release(connection: MemberConnection): void {
     const { member } = connection;
     const { idle, idleTimeoutMs } = this.#settings.http.memberConnections;
-    if (!member.isListed || member.idle.length >= idle) {
+    const isFull = member.idle.length >= idle;
+    // Of those that each serve one client, the oldest is the least likely to be wanted again.
+    const isOldestLeast = this.#proxyVersion !== null && idle > 0;
+    const fits = connection.proxyVersion === this.#proxyVersion && (!isFull || isOldestLeast);
+    if (!member.isListed || !fits) {
       connection.close();
       return;
     }
+    if (isFull) member.idle.shift()?.close();
     connection.channel.deadlineMs = this.#channels.nowMs + idleTimeoutMs;
     member.idle.push(connection);
   }
@@ -288,6 +312,13 @@ export class Members {
   close(): void {
     for (const member of this.#members) for (const connection of member.idle.splice(0)) connection.close();
   }
+}
+
+/** The newest idle connection to the member that was said to be of that client's connection. */
+function takeIdle(member: Member, ends: ConnectionEnds | null): MemberConnection | undefined {
+  const { idle } = member;
+  const at = idle.findLastIndex((connection) => connection.ends === ends);
+  return at < 0 ? undefined : idle.splice(at, 1)[0];
 }
 
 function hostText(address: string, port: number): string {

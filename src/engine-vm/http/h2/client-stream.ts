@@ -1,4 +1,5 @@
 /** A request of an HTTP/2 client and its response: the client's half of an exchange, as one stream of a session. */
+import type { ConnectionEnds } from '../../kernel/socket-address.ts';
 import { type ClientSide, Exchange } from '../exchange.ts';
 import { FIELD } from '../field-names.ts';
 import type { Head } from '../head.ts';
@@ -86,6 +87,10 @@ export class ClientStream extends Stream implements ClientSide {
 
   get clientAddress(): string {
     return this.session.clientAddress;
+  }
+
+  get ends(): ConnectionEnds | null {
+    return this.session.channel.ends;
   }
 
   get isFull(): boolean {

@@ -6,6 +6,7 @@ import type { Service } from '../../service.ts';
 
 export class BackgroundClient implements ClientSide {
   readonly clientAddress = '';
+  readonly ends = null;
   readonly isFull = false;
   readonly exchange: Exchange;
   readonly #buffers: SocketBuffers;
