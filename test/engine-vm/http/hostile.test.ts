@@ -1,6 +1,7 @@
 /** Members that answer as no server should, and clients that are slow on purpose: whoever else asks is served as ever. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { loopKinds, ProxySite, request } from './proxy-site.ts';
@@ -140,14 +141,44 @@ for (const loop of loopKinds()) {
       }
     });
 
+    it('clients that do not read are given up in time, with their connections to the member', async () => {
+      const origin = new HostileOrigin();
+      const site = await ProxySite.start([await origin.listen()], { bodyTimeoutMs: 400 }, loop);
+      const clients: Socket[] = [];
+      try {
+        for (let n = 0; n < 20; n++) {
+          const socket = await site.connect();
+          clients.push(socket);
+          socket.write(request('GET /endless-body'));
+        }
+        await soon(() => origin.connections >= 20, 'the requests did not reach the member');
+        await served(site.port, 10);
+        await soon(() => origin.connections <= 1, `${origin.connections} connections to the member are left`);
+      } finally {
+        for (const socket of clients) socket.destroy();
+        await site.stop();
+        await origin.close();
+      }
+    });
+
     it('twice as many slow clients as connections are allowed are cut off in time, and others served', async () => {
       const most = 40;
       const origin = new RecordingOrigin();
       const site = await ProxySite.start(
         [await origin.listen()],
-        { maxConnections: most, headTimeoutMs: 400, bodyTimeoutMs: 400 },
+        { maxConnections: most, headTimeoutMs: 1000, bodyTimeoutMs: 1000 },
         loop,
       );
+      // Came before them, and asks all the while.
+      const kept = new Agent({ keepAlive: true, maxSockets: 1 });
+      const askKept = async (): Promise<void> => {
+        const asked = get({ host: '127.0.0.1', port: site.port, agent: kept, path: '/kept' });
+        const [response] = (await once(asked, 'response')) as [IncomingMessage];
+        assert.equal(response.statusCode, 200);
+        response.resume();
+        await once(response, 'end');
+      };
+      await askKept();
       const slow: Socket[] = [];
       let ended = 0;
       try {
@@ -166,6 +197,8 @@ for (const loop of loopKinds()) {
           for (const [n, socket] of slow.entries()) if (n % 2 === 1 && socket.writable) socket.write('a');
         }, 50);
         try {
+          for (let n = 0; n < 20; n++) await askKept();
+          assert.ok(ended < slow.length, 'the slow clients were gone before others asked');
           await soon(() => ended >= most, `only ${ended} of those beyond the limit were closed`);
           await soon(
             () => ended === slow.length,
@@ -180,6 +213,7 @@ for (const loop of loopKinds()) {
           'a request that never ended was answered',
         );
       } finally {
+        kept.destroy();
         for (const socket of slow) socket.destroy();
         await site.stop();
         await origin.close();
