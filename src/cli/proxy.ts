@@ -83,10 +83,11 @@ export function registerProxy(program: Command, terminal: Terminal): void {
 }
 
 async function run(options: Options, terminal: Terminal): Promise<void> {
-  const [{ planProxy }, { ProxyWorkers }, { startHealth }] = await Promise.all([
+  const [{ planProxy }, { ProxyWorkers }, { startHealth }, { loadTls }] = await Promise.all([
     import('../engine-vm/http/settings.ts'),
     import('../engine-vm/http/proxy-workers.ts'),
     import('../engine-vm/http/member-health.ts'),
+    import('../engine-vm/tls/settings.ts'),
   ]);
   const say = (text: string): void => void terminal.stderr.write(`${plain(text)}\n`);
   const read = async () => {
@@ -97,7 +98,9 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
       members: options.member,
     });
     for (const note of plan.notes) say(`note: ${note}`);
-    return plan;
+    const { http } = plan.settings;
+    if (http.tls === undefined) return plan;
+    return { ...plan, settings: { ...plan.settings, tls: loadTls(http.tls, http.http2) } };
   };
   const plan = await read();
   const logFile = openLog(options.accessLog);
@@ -114,11 +117,12 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     onFailure: failed.reject,
   });
   const { name, listeners, members } = plan.settings;
-  const where = listeners.map(({ address, port }) =>
-    isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`,
+  const scheme = plan.settings.http.tls === undefined ? 'http' : 'https';
+  const where = listeners.map(
+    ({ address, port }) => `${scheme}://${isIP(address) === 6 ? `[${address}]` : address}:${port}`,
   );
   say(
-    `${name}: http://${where.join(', http://')} to ${members.length} members, ${options.workers} workers, ${await workers.loopKind()}`,
+    `${name}: ${where.join(', ')} to ${members.length} members, ${options.workers} workers, ${await workers.loopKind()}`,
   );
   const health = startHealth(plan, (settings) => workers.reload(settings), say);
 

@@ -5,6 +5,7 @@ import { Compression, Decompression, HttpCache } from './http-acceleration.ts';
 import { SessionCookie } from './http-persistence.ts';
 import { ProxyProtocol } from './http-proxy-protocol.ts';
 import { HttpRoutes } from './http-routes.ts';
+import { ClientTls } from './http-tls.ts';
 
 const FieldName = z
   .string()
@@ -115,6 +116,7 @@ export const HttpService = z
     cache: HttpCache.optional(),
     routes: HttpRoutes,
     sessionCookie: SessionCookie.optional(),
+    tls: ClientTls.optional(),
     ejection: z
       .strictObject({
         consecutiveErrors: z

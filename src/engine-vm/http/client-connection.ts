@@ -5,6 +5,7 @@
  */
 import { hashText } from '../balance/hash.ts';
 import type { ConnectionEnds } from '../kernel/socket-address.ts';
+import type { ServerSession } from '../tls/server-session.ts';
 import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
 import { ClientResponse } from './client-response.ts';
@@ -90,6 +91,10 @@ export class ClientConnection implements ChannelOwner, ClientSide {
     return this.channel.ends;
   }
 
+  get tls(): ServerSession | null {
+    return this.channel.session as ServerSession | null;
+  }
+
   get isFull(): boolean {
     return this.channel.isFull;
   }
@@ -102,8 +107,9 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   forwardedLines(exchange: Exchange): Uint8Array {
     const how = exchange.service.settings.http.clientAddress;
     if (this.#forwarded === null || this.#forwardedBy !== how) {
+      const scheme = this.channel.session === null ? 'http' : 'https';
       const text =
-        how === 'none' ? '' : `X-Forwarded-For: ${this.clientAddress}\r\nX-Forwarded-Proto: http\r\n`;
+        how === 'none' ? '' : `X-Forwarded-For: ${this.clientAddress}\r\nX-Forwarded-Proto: ${scheme}\r\n`;
       this.#forwarded = line(text);
       this.#forwardedBy = how;
     }

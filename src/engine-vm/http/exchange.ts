@@ -11,6 +11,7 @@
  */
 import type { ConnectionEnds } from '../kernel/socket-address.ts';
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
+import type { ServerSession } from '../tls/server-session.ts';
 import type { RequestNote } from './access-log.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
 import { Head, isIdempotent, METHOD } from './head.ts';
@@ -39,6 +40,8 @@ export interface ClientSide {
   beginTunnel(): void;
   /** The member ended the tunnel. */
   endTunnel(): void;
+  /** The client's TLS, where it speaks that. */
+  readonly tls?: ServerSession | null;
   /** Lines that tell members of this client. */
   forwardedLines(exchange: Exchange): Uint8Array;
   pauseRequest(): void;

@@ -5,8 +5,10 @@
 import { listenTcp } from '../kernel/socket-address.ts';
 import { SocketBuffers } from '../kernel/socket-buffers.ts';
 import { type LoopKind, openSocketLoop, type SocketEvents, type SocketLoop } from '../kernel/socket-loop.ts';
+import { ServerSession } from '../tls/server-session.ts';
+import { ServerTls } from '../tls/server-tls.ts';
 import { AccessLog } from './access-log.ts';
-import { Channels } from './channel.ts';
+import { type Channel, Channels } from './channel.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { Exchange, ExchangeContext } from './exchange.ts';
 import { Figures, type FiguresReport } from './figures.ts';
@@ -48,19 +50,23 @@ export class ProxyLoop implements ExchangeContext {
   #blocks: BlockWriter | null = null;
   readonly #log: AccessLog | null;
   readonly #listeners = new Map<string, number>();
-  readonly #connections = new Set<ClientConnection | ClientSession>();
-  readonly #closed = (connection: ClientConnection | ClientSession): void => {
+  readonly #connections = new Set<ClientConnection | ClientSession | ServerSession>();
+  readonly #closed = (connection: ClientConnection | ClientSession | ServerSession): void => {
     this.#connections.delete(connection);
     this.figures.open--;
   };
   readonly #http2 = (connection: ClientConnection, buffer: number, at: number, end: number): void => {
     this.#connections.delete(connection);
-    this.#blocks ??= new BlockWriter(this.buffers);
-    const session = new ClientSession(connection.channel, this.#channels, this.#blocks, this, this.#closed);
-    this.#connections.add(session);
-    if (this.#isDraining) session.isDraining = true;
-    session.onBytes(buffer, at, end);
+    this.#beginHttp2(connection.channel).onBytes(buffer, at, end);
   };
+  /** The handshake is over: what ALPN chose gets the channel. */
+  readonly #secured = (session: ServerSession): void => {
+    this.#connections.delete(session);
+    if (session.isHttp2) this.#beginHttp2(session.channel);
+    else this.#beginHttp1(session.channel);
+  };
+  /** Null where clients speak no TLS. */
+  #tls: ServerTls | null;
   #isDraining = false;
   #drainUntilMs = 0;
 
@@ -76,6 +82,7 @@ export class ProxyLoop implements ExchangeContext {
     );
     this.#writer = new HeadWriter(buffers);
     this.service = new Service(settings);
+    this.#tls = ServerTls.of(settings.tls, buffers, null);
     this.members = new Members(settings, this.#channels);
     this.#updatePools(settings);
     this.#log = log === undefined ? null : new AccessLog(log, logEvery);
@@ -86,15 +93,7 @@ export class ProxyLoop implements ExchangeContext {
         return;
       }
       this.figures.open++;
-      const connection = new ClientConnection(
-        channel,
-        this.#channels,
-        this.#writer,
-        this,
-        this.#closed,
-        this.#http2,
-      );
-      this.#connections.add(connection);
+      const connection = this.#tls === null ? this.#beginHttp1(channel) : this.#beginTls(channel, this.#tls);
       if (this.service.proxies?.has(channel.peerAddress)) this.#awaitHeader(connection);
     };
     this.#channels.onWoken = () => this.onWake();
@@ -102,7 +101,7 @@ export class ProxyLoop implements ExchangeContext {
   }
 
   /** A proxy in front has to say whose connection it is, in the time that a head has. */
-  #awaitHeader(connection: ClientConnection): void {
+  #awaitHeader(connection: ClientConnection | ServerSession): void {
     const { channel } = connection;
     const { headTimeoutMs, idleTimeoutMs } = this.service.settings.http;
     channel.deadlineMs = this.nowMs + headTimeoutMs;
@@ -110,10 +109,39 @@ export class ProxyLoop implements ExchangeContext {
       channel,
       this.buffers,
       () => {
-        channel.deadlineMs = this.nowMs + idleTimeoutMs;
+        channel.deadlineMs = this.nowMs + (this.#tls === null ? idleTimeoutMs : headTimeoutMs);
       },
       () => connection.refuse(HEADER_INVALID),
     );
+  }
+
+  #beginTls(channel: Channel, tls: ServerTls): ServerSession {
+    const deadlineMs = this.nowMs + this.service.settings.http.headTimeoutMs;
+    const session = new ServerSession(channel, this.#channels, tls, deadlineMs, this.#secured, this.#closed);
+    this.#connections.add(session);
+    return session;
+  }
+
+  #beginHttp1(channel: Channel): ClientConnection {
+    const connection = new ClientConnection(
+      channel,
+      this.#channels,
+      this.#writer,
+      this,
+      this.#closed,
+      this.#http2,
+    );
+    connection.isDraining = this.#isDraining;
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  #beginHttp2(channel: Channel): ClientSession {
+    this.#blocks ??= new BlockWriter(this.buffers);
+    const session = new ClientSession(channel, this.#channels, this.#blocks, this, this.#closed);
+    this.#connections.add(session);
+    if (this.#isDraining) session.isDraining = true;
+    return session;
   }
 
   get loopKind(): LoopKind {
@@ -149,6 +177,9 @@ export class ProxyLoop implements ExchangeContext {
   reload(settings: ServiceSettings): void {
     // What waits for time to pass would wait for ever.
     for (const component of this.service.ticking) component.tick!(Number.POSITIVE_INFINITY);
+    const tls = ServerTls.of(settings.tls, this.buffers, this.#tls);
+    if (tls !== this.#tls) this.#tls?.close();
+    this.#tls = tls;
     this.service = new Service(settings);
     this.members.update(settings);
     this.#updatePools(settings);

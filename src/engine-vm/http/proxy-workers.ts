@@ -150,10 +150,12 @@ export class ProxyWorkers {
   }
 }
 
-/** Adds what the workers share: the key of session cookies, and the memory of their caches. */
+/** Adds what the workers share: the key of session cookies, that of TLS tickets, and the memory of their caches. */
 function withShared(settings: ServiceSettings, before: ServiceSettings | null): ServiceSettings {
   const cookieKey = settings.cookieKey ?? before?.cookieKey ?? randomBytes(32);
-  return withCacheMemory({ ...settings, cookieKey }, before);
+  const secret = before?.tls?.ticketSecret ?? randomBytes(32);
+  const tls = settings.tls === undefined ? {} : { tls: { ...settings.tls, ticketSecret: secret } };
+  return withCacheMemory({ ...settings, cookieKey, ...tls }, before);
 }
 
 /** Adds the memory that the workers' caches share: what they have had, where it is as large as it shall be. */

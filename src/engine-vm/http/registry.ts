@@ -4,6 +4,7 @@ import { Cache } from './component/cache/cache.ts';
 import { Compression } from './component/compression.ts';
 import { Decompression } from './component/decompression.ts';
 import { FieldChanges } from './component/field-changes.ts';
+import { HostCheck } from './component/host-check.ts';
 import type { HttpComponent } from './component.ts';
 
 /** Each makes its component of the settings of a service, or null where they ask for none. */
@@ -11,6 +12,7 @@ const COMPONENTS: readonly ((
   http: HttpService,
   cacheMemory: SharedArrayBuffer | undefined,
 ) => HttpComponent | null)[] = [
+  (http) => HostCheck.of(http),
   (http) => FieldChanges.of(http),
   (http) => Decompression.of(http),
   (http) => Compression.of(http),

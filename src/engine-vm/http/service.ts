@@ -1,6 +1,7 @@
 /** One virtual service as the proxy of a thread runs it: its settings compiled, its components, its figures. */
 import type { HttpService } from '../../policy/http-service.ts';
 import type { BalancingMethod } from '../../policy/virtual-service.ts';
+import type { TlsSettings } from '../tls/settings.ts';
 import { AddressList } from './address-list.ts';
 import type { HttpComponent } from './component.ts';
 import type { HeadLimits } from './parse-fields.ts';
@@ -19,6 +20,8 @@ export interface ServiceSettings {
   readonly http: HttpService;
   /** Signs session cookies; the same for all threads, and after a reload. */
   readonly cookieKey?: Uint8Array;
+  /** Certificates with their keys, where clients speak TLS. */
+  readonly tls?: TlsSettings;
   /** What the caches of all threads share; each has its own where it is left out. */
   readonly cacheMemory?: SharedArrayBuffer;
 }

@@ -1,5 +1,6 @@
 /** A request of an HTTP/2 client and its response: the client's half of an exchange, as one stream of a session. */
 import type { ConnectionEnds } from '../../kernel/socket-address.ts';
+import type { ServerSession } from '../../tls/server-session.ts';
 import { type ClientSide, Exchange } from '../exchange.ts';
 import { FIELD } from '../field-names.ts';
 import type { Head } from '../head.ts';
@@ -91,6 +92,10 @@ export class ClientStream extends Stream implements ClientSide {
 
   get ends(): ConnectionEnds | null {
     return this.session.channel.ends;
+  }
+
+  get tls(): ServerSession | null {
+    return this.session.channel.session as ServerSession | null;
   }
 
   get isFull(): boolean {

@@ -1,0 +1,232 @@
+/**
+ * The TLS of one client connection. Owns the channel until the handshake is done; from then on it stands between the
+ * channel and whoever ALPN has chosen.
+ */
+import type { Channel, ChannelOwner, Channels, Session } from '../http/channel.ts';
+import { BROKEN, ENDED, type TlsPipe, WANTS } from '../kernel/openssl.ts';
+import { HEADROOM, RECEIVE_BYTES } from '../kernel/socket-buffers.ts';
+import type { ServerTls } from './server-tls.ts';
+
+const EPROTO = 71;
+/** For those who speak HTTP where TLS is spoken. */
+const TEXT = 'This port speaks TLS: ask by https.\n';
+const PLAIN = Buffer.from(
+  `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: ${TEXT.length}\r\nConnection: close\r\n\r\n${TEXT}`,
+  'latin1',
+);
+
+const isLetter = (byte: number): boolean => byte >= 65 && byte <= 90;
+
+export class ServerSession implements Session, ChannelOwner {
+  readonly channel: Channel;
+  /** Clients learn of a drain from the owner that comes after. */
+  isDraining = false;
+  readonly #channels: Channels;
+  readonly #tls: ServerTls;
+  readonly #pipe: TlsPipe;
+  readonly #onSecured: (session: ServerSession) => void;
+  readonly #onClosed: (session: ServerSession) => void;
+  #ssl: bigint;
+  #hasBegun = false;
+  #isSecured = false;
+  #isEnding = false;
+  #isBroken = false;
+  #serverName = '';
+  #protocol = '';
+  /** The host that was last found to be covered, as it stood in a request. */
+  #covered: Uint8Array | null = null;
+
+  constructor(
+    channel: Channel,
+    channels: Channels,
+    tls: ServerTls,
+    deadlineMs: number,
+    onSecured: (session: ServerSession) => void,
+    onClosed: (session: ServerSession) => void,
+  ) {
+    this.channel = channel;
+    this.#channels = channels;
+    this.#tls = tls;
+    this.#pipe = tls.pipe;
+    this.#onSecured = onSecured;
+    this.#onClosed = onClosed;
+    this.#ssl = this.#pipe.open(tls.context);
+    channel.session = this;
+    channel.owner = this;
+    channel.deadlineMs = deadlineMs;
+  }
+
+  get isHttp2(): boolean {
+    return this.#protocol === 'h2';
+  }
+
+  /** May a request with that Host come on this connection? */
+  covers(bytes: Uint8Array, at: number, end: number): boolean {
+    if (this.#serverName === '') return true;
+    const known = this.#covered;
+    if (known !== null && known.length === end - at) {
+      let n = 0;
+      while (n < known.length && known[n] === bytes[at + n]) n++;
+      if (n === known.length) return true;
+    }
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset + at, end - at).toString('latin1');
+    const host = text.replace(/:\d*$/, '').toLowerCase();
+    if (!this.#tls.covers(this.#serverName, host)) return false;
+    this.#covered = bytes.slice(at, end);
+    return true;
+  }
+
+  received(buffer: number, at: number, end: number): void {
+    const { buffers } = this.#channels;
+    if (this.#ssl === 0n || this.#isBroken) {
+      buffers.give(buffer);
+      return;
+    }
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      if (isLetter(buffers.bytes[at]!)) {
+        this.#answerPlain(buffer);
+        return;
+      }
+    }
+    this.#pipe.put(at, end);
+    buffers.give(buffer);
+    if (!this.#isSecured && !this.#handshake()) return;
+    this.#read();
+  }
+
+  #answerPlain(buffer: number): void {
+    const { buffers } = this.#channels;
+    this.#isBroken = true;
+    const start = buffers.start(buffer);
+    buffers.bytes.set(PLAIN, start);
+    this.channel.transmit(buffer, start, start + PLAIN.length);
+    this.channel.finish();
+  }
+
+  /** True once it is done. */
+  #handshake(): boolean {
+    const result = this.#pipe.handshake(this.#ssl, this.#tls);
+    if (this.#pipe.serverName !== '') this.#serverName = this.#pipe.serverName;
+    if (this.#pipe.protocol !== '') this.#protocol = this.#pipe.protocol;
+    this.#flush();
+    if (result === 1) {
+      this.#isSecured = true;
+      this.channel.deadlineMs = 0;
+      this.#onSecured(this);
+      return true;
+    }
+    if (result !== WANTS) {
+      this.#isBroken = true;
+      this.#pipe.dropInput();
+      // The alert is sent.
+      this.channel.finish();
+    }
+    return false;
+  }
+
+  #read(): void {
+    const { buffers } = this.#channels;
+    for (;;) {
+      // The owner may have closed the channel; what is left of the records is nobody's then.
+      if (this.#ssl === 0n || this.#isBroken) {
+        this.#pipe.dropInput();
+        return;
+      }
+      const buffer = buffers.take();
+      if (buffer < 0) {
+        this.#broken();
+        continue;
+      }
+      const at = buffers.start(buffer);
+      const length = this.#pipe.read(this.#ssl, at, RECEIVE_BYTES);
+      if (length > 0) {
+        this.channel.deliver(buffer, at, at + length);
+        continue;
+      }
+      buffers.give(buffer);
+      this.#flush();
+      if (length === WANTS) return;
+      this.#pipe.dropInput();
+      if (length === BROKEN) this.#isBroken = true;
+      this.channel.owner?.onEnd(length === ENDED ? 0 : EPROTO);
+      return;
+    }
+  }
+
+  write(buffer: number, at: number, end: number): void {
+    const isLost = this.#ssl !== 0n && !this.#isBroken && end > at && !this.#pipe.write(this.#ssl, at, end);
+    this.#channels.buffers.give(buffer);
+    if (isLost) this.#broken();
+    this.#flush();
+  }
+
+  /** What was said last is sent; the client notices that the rest is missing, as no close_notify comes. */
+  #broken(): void {
+    this.#isBroken = true;
+    this.channel.end();
+  }
+
+  #flush(): void {
+    const { buffers } = this.#channels;
+    while (this.#pipe.hasOutput) {
+      const buffer = buffers.take();
+      if (buffer < 0) {
+        this.#pipe.dropOutput();
+        this.#broken();
+        return;
+      }
+      const at = buffers.start(buffer) - HEADROOM;
+      this.channel.transmit(buffer, at, at + this.#pipe.take(buffer));
+    }
+  }
+
+  end(): void {
+    if (this.#ssl === 0n || !this.#isSecured || this.#isEnding || this.#isBroken) return;
+    this.#isEnding = true;
+    this.#pipe.shutdown(this.#ssl);
+    this.#flush();
+  }
+
+  /** Of the session: the channel is closed. Of the owner, while the handshake lasts: closes it. */
+  close(): void {
+    if (this.channel.isOpen) {
+      this.channel.close();
+      return;
+    }
+    if (this.#ssl === 0n) return;
+    this.#pipe.close(this.#ssl);
+    this.#ssl = 0n;
+    if (!this.#isSecured) this.#onClosed(this);
+  }
+
+  /** What came in front of the handshake is not what a proxy has to say. */
+  refuse(): void {
+    this.close();
+  }
+
+  /** A handshake is no request. */
+  closeIfIdle(): void {
+    this.close();
+  }
+
+  onBytes(buffer: number): void {
+    this.#channels.buffers.give(buffer);
+  }
+
+  onEnd(): void {
+    this.close();
+  }
+
+  onDeadline(): void {
+    this.close();
+  }
+
+  onDrained(): void {
+    // Nothing waits for room while the handshake lasts.
+  }
+
+  onConnect(): void {
+    // A client's connection is connected when it is accepted.
+  }
+}

@@ -1,0 +1,92 @@
+/** What all TLS sessions of a thread share: contexts by name, keys of tickets, the way to and from OpenSSL. */
+import { hkdfSync } from 'node:crypto';
+import { type TlsCalls, TlsContext, TlsPipe } from '../kernel/openssl.ts';
+import type { SocketBuffers } from '../kernel/socket-buffers.ts';
+import type { CertificateSettings, TlsSettings } from './settings.ts';
+
+const TICKET_HOURS = 12;
+
+export class ServerTls implements TlsCalls {
+  readonly pipe: TlsPipe;
+  readonly protocols: readonly string[];
+  readonly #settings: TlsSettings;
+  readonly #byName = new Map<string, CertificateSettings>();
+  /** Made when the first client asks for them: a thousand names cost nothing at the start. */
+  readonly #contexts = new Map<CertificateSettings, TlsContext>();
+  readonly #first: TlsContext;
+  #epoch = -1;
+
+  private constructor(settings: TlsSettings, pipe: TlsPipe) {
+    this.#settings = settings;
+    this.pipe = pipe;
+    this.protocols = settings.protocols;
+    for (const certificate of settings.certificates) {
+      // The first that has a name wins.
+      for (const name of certificate.names) {
+        if (!this.#byName.has(name)) this.#byName.set(name, certificate);
+      }
+    }
+    this.#first = this.#contextOf(settings.certificates[0]!);
+  }
+
+  /** `before` where nothing has changed; null where there is no TLS. Throws ERR_KERNEL. */
+  static of(
+    settings: TlsSettings | undefined,
+    buffers: SocketBuffers,
+    before: ServerTls | null,
+  ): ServerTls | null {
+    if (settings === undefined) return null;
+    if (before !== null && before.#settings.id === settings.id) return before;
+    return new ServerTls(settings, before?.pipe ?? new TlsPipe(buffers));
+  }
+
+  #contextOf(certificate: CertificateSettings): TlsContext {
+    let context = this.#contexts.get(certificate);
+    if (context === undefined) {
+      context = new TlsContext(certificate.chain, certificate.key, this.#settings.minVersion === '1.3');
+      this.#contexts.set(certificate, context);
+    }
+    return context;
+  }
+
+  /** The context that sessions begin with. Its tickets are of the latest keys: a key is used for half a day. */
+  get context(): TlsContext {
+    const epoch = Math.floor(Date.now() / (TICKET_HOURS * 3_600_000));
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      const secret = this.#settings.ticketSecret;
+      if (secret !== undefined) {
+        this.#first.setTicketKeys(
+          new Uint8Array(hkdfSync('sha256', secret, '', `weft tickets ${epoch}`, 80)),
+        );
+      }
+    }
+    return this.#first;
+  }
+
+  find(name: string): CertificateSettings | null {
+    const exact = this.#byName.get(name);
+    if (exact !== undefined) return exact;
+    const dot = name.indexOf('.');
+    return (dot < 0 ? undefined : this.#byName.get(`*${name.slice(dot)}`)) ?? null;
+  }
+
+  contextFor(name: string): TlsContext | null {
+    const certificate = this.find(name.toLowerCase());
+    return certificate === null ? null : this.#contextOf(certificate);
+  }
+
+  /** Is the certificate that is shown for `shown` also one of `host`? Both in lower case. */
+  covers(shown: string, host: string): boolean {
+    if (shown === host) return true;
+    const { names } = this.find(shown) ?? this.#settings.certificates[0]!;
+    const dot = host.indexOf('.');
+    return names.includes(host) || (dot >= 0 && names.includes(`*${host.slice(dot)}`));
+  }
+
+  /** Sessions that are there go on. */
+  close(): void {
+    for (const context of this.#contexts.values()) context.close();
+    this.#contexts.clear();
+  }
+}
