@@ -121,6 +121,9 @@ const onProtocols = library.registerCallback(
   },
 );
 
+// Callbacks live as long as the library that they are registered with.
+const callbacks = { library, onServerName, onProtocols };
+
 /** SSL_CTX: a certificate with its key, and how TLS is spoken. */
 export class TlsContext {
   readonly pointer: bigint;
@@ -136,8 +139,8 @@ export class TlsContext {
     lib.SSL_CTX_set_num_tickets(this.pointer, 1n);
     lib.SSL_CTX_set_timeout(this.pointer, TICKET_SECONDS);
     lib.SSL_CTX_set_cipher_list(this.pointer, CIPHERS);
-    lib.SSL_CTX_callback_ctrl(this.pointer, CTRL_SERVERNAME_CALLBACK, onServerName);
-    lib.SSL_CTX_set_alpn_select_cb(this.pointer, onProtocols, 0n);
+    lib.SSL_CTX_callback_ctrl(this.pointer, CTRL_SERVERNAME_CALLBACK, callbacks.onServerName);
+    lib.SSL_CTX_set_alpn_select_cb(this.pointer, callbacks.onProtocols, 0n);
     if (!this.#useChain(chain) || !this.#useKey(key)) {
       this.close();
       throw new WeftError(
