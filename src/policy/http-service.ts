@@ -4,6 +4,7 @@ import { DurationMs } from './attributes.ts';
 import { Compression, Decompression, HttpCache } from './http-acceleration.ts';
 import { SessionCookie } from './http-persistence.ts';
 import { ProxyProtocol } from './http-proxy-protocol.ts';
+import { HttpRedirects } from './http-redirects.ts';
 import { HttpRoutes } from './http-routes.ts';
 import { ClientTls } from './http-tls.ts';
 
@@ -114,6 +115,7 @@ export const HttpService = z
     compression: Compression.optional(),
     decompression: Decompression.optional(),
     cache: HttpCache.optional(),
+    redirects: HttpRedirects,
     routes: HttpRoutes,
     sessionCookie: SessionCookie.optional(),
     tls: ClientTls.optional(),

@@ -88,6 +88,10 @@ export function refusal(name: RefusalName): number {
 
 export const STATUS_TEXT: Record<number, string> = {
   200: 'OK',
+  301: 'Moved Permanently',
+  302: 'Found',
+  307: 'Temporary Redirect',
+  308: 'Permanent Redirect',
   400: 'Bad Request',
   403: 'Forbidden',
   405: 'Method Not Allowed',

@@ -5,6 +5,7 @@ import { Compression } from './component/compression.ts';
 import { Decompression } from './component/decompression.ts';
 import { FieldChanges } from './component/field-changes.ts';
 import { HostCheck } from './component/host-check.ts';
+import { Redirects } from './component/redirects.ts';
 import type { HttpComponent } from './component.ts';
 
 /** Each makes its component of the settings of a service, or null where they ask for none. */
@@ -13,6 +14,7 @@ const COMPONENTS: readonly ((
   cacheMemory: SharedArrayBuffer | undefined,
 ) => HttpComponent | null)[] = [
   (http) => HostCheck.of(http),
+  (http) => Redirects.of(http),
   (http) => FieldChanges.of(http),
   (http) => Decompression.of(http),
   (http) => Compression.of(http),

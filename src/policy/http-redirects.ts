@@ -1,0 +1,27 @@
+/** Redirects of an HTTP service: the attribute `redirects` of `http`. */
+import { z } from 'zod';
+import { HttpRoute } from './http-routes.ts';
+
+export const HttpRedirect = HttpRoute.omit({ pool: true }).extend({
+  to: z
+    .string()
+    .max(1024)
+    .regex(
+      /^https?:\/\/(\{host\}|[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(\{path\}|\/([\x21\x23-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e])*)(\{path\})?(\{query\})?$/,
+      'must be such as https://shop.example/new{query} or https://{host}{path}{query}: a scheme, a host, then a path',
+    )
+    .meta({
+      description:
+        'Where to. `{host}`, without port, `{path}` and `{query}`, with its question mark, are those of the request.',
+    }),
+  status: z
+    .union([z.literal(301), z.literal(302), z.literal(307), z.literal(308)])
+    .default(308)
+    .meta({
+      description: '301 and 308 may be remembered by clients; with 307 and 308 the method stays.',
+    }),
+});
+
+export const HttpRedirects = z.array(HttpRedirect).max(2000).default([]).meta({
+  description: 'The first of these that fits a request is its answer: it goes to no member.',
+});
