@@ -1,4 +1,5 @@
 /** One virtual service as the proxy of a thread runs it: its settings compiled, its components, its figures. */
+import { WeftError } from '../../policy/errors.ts';
 import type { HttpService } from '../../policy/http-service.ts';
 import type { BalancingMethod } from '../../policy/virtual-service.ts';
 import type { TlsSettings } from '../tls/settings.ts';
@@ -54,9 +55,17 @@ export class Service {
   /** Those that want to know of time. */
   readonly ticking: readonly HttpComponent[];
 
+  /** Throws ERR_POLICY_INVALID where TLS is asked for without certificates. */
   constructor(settings: ServiceSettings) {
     this.settings = settings;
     const { http } = settings;
+    // Never plain HTTP where TLS was asked for: settings come from planProxy, their files from loadTls.
+    if (http.tls !== undefined && settings.tls === undefined) {
+      throw new WeftError(
+        'ERR_POLICY_INVALID',
+        `${settings.name}: http.tls: its certificates are not loaded`,
+      );
+    }
     this.limits = {
       headBytes: http.maxHeadBytes,
       fields: http.maxFields,

@@ -141,6 +141,8 @@ export class ServerSession implements Session, ChannelOwner {
       const at = buffers.start(buffer);
       const length = this.#pipe.read(this.#ssl, at, RECEIVE_BYTES);
       if (length > 0) {
+        // What it answers of itself (a new key) must not lie there when another session writes.
+        this.#flush();
         this.channel.deliver(buffer, at, at + length);
         continue;
       }
@@ -205,9 +207,9 @@ export class ServerSession implements Session, ChannelOwner {
     this.close();
   }
 
-  /** A handshake is no request. */
+  /** A handshake that has begun is the begin of a request; its deadline is the loop's. */
   closeIfIdle(): void {
-    this.close();
+    if (!this.#hasBegun) this.close();
   }
 
   onBytes(buffer: number): void {
