@@ -121,9 +121,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
   const where = listeners.map(
     ({ address, port }) => `${scheme}://${isIP(address) === 6 ? `[${address}]` : address}:${port}`,
   );
-  say(
-    `${name}: ${where.join(', ')} to ${members.length} members, ${options.workers} workers, ${await workers.loopKind()}`,
-  );
+  const loopKind = await workers.loopKind();
   const health = startHealth(plan, (settings) => workers.reload(settings), say);
 
   const stopped = Promise.withResolvers<void>();
@@ -135,6 +133,8 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
       .catch((error: Error) => say(`${name}: the policy is left as it was: ${error.message}`));
   };
   process.once('SIGTERM', onStop).once('SIGINT', onStop).on('SIGHUP', onReload);
+  // Who reads this may send signals.
+  say(`${name}: ${where.join(', ')} to ${members.length} members, ${options.workers} workers, ${loopKind}`);
   try {
     await Promise.race([stopped.promise, failed.promise]);
     say(`${name}: ending; requests that have begun have ${options.drainMs} ms`);
