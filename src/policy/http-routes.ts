@@ -52,7 +52,7 @@ export const HttpRoute = z.strictObject({
     .default([])
     .meta({
       description:
-        'Paths, as they are written in requests; with `*` at the end, how they begin. Any where none is named.',
+        'Paths, as they are written in requests (members may take `//a` or `/%61` for `/a`, so this is no access control); with `*` at the end, how they begin. Any where none is named.',
     }),
   methods: z
     .array(Token)
