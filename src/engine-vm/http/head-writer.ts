@@ -25,7 +25,7 @@ const STATUS_LINE = line('HTTP/1.1 ');
 const HEAD_ROOM = 32_768;
 
 /** Which of the fields about clients that came with the request are dropped. */
-export const CLIENT_FIELDS = new Uint8Array(64);
+const CLIENT_FIELDS = new Uint8Array(64);
 for (const name of [
   'x-forwarded-for',
   'x-forwarded-proto',
@@ -35,6 +35,22 @@ for (const name of [
   'forwarded',
 ] as const) {
   CLIENT_FIELDS[FIELD[name]] = 1;
+}
+
+/** Whether a received field does not go on: of one connection, dropped, or written anew. */
+export function staysBehind(
+  head: Head,
+  n: number,
+  dropsClientFields: boolean,
+  dropsLength: boolean,
+): boolean {
+  const id = head.ids[n]!;
+  return (
+    HOP_BY_HOP[id] === 1 ||
+    head.isDropped[n] === 1 ||
+    (dropsClientFields && CLIENT_FIELDS[id] === 1) ||
+    (dropsLength && id === FIELD['content-length'])
+  );
 }
 
 /** Values of Connection. */
@@ -90,13 +106,7 @@ export class HeadWriter {
   fields(head: Head, dropsClientFields: boolean, dropsLength: boolean): void {
     let from = head.fieldsAt;
     for (let n = 0; n < head.count; n++) {
-      const id = head.ids[n]!;
-      if (
-        HOP_BY_HOP[id] === 1 ||
-        head.isDropped[n] === 1 ||
-        (dropsClientFields && CLIENT_FIELDS[id] === 1) ||
-        (dropsLength && id === FIELD['content-length'])
-      ) {
+      if (staysBehind(head, n, dropsClientFields, dropsLength)) {
         const at = head.nameAt[n]!;
         if (at > from) this.#copy(from, at);
         from = head.lineEnd[n]!;

@@ -4,9 +4,9 @@
  */
 import { BUFFER_BYTES, type SocketBuffers } from '../../kernel/socket-buffers.ts';
 import type { Channel } from '../channel.ts';
-import { FIELD, FIELD_NAMES, HOP_BY_HOP } from '../field-names.ts';
+import { FIELD, FIELD_NAMES } from '../field-names.ts';
 import type { Head } from '../head.ts';
-import { CLIENT_FIELDS, line } from '../head-writer.ts';
+import { line, staysBehind } from '../head-writer.ts';
 import {
   CONTINUATION,
   END_HEADERS,
@@ -79,15 +79,7 @@ export class BlockWriter {
     const { bytes } = head;
     for (let n = 0; n < head.count; n++) {
       const id = head.ids[n]!;
-      if (
-        HOP_BY_HOP[id] === 1 ||
-        head.isDropped[n] === 1 ||
-        (dropsClientFields && CLIENT_FIELDS[id] === 1) ||
-        (dropsLength && id === FIELD['content-length']) ||
-        (dropsHost && id === FIELD.host)
-      ) {
-        continue;
-      }
+      if (staysBehind(head, n, dropsClientFields, dropsLength) || (dropsHost && id === FIELD.host)) continue;
       this.#field(id, bytes, head.nameAt[n]!, head.nameEnd[n]!, head.valueAt[n]!, head.valueEnd[n]!);
     }
   }

@@ -1,4 +1,5 @@
 /** What may be stored, and for how long it is fresh (RFC 9111 3, 4.2, 5.2; RFC 5861). Pure. */
+import type { EntryTerms } from './cache-store.ts';
 
 /** What the decision looks at: names in lower case, one string a field line. */
 export interface StorableInput {
@@ -23,15 +24,6 @@ export interface FreshnessRules {
   readonly staleIfErrorSeconds: number;
 }
 
-export interface Terms {
-  storedMs: number;
-  ageS: number;
-  lifetimeS: number;
-  whileRevalidateS: number;
-  ifErrorS: number;
-  isNoCache: boolean;
-}
-
 /** RFC 9110 15.1: those that may be stored without being told. */
 const HEURISTIC = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);
 /** Those that may be stored where the response says for how long. */
@@ -50,7 +42,7 @@ export function readDirectives(text: string): Map<string, string> {
 }
 
 /** Why a response is not stored, or on which terms it is. */
-export function termsOf(input: StorableInput, rules: FreshnessRules): Terms | string {
+export function termsOf(input: StorableInput, rules: FreshnessRules): EntryTerms | string {
   const { status, nowMs } = input;
   if (!EXPLICIT.has(status)) return 'status';
   if (input.setsCookie) return 'set-cookie';

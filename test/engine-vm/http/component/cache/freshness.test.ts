@@ -1,11 +1,11 @@
 /** RFC 9111 as a table: what is stored, and for how long. */
 import assert from 'node:assert/strict';
+import type { EntryTerms } from '../../../../../src/engine-vm/http/component/cache/cache-store.ts';
 import {
   type FreshnessRules,
   parseDate,
   readDirectives,
   type StorableInput,
-  type Terms,
   termsOf,
 } from '../../../../../src/engine-vm/http/component/cache/freshness.ts';
 
@@ -26,7 +26,7 @@ const input: StorableInput = {
   nowMs: NOW,
 };
 
-const TABLE: [Partial<StorableInput>, Partial<Terms> | string, Partial<FreshnessRules>?][] = [
+const TABLE: [Partial<StorableInput>, Partial<EntryTerms> | string, Partial<FreshnessRules>?][] = [
   [{ cacheControl: 'max-age=60' }, { lifetimeS: 60, ageS: 0, isNoCache: false, storedMs: NOW }],
   [{ cacheControl: 'MAX-AGE="60"' }, { lifetimeS: 60 }],
   [{ cacheControl: 'max-age=60, max-age=5' }, { lifetimeS: 60 }],
