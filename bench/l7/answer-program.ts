@@ -3,10 +3,9 @@
  *
  *   answer-program.ts PORT MEMBER_PORT MEMBERS BODY_BYTES
  */
-import { EventFd } from '../../src/engine-vm/kernel/event-fd.ts';
-import { listenTcp } from '../../src/engine-vm/kernel/socket-address.ts';
 import { SocketBuffers } from '../../src/engine-vm/kernel/socket-buffers.ts';
-import { openSocketLoop, type SocketEvents } from '../../src/engine-vm/kernel/socket-loop.ts';
+import type { SocketEvents } from '../../src/engine-vm/kernel/socket-loop.ts';
+import { openFloor, serveForever } from './floor.ts';
 
 const port = Number(process.argv[2]);
 const bodyBytes = Number(process.argv[5]);
@@ -30,7 +29,5 @@ const events: SocketEvents = {
   onSent: () => undefined,
   onWake: () => undefined,
 };
-const wake = new EventFd();
-const loop = openSocketLoop(buffers, events, wake.fd);
-loop.accept(listenTcp('127.0.0.1', port, 4096));
-for (;;) loop.turn(100);
+const loop = openFloor(buffers, events);
+serveForever(loop, port);

@@ -3,19 +3,14 @@
  *
  *   relay-program.ts PORT MEMBER_PORT MEMBERS
  */
-import { EventFd } from '../../src/engine-vm/kernel/event-fd.ts';
-import { listenTcp, socketAddress, tcpSocket } from '../../src/engine-vm/kernel/socket-address.ts';
+import { tcpSocket } from '../../src/engine-vm/kernel/socket-address.ts';
 import { SocketBuffers } from '../../src/engine-vm/kernel/socket-buffers.ts';
-import { openSocketLoop, type SocketEvents } from '../../src/engine-vm/kernel/socket-loop.ts';
+import type { SocketEvents } from '../../src/engine-vm/kernel/socket-loop.ts';
+import { memberAddresses, openFloor, serveForever } from './floor.ts';
 
 const [port, memberPort, members] = process.argv.slice(2, 5).map(Number) as [number, number, number];
 const buffers = new SocketBuffers(8192);
-const addresses = Array.from({ length: members }, (_, n) => {
-  const bytes = socketAddress('127.0.0.1', memberPort + n);
-  const at = buffers.reserve(28);
-  buffers.bytes.set(bytes, at);
-  return { bytes, at };
-});
+const addresses = memberAddresses(buffers, memberPort, members);
 const other = new Int32Array(1 << 17);
 const sending = new Int32Array(1 << 17).fill(-1);
 /** Received before its member was connected. */
@@ -74,7 +69,5 @@ const events: SocketEvents = {
   },
   onWake: () => undefined,
 };
-const wake = new EventFd();
-const loop = openSocketLoop(buffers, events, wake.fd);
-loop.accept(listenTcp('127.0.0.1', port, 4096));
-for (;;) loop.turn(100);
+const loop = openFloor(buffers, events);
+serveForever(loop, port);
