@@ -4,12 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
-import { ProxyLoop } from '../../../src/engine-vm/http/proxy-loop.ts';
-import { MemoryLoop } from './memory-loop.ts';
-import { settingsOf } from './proxy-site.ts';
-import { readRequest } from './recording-origin.ts';
-
-const LISTENER = 3;
+import { seededRandom } from '../../random.ts';
+import { assertAuthorised, MemoryProxy } from './memory-proxy.ts';
 
 /** Pieces that mutations are made of: what tells parsers apart. */
 const SPICE = [
@@ -93,17 +89,6 @@ const ACCELERATED_RESPONSES = [
   'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy',
 ];
 
-/** mulberry32 (Tommy Ettinger, public domain): numbers from 0 up to 1 that a seed repeats. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let value = Math.imul(state ^ (state >>> 15), 1 | state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 export interface FuzzOutcome {
   messages: number;
   /** Requests that members read. */
@@ -116,29 +101,11 @@ export function fuzz(messages: number, seed: number, http: Record<string, unknow
   const isAccelerated = Object.keys(http).length > 0;
   const requests = isAccelerated ? [...REQUESTS, ...ACCELERATED_REQUESTS] : REQUESTS;
   const responses = isAccelerated ? [...RESPONSES, ...ACCELERATED_RESPONSES] : RESPONSES;
-  const next = random(seed);
+  const next = seededRandom(seed);
   const pick = (list: readonly string[]): string => list[Math.floor(next() * list.length)]!;
-  let lines = '';
-  let memory!: MemoryLoop;
-  const decoder = new TextDecoder('latin1');
-  const proxy = new ProxyLoop({
-    settings: {
-      ...settingsOf(1, [2]),
-      listeners: [],
-      http: { ...settingsOf(1, [2], http).http, maxConnections: 32 },
-    },
-    wakeFd: -1,
-    loop: (buffers, events) => {
-      memory = new MemoryLoop(buffers, events);
-      return memory;
-    },
-    log: (piece) => {
-      lines += decoder.decode(piece);
-    },
-  });
+  const site = new MemoryProxy(http);
+  const { proxy, memory } = site;
   const outcome: FuzzOutcome = { messages: 0, forwarded: 0, refused: 0 };
-  proxy.turn(0);
-  const freeBefore = memory.buffers.free;
 
   const mutate = (text: string): string => {
     let out = text;
@@ -160,7 +127,7 @@ export function fuzz(messages: number, seed: number, http: Record<string, unknow
   while (outcome.messages < messages) {
     const said: string[] = [];
     const read: string[] = [];
-    const client = memory.connectClient(LISTENER);
+    const client = site.connectClient();
     const count = 1 + Math.floor(next() * 3);
     let text = '';
     for (let n = 0; n < count; n++) text += mutate(pick(requests));
@@ -171,12 +138,10 @@ export function fuzz(messages: number, seed: number, http: Record<string, unknow
         again = false;
         proxy.turn(0);
         for (const fd of [...memory.members]) {
-          const found = isTunnel ? null : readRequest(memory.sent.get(fd)!, fd);
+          const found = isTunnel ? null : site.readNext(fd);
           if (found === null) continue;
           again = true;
-          memory.sent.set(fd, memory.sent.get(fd)!.slice(found.length));
-          const [method, target] = found.request.line.split(' ');
-          read.push(`${method} ${target} ${found.request.body.length}`);
+          read.push(found);
           const answer = next() < 0.3 ? mutate(pick(responses)) : pick(responses);
           outcome.messages++;
           said.push(answer);
@@ -203,27 +168,11 @@ export function fuzz(messages: number, seed: number, http: Record<string, unknow
       serve();
     }
     proxy.turn(0);
-    proxy.flushLog();
-    const logged: string[] = [];
-    for (const line of lines.split('\n')) {
-      if (line === '') continue;
-      const one = JSON.parse(line) as { request: string; received: number; member: string; reason?: string };
-      if (one.member === '-') outcome.refused++;
-      else logged.push(`${one.request} ${one.received}`);
-    }
-    lines = '';
+    const { logged, refused } = site.takeLog();
+    outcome.refused += refused;
     outcome.forwarded += read.length;
     const show = JSON.stringify({ seed, text, said, read, logged }, null, 1);
-    // A request whose end never came is logged, and the member has not read it; a safe one may have been read twice.
-    const left = [...logged];
-    const distinct = read.filter((one, n) => n === 0 || one !== read[n - 1]);
-    if (!isTunnel) {
-      for (const one of distinct) {
-        const at = left.indexOf(one);
-        assert.ok(at >= 0, `the member read a request that was not authorised: ${one}\n${show}`);
-        left.splice(at, 1);
-      }
-    }
+    if (!isTunnel) assertAuthorised(read, logged, show);
     if (isTunnel || memory.isOpen(client)) {
       memory.arrive(client, null);
       for (const fd of [...memory.members]) memory.arrive(fd, null);
@@ -231,7 +180,7 @@ export function fuzz(messages: number, seed: number, http: Record<string, unknow
     }
     assert.equal(proxy.figures.open, 0, `a client connection is left\n${show}`);
     assert.equal(memory.members.size, 0, `a connection to a member is left\n${show}`);
-    assert.equal(memory.buffers.free, freeBefore, `a buffer is lost\n${show}`);
+    assert.equal(memory.buffers.free, site.freeBefore, `a buffer is lost\n${show}`);
   }
   return outcome;
 }

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Agent, get, type IncomingMessage } from 'node:http';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { loopKinds, ProxySite, request } from './proxy-site.ts';
 import { fetchRaw } from './raw-client.ts';
-import { RecordingOrigin } from './recording-origin.ts';
+import { Origin, RecordingOrigin } from './recording-origin.ts';
 
 /** A member of which the path chooses how it misbehaves. It writes on for as long as it is let. */
 const MISDEEDS: Record<string, { first: string; again: string }> = {
@@ -37,11 +37,8 @@ const MISDEEDS: Record<string, { first: string; again: string }> = {
 /** Refused before anything went to the client, which is told so. */
 const TOLD = ['/endless-fields', '/endless-field', '/interim-flood'];
 
-class HostileOrigin {
-  readonly #sockets = new Set<Socket>();
-  readonly #server: Server = createServer((socket) => {
-    this.#sockets.add(socket);
-    socket.on('close', () => this.#sockets.delete(socket)).on('error', () => undefined);
+class HostileOrigin extends Origin {
+  protected serve(socket: Socket): void {
     socket.on('data', (bytes: Buffer) => {
       const path = bytes.toString('latin1').split(' ')[1]!;
       const misdeed = MISDEEDS[path];
@@ -56,23 +53,6 @@ class HostileOrigin {
       socket.on('drain', more);
       more();
     });
-  });
-
-  /** Connections that are open. */
-  get connections(): number {
-    return this.#sockets.size;
-  }
-
-  async listen(): Promise<number> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-    await once(this.#server, 'close');
   }
 }
 
@@ -113,10 +93,7 @@ for (const loop of loopKinds()) {
           }
           for (const socket of clients) socket.destroy();
           // Those of the requests that went well may be kept.
-          await soon(
-            () => origin.connections <= 1,
-            `${origin.connections} connections to the member are left`,
-          );
+          await soon(() => origin.open <= 1, `${origin.open} connections to the member are left`);
           await served(site.port, 5);
         } finally {
           for (const socket of clients) socket.destroy();
@@ -151,9 +128,9 @@ for (const loop of loopKinds()) {
           clients.push(socket);
           socket.write(request('GET /endless-body'));
         }
-        await soon(() => origin.connections >= 20, 'the requests did not reach the member');
+        await soon(() => origin.open >= 20, 'the requests did not reach the member');
         await served(site.port, 10);
-        await soon(() => origin.connections <= 1, `${origin.connections} connections to the member are left`);
+        await soon(() => origin.open <= 1, `${origin.open} connections to the member are left`);
       } finally {
         for (const socket of clients) socket.destroy();
         await site.stop();

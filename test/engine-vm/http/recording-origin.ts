@@ -3,7 +3,7 @@
  * can be asked what the proxy let through. What it answers depends on the path.
  */
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 export interface Received {
   line: string;
@@ -63,14 +63,20 @@ const ANSWERS: Record<string, Answer> = {
   },
 };
 
-export class RecordingOrigin {
-  readonly received: Received[] = [];
-  connections = 0;
-  readonly #server: Server;
+/** A member on a port of its own; what it does with a connection is the subclass's. */
+export abstract class Origin {
   readonly #sockets = new Set<Socket>();
+  readonly #server = createServer((socket) => {
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket)).on('error', () => undefined);
+    this.serve(socket);
+  });
 
-  constructor() {
-    this.#server = createServer((socket) => this.#serve(socket));
+  protected abstract serve(socket: Socket): void;
+
+  /** Connections that are open. */
+  get open(): number {
+    return this.#sockets.size;
   }
 
   async listen(): Promise<number> {
@@ -80,7 +86,7 @@ export class RecordingOrigin {
   }
 
   async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
+    this.dropAll();
     this.#server.close();
     await once(this.#server, 'close');
   }
@@ -89,17 +95,20 @@ export class RecordingOrigin {
   dropAll(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
+}
+
+export class RecordingOrigin extends Origin {
+  readonly received: Received[] = [];
+  /** Connections that were ever made. */
+  connections = 0;
 
   /** What was received since the last time. */
   take(): Received[] {
     return this.received.splice(0);
   }
 
-  #serve(socket: Socket): void {
+  protected serve(socket: Socket): void {
     const connection = ++this.connections;
-    this.#sockets.add(socket);
-    socket.on('close', () => this.#sockets.delete(socket));
-    socket.on('error', () => undefined);
     let text = '';
     socket.on('data', (bytes) => {
       text += bytes.toString('latin1');

@@ -6,6 +6,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { syncBuiltinESMExports } from 'node:module';
 import timersPromises from 'node:timers/promises';
+import { seededRandom } from '../../random.ts';
 
 interface Timer {
   at: number;
@@ -24,7 +25,7 @@ export class VirtualTime {
   #order = 0;
   readonly #timers = new Map<number, Timer>();
   readonly #traffic = new Traffic();
-  #random = 1;
+  #random = seededRandom(1);
 
   /** Takes over this process for good: it is one that does nothing else. */
   constructor() {
@@ -69,16 +70,13 @@ export class VirtualTime {
 
   /** Chance from here on is what the seed makes of it. */
   seed(seed: number): void {
-    this.#random = seed >>> 0 || 1;
+    this.#random = seededRandom(seed);
     this.#timers.clear();
   }
 
-  /** From 0 up to 1 (mulberry32). */
+  /** From 0 up to 1. */
   random(): number {
-    this.#random = (this.#random + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#random ^ (this.#random >>> 15), 1 | this.#random);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+    return this.#random();
   }
 
   /** Lets so much time pass, or less where `isOver` says so before. */

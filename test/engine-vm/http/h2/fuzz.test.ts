@@ -3,10 +3,8 @@
  * requests that were logged as sent there, that all streams and buffers are given back, and that nothing threw.
  */
 import assert from 'node:assert/strict';
-import { ProxyLoop } from '../../../../src/engine-vm/http/proxy-loop.ts';
-import { MemoryLoop } from '../memory-loop.ts';
-import { settingsOf } from '../proxy-site.ts';
-import { readRequest } from '../recording-origin.ts';
+import { seededRandom } from '../../../random.ts';
+import { assertAuthorised, MemoryProxy } from '../memory-proxy.ts';
 import { block, frame, GET, number } from './raw-client.ts';
 
 const POST = block([[':method', 'POST'], ...GET.slice(1), ['x-a', '1']]);
@@ -44,17 +42,6 @@ const RESPONSES = [
   'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut',
 ];
 
-/** mulberry32 (Tommy Ettinger, public domain): numbers from 0 up to 1 that a seed repeats. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let value = Math.imul(state ^ (state >>> 15), 1 | state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 interface Outcome {
   frames: number;
   forwarded: number;
@@ -62,24 +49,10 @@ interface Outcome {
 }
 
 function fuzz(frames: number, seed: number): Outcome {
-  const next = random(seed);
+  const next = seededRandom(seed);
   const below = (count: number): number => Math.floor(next() * count);
-  let lines = '';
-  let memory!: MemoryLoop;
-  const settings = settingsOf(1, [2]);
-  const proxy = new ProxyLoop({
-    settings: { ...settings, listeners: [], http: { ...settings.http, maxConnections: 32 } },
-    wakeFd: -1,
-    loop: (buffers, events) => {
-      memory = new MemoryLoop(buffers, events);
-      return memory;
-    },
-    log: (piece) => {
-      lines += Buffer.from(piece).toString('latin1');
-    },
-  });
-  proxy.turn(0);
-  const freeBefore = memory.buffers.free;
+  const site = new MemoryProxy();
+  const { proxy, memory } = site;
   const outcome: Outcome = { frames: 0, forwarded: 0, refused: 0 };
   const mutate = (bytes: Buffer): Buffer => {
     const out = Buffer.from(bytes);
@@ -92,7 +65,7 @@ function fuzz(frames: number, seed: number): Outcome {
     return next() < 0.1 ? out.subarray(0, below(out.length)) : out;
   };
   while (outcome.frames < frames) {
-    const client = memory.connectClient(3);
+    const client = site.connectClient();
     const read: string[] = [];
     const parts = [Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0)];
     const requests = Array.from({ length: 1 + below(4) }, (_, n) =>
@@ -108,12 +81,10 @@ function fuzz(frames: number, seed: number): Outcome {
         again = false;
         proxy.turn(0);
         for (const fd of [...memory.members]) {
-          const found = readRequest(memory.sent.get(fd)!, fd);
+          const found = site.readNext(fd);
           if (found === null) continue;
           again = true;
-          memory.sent.set(fd, memory.sent.get(fd)!.slice(found.length));
-          const [method, target] = found.request.line.split(' ');
-          read.push(`${method} ${target} ${found.request.body.length}`);
+          read.push(found);
           const answer = RESPONSES[below(RESPONSES.length)]!;
           memory.arrive(fd, answer);
           if (answer.endsWith('cut')) memory.arrive(fd, null);
@@ -134,27 +105,15 @@ function fuzz(frames: number, seed: number): Outcome {
       serve();
     }
     proxy.turn(0);
-    proxy.flushLog();
-    const logged: string[] = [];
-    for (const line of lines.split('\n')) {
-      if (line === '') continue;
-      const one = JSON.parse(line) as { request: string; received: number; member: string };
-      if (one.member === '-') outcome.refused++;
-      else logged.push(`${one.request} ${one.received}`);
-    }
-    lines = '';
+    const { logged, refused } = site.takeLog();
+    outcome.refused += refused;
     outcome.forwarded += read.length;
     const show = JSON.stringify({ seed, text, read, logged }, null, 1);
-    const distinct = read.filter((one, n) => n === 0 || one !== read[n - 1]);
-    const left = [...logged];
-    for (const one of distinct) {
-      const at = left.indexOf(one);
-      assert.ok(at >= 0, `a member read ${one}, which was not sent: ${show}`);
-      left.splice(at, 1);
-    }
+    assertAuthorised(read, logged, show);
     assert.equal(memory.isOpen(client), false, `the connection is still open: ${show}`);
     assert.equal(proxy.figures.open, 0, show);
-    if (memory.members.size === 0) assert.equal(memory.buffers.free, freeBefore, `buffers are lost: ${show}`);
+    if (memory.members.size === 0)
+      assert.equal(memory.buffers.free, site.freeBefore, `buffers are lost: ${show}`);
   }
   return outcome;
 }
