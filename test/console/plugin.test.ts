@@ -14,6 +14,7 @@ import { LabSession } from '../../src/lab/session.ts';
 import type { VcenterAddress } from '../../src/lab/vcenter/index.ts';
 import { labPaths } from '../../src/lab/world/names.ts';
 import { INSTALL_TIMEOUT_MS } from '../debian-package.ts';
+import { ownLab } from '../leftovers.ts';
 import { requireRoot } from '../root.ts';
 import { requireChromium, startChromium } from './chromium.ts';
 
@@ -22,7 +23,7 @@ const signal = new AbortController().signal;
 
 describe('the plug-in of the vSphere Client', function () {
   this.timeout(60_000);
-  const name = `n${process.pid.toString(36)}`.slice(0, 8);
+  const name = ownLab('n');
   let controller: ControllerClient;
   let vcenter: VcenterAddress;
   let vms: Map<string, string>;

@@ -9,6 +9,7 @@ import { LabSession } from '../../src/lab/session.ts';
 import { labPaths, namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { isListening } from '../../src/lab/world/process.ts';
 import type { LabStatus } from '../../src/lab/world/status.ts';
+import { ownLab } from '../leftovers.ts';
 import { requireRoot } from '../root.ts';
 
 const NODE = [process.execPath, '--disable-warning=ExperimentalWarning'];
@@ -35,7 +36,7 @@ export async function startLab(
   letter: string,
   cloud: 'lab' | 'vcenter' | 'vcenter-standard' = 'lab',
 ): Promise<LabUnderTest> {
-  const lab = `t${letter}${process.pid.toString(36)}`;
+  const lab = ownLab(`t${letter}`);
   const session = new LabSession(labPaths(lab).socket);
   const status = () => readLabStatus(session, never);
 

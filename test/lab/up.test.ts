@@ -11,10 +11,11 @@ import { killProcess, readPidFile } from '../../src/lab/world/process.ts';
 import type { SystemStatus } from '../../src/policy/answers.ts';
 import { isWeftError, WeftError } from '../../src/policy/errors.ts';
 import { capturedTerminal } from '../cli/captured-terminal.ts';
+import { ownLab } from '../leftovers.ts';
 import { requireRootOrSkip } from './lab-under-test.ts';
 
 describe('lab up', () => {
-  const lab = `tu${process.pid.toString(36)}`;
+  const lab = ownLab('tu');
   const options = { lab, policyFiles: [], withController: false, onProgress: () => {} };
   const never = new AbortController().signal;
 

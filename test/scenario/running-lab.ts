@@ -8,6 +8,7 @@ import { controllerOf, openCheckContext } from '../../src/cli/lab-run.ts';
 import { bringUp, type RunningLab } from '../../src/cli/lab-up.ts';
 import { LabSession } from '../../src/lab/session.ts';
 import type { SystemStatus } from '../../src/policy/answers.ts';
+import { ownLab } from '../leftovers.ts';
 
 export interface ScenarioLab {
   name: string;
@@ -26,7 +27,7 @@ export async function startScenarioLab(
   cloud: 'lab' | 'vcenter' = 'lab',
   network: 'flat' | 'routed' = 'flat',
 ): Promise<ScenarioLab> {
-  const name = `${letter}${process.pid.toString(36)}`.slice(0, 8);
+  const name = ownLab(letter);
   const signal = new AbortController().signal;
   const log: string[] = [];
   try {

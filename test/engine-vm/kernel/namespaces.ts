@@ -3,6 +3,7 @@
  * interrupted. Needs root.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { noteLab } from '../../leftovers.ts';
 
 let made = 0;
 /** Not closed yet. */
@@ -26,6 +27,7 @@ export class Namespaces {
 
   /** Makes a namespace with its loopback up; returns its name. */
   add(role: string): string {
+    noteLab(`t${process.pid}`);
     const name = `weft-t${process.pid}-${++made}-${role}`;
     open.add(this);
     this.#names.push(name);
