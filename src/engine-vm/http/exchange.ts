@@ -9,79 +9,15 @@
  * A head is followed by a body in the same call, with the buffer that the head came in, even where no bytes follow:
  * so what is sent is written in place. Buffers change hands with every call.
  */
-import type { ConnectionEnds } from '../kernel/socket-address.ts';
-import type { SocketBuffers } from '../kernel/socket-buffers.ts';
-import type { ServerSession } from '../tls/server-session.ts';
 import type { RequestNote } from './access-log.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
+import type { ClientSide, ExchangeContext, MemberSide } from './exchange-sides.ts';
+import { FilterChain } from './filter-chain.ts';
 import { Head, isIdempotent, METHOD } from './head.ts';
 import type { KeptRequest } from './kept-request.ts';
 import { ALL_BUSY, type Member, type Members } from './members.ts';
 import { REFUSALS, refusal } from './refusals.ts';
 import type { Service } from './service.ts';
-
-/** The client's half of an exchange. */
-export interface ClientSide {
-  /** Text of the client's address; empty where it is gone. */
-  readonly clientAddress: string;
-  /** Both ends of its connection, the same object for all exchanges on it; null where there is none. */
-  readonly ends: ConnectionEnds | null;
-  /** Sends an interim response. */
-  sendInterim(exchange: Exchange): void;
-  /** Builds the head of the final response, to be sent with the next `sendBody`. `length` -1: not known. */
-  sendHead(exchange: Exchange, length: number): void;
-  /** Data of the body; with `isLast` the response is whole. `trailers`: field lines and the empty line. */
-  sendBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void;
-  /** Writes a response of ours, whole, and ends the exchange. Only while no head was sent. */
-  answer(exchange: Exchange, status: number, reason: string, fields: readonly Uint8Array[]): void;
-  /** The response cannot be finished: the client has to notice. */
-  abort(reason: number): void;
-  /** The head of a 101 is built: what comes from now on, both ways, is bytes. */
-  beginTunnel(): void;
-  /** The member ended the tunnel. */
-  endTunnel(): void;
-  /** The client's TLS, where it speaks that. */
-  readonly tls?: ServerSession | null;
-  /** Lines that tell members of this client. */
-  forwardedLines(exchange: Exchange): Uint8Array;
-  pauseRequest(): void;
-  resumeRequest(): void;
-  readonly isFull: boolean;
-}
-
-/** The member's half. */
-export interface MemberSide {
-  readonly member: Member;
-  /** Has carried an exchange before: the member may have closed it meanwhile. */
-  readonly isReused: boolean;
-  /** Builds the head of the request, to be sent with the next `sendBody`. `length` -1: not known. */
-  sendHead(exchange: Exchange, length: number): void;
-  sendBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void;
-  /** Sends a whole request that was built for another connection of the same kind. */
-  resend(exchange: Exchange, buffer: number, at: number, end: number): void;
-  /** The exchange ended before its time: the connection goes with it. */
-  abort(): void;
-  /** The client ended the tunnel. */
-  endTunnel(): void;
-  pauseResponse(): void;
-  resumeResponse(): void;
-  readonly isFull: boolean;
-}
-
-/** What the thread does for its exchanges. */
-export interface ExchangeContext {
-  readonly buffers: SocketBuffers;
-  readonly members: Members;
-  /** Members of the further pools, in the order of the settings. */
-  readonly pools: readonly Members[];
-  /** The service as it is now. */
-  readonly service: Service;
-  readonly nowMs: number;
-  /** A request begins, and can be read still. */
-  began(exchange: Exchange): void;
-  /** An exchange is over: counters, log. */
-  ended(exchange: Exchange): void;
-}
 
 /** Interim responses of one exchange. */
 const MOST_INTERIM = 8;
@@ -103,8 +39,8 @@ export class Exchange {
   /** Added to the head of the request; by components, for this exchange. */
   readonly requestLines: Uint8Array[] = [];
   readonly responseLines: Uint8Array[] = [];
-  /** The first filter that the response's body passes. */
-  #filter: BodyFilter | null = null;
+  /** What the response's body passes. */
+  readonly #filters = new FilterChain();
   attachment: Attachment | null = null;
   /** Of the final response's body as it goes on; -1: not known. */
   responseLength = 0;
@@ -199,7 +135,6 @@ export class Exchange {
     this.member = null;
     this.#members = null;
     this.#wanted = null;
-    this.#filter = null;
     this.requestLines.length = 0;
     this.responseLines.length = 0;
     this.#interim = 0;
@@ -344,29 +279,18 @@ export class Exchange {
 
   /** Data of the response's body. Takes the buffer. */
   onBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
-    this.passOn(this.isHeadSent ? this.#filter : null, buffer, at, end, isLast, trailers);
+    this.passOn(this.isHeadSent ? this.#filters.first : null, buffer, at, end, isLast, trailers);
   }
 
   /** For components, while they see the head of a response: its body passes this filter behind those before. */
   addFilter(filter: BodyFilter): void {
-    if (this.#filter === null) {
-      this.#filter = filter;
-      return;
-    }
-    let last = this.#filter;
-    while (last.next !== null) last = last.next;
-    last.next = filter;
+    this.#filters.add(filter);
   }
 
   /** For components: what the member sends goes to this filter alone, which makes a body in its place. */
   replaceFilters(filter: BodyFilter): void {
-    this.#closeFilters();
-    this.#filter = filter;
-  }
-
-  #closeFilters(): void {
-    for (let filter = this.#filter; filter !== null; filter = filter.next) filter.close();
-    this.#filter = null;
+    this.#filters.close();
+    this.#filters.add(filter);
   }
 
   /** Data of the body for that filter, or for the client where there is none. Takes the buffer. */
@@ -384,8 +308,8 @@ export class Exchange {
 
   /** By the client's side, which was full: it takes more. */
   drained(): void {
-    for (let filter = this.#filter; filter !== null; filter = filter.next) filter.resume?.(this);
-    if (this.#filter === null || !this.client.isFull) this.side?.resumeResponse();
+    for (let filter = this.#filters.first; filter !== null; filter = filter.next) filter.resume?.(this);
+    if (this.#filters.first === null || !this.client.isFull) this.side?.resumeResponse();
   }
 
   /** What goes to the client, behind the filters. */
@@ -472,7 +396,7 @@ export class Exchange {
     if (!this.isActive) return;
     this.isActive = false;
     this.#dropKept();
-    this.#closeFilters();
+    this.#filters.close();
     const side = this.side;
     this.#release();
     side?.abort();

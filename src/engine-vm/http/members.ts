@@ -7,7 +7,7 @@ import { hashText } from '../balance/hash.ts';
 import { createBalancer } from '../balance/registry.ts';
 import { type ConnectionEnds, SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
 import type { Channels } from './channel.ts';
-import type { ClientSide, MemberSide } from './exchange.ts';
+import type { ClientSide, MemberSide } from './exchange-sides.ts';
 import type { Head } from './head.ts';
 import { HeadWriter } from './head-writer.ts';
 import { MemberConnection } from './member-connection.ts';

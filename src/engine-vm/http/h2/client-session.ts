@@ -5,7 +5,7 @@
 import { hashText } from '../../balance/hash.ts';
 import { RECEIVE_BYTES } from '../../kernel/socket-buffers.ts';
 import type { Channel, Channels } from '../channel.ts';
-import type { ExchangeContext } from '../exchange.ts';
+import type { ExchangeContext } from '../exchange-sides.ts';
 import { Head } from '../head.ts';
 import { line } from '../head-writer.ts';
 import { parseTrailers } from '../parse-fields.ts';

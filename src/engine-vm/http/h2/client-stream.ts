@@ -1,7 +1,8 @@
 /** A request of an HTTP/2 client and its response: the client's half of an exchange, as one stream of a session. */
 import type { ConnectionEnds } from '../../kernel/socket-address.ts';
 import type { ServerSession } from '../../tls/server-session.ts';
-import { type ClientSide, Exchange } from '../exchange.ts';
+import { Exchange } from '../exchange.ts';
+import type { ClientSide } from '../exchange-sides.ts';
 import { FIELD } from '../field-names.ts';
 import type { Head } from '../head.ts';
 import { line } from '../head-writer.ts';

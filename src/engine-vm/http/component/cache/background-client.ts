@@ -1,6 +1,7 @@
 /** The client's side of an exchange that has no client: a stored response is fetched anew while an older one is served. */
 import type { SocketBuffers } from '../../../kernel/socket-buffers.ts';
-import { type ClientSide, Exchange, type ExchangeContext } from '../../exchange.ts';
+import { Exchange } from '../../exchange.ts';
+import type { ClientSide, ExchangeContext } from '../../exchange-sides.ts';
 import type { Members } from '../../members.ts';
 import type { Service } from '../../service.ts';
 
