@@ -153,7 +153,8 @@ for (const loop of loopKinds()) {
     });
 
     it('ends its connections once their requests are answered when it stops', async () => {
-      const other = await ProxySite.start([await new RecordingOrigin().listen()], {}, loop);
+      const member = new RecordingOrigin();
+      const other = await ProxySite.start([await member.listen()], {}, loop);
       const mine = connect(`http://127.0.0.1:${other.port}`);
       mine.on('error', () => undefined);
       await once(mine, 'connect');
@@ -162,6 +163,7 @@ for (const loop of loopKinds()) {
       await hanging;
       await other.stop(2000);
       await goaway;
+      await member.close();
     });
 
     it('answers curl', async () => {
