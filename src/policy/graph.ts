@@ -5,10 +5,12 @@
  * Addresses are text in canonical form, MACs are lower-case colon-separated text, and lists refer to each other
  * by index into `members`, so that the engine can load it into typed arrays in one pass.
  */
+
+import type { BalancingMethod } from './balancing-methods.ts';
 import type { BgpSettings, FastPathChoice, FlowTimeouts } from './engine-group.ts';
 import type { FirewallPolicySpec, FirewallRule } from './firewall-policy.ts';
 import type { HealthMonitor } from './pool.ts';
-import type { BalancingMethod, ReturnPath, SynCookieChoice } from './virtual-service.ts';
+import type { ReturnPath, SynCookieChoice } from './virtual-service.ts';
 
 export interface ServiceGraph {
   /** Grows with every change of the content; the engine acknowledges it. */

@@ -119,16 +119,29 @@ export const HttpService = z
     routes: HttpRoutes,
     sessionCookie: SessionCookie.optional(),
     tls: ClientTls.optional(),
+    slowStartMs: DurationMs.optional().meta({
+      description:
+        'How long a member that is new, or was down, drained or left out, takes to come to its whole share of requests.',
+    }),
     ejection: z
       .strictObject({
-        consecutiveErrors: z
+        consecutiveErrors: z.int().min(1).max(1000).default(5).meta({
+          description:
+            'So many responses of 500 or more, or requests without a proper response, with no other between them.',
+        }),
+        errorPercent: z.int().min(1).max(100).optional().meta({
+          description: 'Or so many of the requests of `windowMs`, in percent, where there are `minRequests`.',
+        }),
+        windowMs: DurationMs.default(10_000).meta({ description: 'The time that `errorPercent` is of.' }),
+        minRequests: z
           .int()
           .min(1)
-          .max(1000)
-          .default(5)
-          .meta({ description: 'So many responses of 500 or more, with no other between them.' }),
+          .max(1_000_000)
+          .default(20)
+          .meta({ description: 'The fewest requests that `errorPercent` is of.' }),
         pauseMs: DurationMs.default(10_000).meta({
-          description: 'How long the member gets no requests; doubled each time.',
+          description:
+            'How long the member gets no requests; doubled each time. It then gets one at a time, until one is answered well.',
         }),
         longestPauseMs: DurationMs.default(300_000).meta({
           description: 'The longest pause; a member that did well for so long begins with the first again.',

@@ -1,26 +1,16 @@
 /** The kind `virtual-service`: addresses, port and protocol, an ordered chain of service components, one or more tiers. */
 import { z } from 'zod';
 import { Address, DurationMs, Name, Port } from './attributes.ts';
+import { BALANCING_METHODS, isFlowMethod } from './balancing-methods.ts';
 import { HttpService } from './http-service.ts';
 import { defineKind } from './kind.ts';
 
-export const BALANCING_METHODS = [
-  'topological',
-  'least-connections',
-  'round-robin',
-  'weighted-round-robin',
-  'source-hash',
-  'maglev',
-] as const;
-
-export type BalancingMethod = (typeof BALANCING_METHODS)[number];
-
 export const LoadBalancing = z.strictObject({
   type: z.literal('load-balancer').meta({ description: 'Chooses the member of each new flow.' }),
-  method: z
-    .enum(BALANCING_METHODS)
-    .default('topological')
-    .meta({ description: '`topological` takes the least L = C x (1 + H); the others are the usual ones.' }),
+  method: z.enum(BALANCING_METHODS).default('topological').meta({
+    description:
+      '`topological` takes the least L = C x (1 + H); the others are the usual ones. `least-response-time` and `peak-ewma` go by the time that members take to respond: only with `http`.',
+  }),
   persistence: z
     .discriminatedUnion('type', [
       z.strictObject({ type: z.literal('none').meta({ description: 'Every flow is balanced afresh.' }) }),
@@ -130,6 +120,15 @@ export const VirtualServiceSpec = z
         message: 'must be direct with delivery dsr: members answer clients themselves',
       });
     }
+    spec.components.forEach((component, index) => {
+      if (spec.http !== undefined || component.type !== 'load-balancer') return;
+      if (isFlowMethod(component.method)) return;
+      context.addIssue({
+        code: 'custom',
+        path: ['components', index, 'method'],
+        message: `must be another one without http: ${component.method} goes by the time of responses`,
+      });
+    });
     if (spec.http !== undefined) {
       for (const [path, isWrong, message] of [
         ['protocol', spec.protocol !== 'tcp', 'must be tcp with http'],

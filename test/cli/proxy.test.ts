@@ -118,6 +118,13 @@ describe('weft proxy', () => {
       ],
       [policy(1, 2, '{}').replace('[127.0.0.1] }', '[10.0.0.0/8] }'), /10\.0\.0\.0\/8 is no single address/],
       [policy(1, 2, '{}').replace('  http', '  protocol: udp\n  http'), /must be tcp with http/],
+      [
+        policy(1, 2, '{}').replace(
+          '  http: {}',
+          '  components: [{ type: load-balancer, method: peak-ewma }]',
+        ),
+        /must be another one without http/,
+      ],
     ] as const) {
       writeFileSync(file, text);
       const terminal = capturedTerminal();

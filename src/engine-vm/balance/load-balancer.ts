@@ -6,6 +6,7 @@
 
 import type { Packet } from '../../packet/packet.ts';
 import type { Candidate, Explanation, MemberPath } from '../../policy/answers.ts';
+import { isFlowMethod } from '../../policy/balancing-methods.ts';
 import type { GraphComponent, GraphMember, GraphTier } from '../../policy/graph.ts';
 import { type Component, type Decision, DROP, PASS, type Verdict } from '../component/component.ts';
 import type { ComponentContext } from '../component/registry.ts';
@@ -219,7 +220,9 @@ class TierView implements Candidates {
     this.family = family;
     this.needsEngine = tier.handsOn !== undefined;
     this.count = count;
-    this.balancer = createBalancer(spec.method, (hashText(graph.engine.id) >>> 0) % Math.max(count, 1));
+    // Policy refuses the others without http, whose requests are not balanced here.
+    const method = isFlowMethod(spec.method) ? spec.method : 'least-connections';
+    this.balancer = createBalancer(method, (hashText(graph.engine.id) >>> 0) % Math.max(count, 1));
     this.members = Int32Array.from(entries, (entry) => entry.member);
     this.connections = new Float64Array(count);
     this.hops = Float64Array.from(entries, (_entry, index) => member(index).hops);

@@ -58,7 +58,7 @@ export class Maglev implements Balancer {
 }
 
 /** The paper's Populate. False where no member has a weight above 0; the table is then left alone. */
-function fillTable(table: Int32Array, ids: Uint32Array, weights: Float64Array): boolean {
+export function fillTable(table: Int32Array, ids: Uint32Array, weights: Float64Array): boolean {
   // In id order, so that engines whose lists are ordered differently build the same table.
   const turns = Array.from(ids.keys())
     .filter((position) => weights[position] > 0)

@@ -1,5 +1,5 @@
 /** The balancing methods by name: one line each. To add one, see docs/adding-a-balancer.md. */
-import type { BalancingMethod } from '../../policy/virtual-service.ts';
+import type { FlowMethod } from '../../policy/balancing-methods.ts';
 import type { Balancer } from './balancer.ts';
 import { LeastConnections } from './least-connections.ts';
 import { Maglev } from './maglev.ts';
@@ -8,7 +8,7 @@ import { SourceHash } from './source-hash.ts';
 import { Topological } from './topological.ts';
 import { WeightedRoundRobin } from './weighted-round-robin.ts';
 
-const METHODS: Record<BalancingMethod, (start: number) => Balancer> = {
+const METHODS: Record<FlowMethod, (start: number) => Balancer> = {
   topological: (start) => new Topological(start),
   'least-connections': (start) => new LeastConnections(start),
   'round-robin': (start) => new RoundRobin(start),
@@ -21,6 +21,6 @@ const METHODS: Record<BalancingMethod, (start: number) => Balancer> = {
  * A fresh balancer. It keeps state (rotation, tables), so each tier and address family has one of its own. `start` is
  * where equals begin to take turns: engines that start apart do not all send their first flows to the same member.
  */
-export function createBalancer(method: BalancingMethod, start = 0): Balancer {
+export function createBalancer(method: FlowMethod, start = 0): Balancer {
   return METHODS[method](start);
 }

@@ -6,7 +6,8 @@ import type { ConnectionEnds } from '../kernel/socket-address.ts';
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
 import type { ServerSession } from '../tls/server-session.ts';
 import type { Exchange } from './exchange.ts';
-import type { Member, Members } from './members.ts';
+import type { Member } from './member.ts';
+import type { Members } from './members.ts';
 import type { Service } from './service.ts';
 
 /** The client's half of an exchange. */

@@ -10,12 +10,14 @@
  * so what is sent is written in place. Buffers change hands with every call.
  */
 import type { RequestNote } from './access-log.ts';
+import { ALL_BUSY } from './availability.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
 import type { ClientSide, ExchangeContext, MemberSide } from './exchange-sides.ts';
 import { FilterChain } from './filter-chain.ts';
 import { Head, isIdempotent, METHOD } from './head.ts';
 import type { KeptRequest } from './kept-request.ts';
-import { ALL_BUSY, type Member, type Members } from './members.ts';
+import type { Member } from './member.ts';
+import type { Members } from './members.ts';
 import { REFUSALS, refusal } from './refusals.ts';
 import type { Service } from './service.ts';
 
@@ -74,6 +76,8 @@ export class Exchange {
   #members: Members | null = null;
   /** The member that the client's cookie stands for. */
   #wanted: Member | null = null;
+  /** When the member was chosen. */
+  #askedMs = 0;
   #interim = 0;
   #retries = 0;
   /** The whole request as it was sent, for as long as it may be sent again; -1 where it may not. */
@@ -208,7 +212,8 @@ export class Exchange {
     }
     this.side = side;
     this.member = side.member;
-    side.member.active++;
+    this.#askedMs = this.context.nowMs;
+    members.began(side.member);
     return true;
   }
 
@@ -259,8 +264,7 @@ export class Exchange {
     }
     this.status = head.status;
     this.answeredMs = this.context.nowMs;
-    this.side!.member.failures = 0;
-    if (this.#members!.ejects) this.#members!.answered(this.side!.member, head.status);
+    this.#members!.answered(this.side!.member, head.status, this.answeredMs - this.#askedMs);
     this.responseLength = length;
     for (const component of this.service.components) component.onResponse?.(this);
     // Behind the components: what a cache stores must not give one client's cookie to others.
@@ -387,7 +391,7 @@ export class Exchange {
 
   #release(): void {
     if (this.side === null) return;
-    this.side.member.active--;
+    this.#members!.ended(this.side.member);
     this.side = null;
   }
 

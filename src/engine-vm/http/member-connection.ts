@@ -10,7 +10,8 @@ import type { Exchange } from './exchange.ts';
 import type { MemberSide } from './exchange-sides.ts';
 import { CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, Head } from './head.ts';
 import { chunk, frameChunk, type HeadWriter, line, roomBehind, SAY_UPGRADE } from './head-writer.ts';
-import type { Member, Members } from './members.ts';
+import type { Member } from './member.ts';
+import type { Members } from './members.ts';
 import { parseResponseHead } from './parse-head.ts';
 import { type ProxyVersion, proxyHeaderOf } from './proxy-header.ts';
 import { refusal } from './refusals.ts';
@@ -67,7 +68,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
 
   start(channel: Channel): void {
     this.channel = channel;
-    this.member.connections++;
+    this.#members.opened(this.member);
     channel.deadlineMs = this.#channels.nowMs + this.#members.http.connectTimeoutMs;
   }
 
@@ -369,6 +370,8 @@ export class MemberConnection implements ChannelOwner, MemberSide {
     }
     const wasReused = this.isReused;
     this.#exchange = null;
+    // A connection that was idle may end at any time.
+    if (!wasReused) this.#members.erred(this.member);
     this.close();
     exchange.onMemberLost(LOST, true, wasReused);
   }
@@ -389,6 +392,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
   #fail(reason: number): void {
     const exchange = this.#exchange;
     this.#exchange = null;
+    this.#members.erred(this.member);
     exchange?.memberDone();
     this.close();
     exchange?.fail(reason);
@@ -421,7 +425,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.member.connections--;
+    this.#members.closed(this.member);
     this.#stash.clear();
     this.channel.close();
   }

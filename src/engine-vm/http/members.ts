@@ -2,58 +2,18 @@
  * The members of a service as one thread uses them: which one gets the next request, and the connections that are kept
  * open to each. A member that does not take connections is left out for a while.
  */
-import type { Balancer, Candidates } from '../balance/balancer.ts';
-import { hashText } from '../balance/hash.ts';
-import { createBalancer } from '../balance/registry.ts';
 import { type ConnectionEnds, SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
+import { Availability } from './availability.ts';
 import type { Channels } from './channel.ts';
+import { usesSourceHash } from './choice/registry.ts';
 import type { ClientSide, MemberSide } from './exchange-sides.ts';
 import type { Head } from './head.ts';
 import { HeadWriter } from './head-writer.ts';
+import { Member } from './member.ts';
 import { MemberConnection } from './member-connection.ts';
 import type { ProxyVersion } from './proxy-header.ts';
-import type { ServiceSettings } from './service.ts';
+import type { MemberSettings, ServiceSettings } from './service.ts';
 import { SessionCookies, UNKNOWN_COOKIE } from './session-cookie.ts';
-
-/** How long a member that refused a connection is left out; doubled each time, up to the second. */
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 10_000;
-
-export class Member {
-  readonly name: string;
-  /** `address:port`, also what makes a member the same one after a reload. */
-  readonly key: string;
-  /** The socket address, as an offset into the socket buffers. */
-  readonly addressAt: number;
-  readonly addressBytes: Uint8Array;
-  /** Requests under way. */
-  active = 0;
-  /** Connections, used or idle. */
-  connections = 0;
-  readonly idle: MemberConnection[] = [];
-  failures = 0;
-  pausedUntilMs = 0;
-  /** Responses of 500 or more since the last other one, where such members are ejected. */
-  errors = 0;
-  ejections = 0;
-  /** False once a reload has taken it out: connections end with their requests. */
-  isListed = true;
-
-  /** Host, for requests that name none. */
-  readonly host: string;
-
-  constructor(name: string, host: string, key: string, addressBytes: Uint8Array, addressAt: number) {
-    this.name = name;
-    this.host = host;
-    this.key = key;
-    this.addressBytes = addressBytes;
-    this.addressAt = addressAt;
-  }
-}
-
-/** Nobody can take the request now: all are paused or draining, or all are at their limit. */
-export const NO_MEMBER = -1;
-export const ALL_BUSY = -2;
 
 export interface CookieFigures {
   kept: number;
@@ -65,10 +25,12 @@ export interface CookieFigures {
 export class Members {
   readonly #channels: Channels;
   #settings: ServiceSettings;
-  #balancer: Balancer;
+  readonly #availability: Availability;
   #members: Member[] = [];
-  #candidates: Candidates;
-  /** Socket addresses of members that are gone, to be used again: memory beside the buffers is never given back. */
+  /** Whether there is a limit of connections to a member. */
+  #hasLimit = false;
+  /** Members that are gone; where no connection is left, their socket addresses are used again: memory beside the buffers is never given back. */
+  #gone: Member[] = [];
   readonly #freeAddresses: number[] = [];
 
   readonly #pool: string;
@@ -76,8 +38,6 @@ export class Members {
   #cookies: SessionCookies | null = null;
   /** Of the PROXY header that members get; null for none. */
   #proxyVersion: ProxyVersion | null = null;
-  /** Members that were left out for their errors, since the start. */
-  ejections = 0;
   /** Cookies that came, by whether their member could be had; `unknown`: of no member there is. */
   readonly cookies: CookieFigures = { kept: 0, moved: 0, unknown: 0, given: 0 };
 
@@ -90,28 +50,32 @@ export class Members {
     this.#channels = channels;
     this.writer = new HeadWriter(channels.buffers);
     this.#settings = settings;
-    this.#balancer = createBalancer(settings.method);
-    this.#candidates = candidatesOf(settings);
+    this.#availability = new Availability(channels);
     this.update(settings);
   }
 
   /** New settings: members that stay keep their connections. */
   update(settings: ServiceSettings): void {
     const before = new Map(this.#members.map((member) => [member.key, member]));
-    this.#members = settings.members.map(({ name, address, port }) => {
-      const key = `${name} ${address} ${port}`;
+    this.#gone = this.#gone.filter((member) => {
+      if (member.connections > 0) return true;
+      this.#freeAddresses.push(member.addressAt);
+      return false;
+    });
+    this.#members = settings.members.map((one) => {
+      const key = `${one.name} ${one.address} ${one.port}`;
       const known = before.get(key);
       before.delete(key);
-      return known ?? this.#create(name, hostText(address, port), key, socketAddress(address, port));
+      return known ?? this.#create(key, one);
     });
     for (const member of before.values()) {
-      member.isListed = false;
+      member.position = -1;
       for (const connection of member.idle.splice(0)) connection.close();
-      this.#freeAddresses.push(member.addressAt);
+      this.#gone.push(member);
     }
-    if (settings.method !== this.#settings.method) this.#balancer = createBalancer(settings.method);
     this.#settings = settings;
-    this.#candidates = candidatesOf(settings);
+    this.#hasLimit = settings.http.memberConnections.max > 0;
+    this.#availability.update(settings, this.#members);
     const { http, cookieKey } = settings;
     const toMembers = http.proxyProtocol?.toMembers ?? 'none';
     this.#proxyVersion = toMembers === 'none' ? null : toMembers;
@@ -132,11 +96,13 @@ export class Members {
           );
   }
 
-  #create(name: string, host: string, key: string, bytes: Uint8Array): Member {
+  #create(key: string, settings: MemberSettings): Member {
+    const { address, port } = settings;
     const { buffers } = this.#channels;
+    const bytes = socketAddress(address, port);
     const at = this.#freeAddresses.pop() ?? buffers.reserve(SOCKET_ADDRESS_BYTES);
     buffers.bytes.set(bytes, at);
-    return new Member(name, host, key, bytes, at);
+    return new Member(key, hostText(address, port), settings, bytes, at);
   }
 
   get list(): readonly Member[] {
@@ -154,67 +120,42 @@ export class Members {
       if (index === UNKNOWN_COOKIE) this.cookies.unknown++;
       return null;
     }
-    const isOpen = this.#takesRequests(index, false);
+    const member = this.#members[index]!;
+    const isOpen = this.#availability.takes(member);
     if (isOpen) this.cookies.kept++;
     else this.cookies.moved++;
-    return isOpen ? this.#members[index]! : null;
+    return isOpen ? member : null;
   }
 
   /** The line that gives a client the cookie of that member; null where it has been taken out. */
   cookieLine(member: Member): Uint8Array | null {
-    const index = this.#members.indexOf(member);
-    if (index < 0 || this.#cookies === null) return null;
+    if (member.position < 0 || this.#cookies === null) return null;
     this.cookies.given++;
-    return this.#cookies.line(index);
+    return this.#cookies.line(member.position);
   }
 
   /** Index of that member if it takes requests still, else -1. */
   indexOf(member: Member): number {
-    const index = this.#members.indexOf(member);
-    return index >= 0 && this.#takesRequests(index, false) ? index : -1;
-  }
-
-  #isFull(member: Member): boolean {
-    const limit = this.#settings.http.memberConnections.max;
-    return limit > 0 && member.connections >= limit && member.idle.length === 0;
-  }
-
-  #takesRequests(index: number, takesPaused: boolean): boolean {
-    const member = this.#members[index]!;
-    const { isDraining, isDown } = this.#settings.members[index]!;
-    const isPaused = member.pausedUntilMs > this.#channels.nowMs && !takesPaused;
-    return !isDraining && isDown !== true && !isPaused && !this.#isFull(member);
+    return this.#availability.takes(member) ? member.position : -1;
   }
 
   /** Index of the member for the next request, or NO_MEMBER, ALL_BUSY. `except`: it has just failed. */
   choose(sourceHash: number, except: Member | null): number {
-    const chosen = this.#choose(sourceHash, except, false);
-    // Where every one of them has just refused, any may be back by now.
-    return chosen === NO_MEMBER ? this.#choose(sourceHash, except, true) : chosen;
+    return this.#availability.choose(sourceHash, except);
   }
 
-  #choose(sourceHash: number, except: Member | null, takesPaused: boolean): number {
-    const now = this.#channels.nowMs;
-    const { usable, connections } = this.#candidates;
-    const limit = this.#settings.http.memberConnections.max;
-    let isBusy = false;
-    for (let n = 0; n < this.#members.length; n++) {
-      const member = this.#members[n]!;
-      const isFull = limit > 0 && member.connections >= limit && member.idle.length === 0;
-      isBusy ||= isFull;
-      connections[n] = member.active;
-      const { isDraining, isDown } = this.#settings.members[n]!;
-      const isPaused = member.pausedUntilMs > now && !takesPaused;
-      const isOut = isFull || isPaused || isDraining || isDown === true;
-      usable[n] = isOut || (member === except && this.#members.length > 1) ? 0 : 1;
-    }
-    const chosen = this.#balancer.choose(this.#candidates, sourceHash, false);
-    return chosen >= 0 ? chosen : isBusy ? ALL_BUSY : NO_MEMBER;
+  /** A request goes to the member; `ended` follows. */
+  began(member: Member): void {
+    this.#availability.began(member);
+  }
+
+  ended(member: Member): void {
+    this.#availability.ended(member);
   }
 
   /** Whether `choose` looks at the hash of the client's address. */
   get usesSourceHash(): boolean {
-    return this.#settings.method === 'source-hash' || this.#settings.method === 'maglev';
+    return usesSourceHash(this.#settings.method);
   }
 
   /**
@@ -228,7 +169,10 @@ export class Members {
     while (!isFresh) {
       const connection = version === null ? member.idle.pop() : takeIdle(member, ends);
       if (connection === undefined) break;
-      if (connection.isUsable) return connection;
+      if (connection.isUsable) {
+        if (this.#hasLimit) this.#availability.judge(member);
+        return connection;
+      }
       connection.close();
     }
     const { max } = this.#settings.http.memberConnections;
@@ -253,13 +197,26 @@ export class Members {
     // Of those that each serve one client, the oldest is the least likely to be wanted again.
     const isOldestLeast = this.#proxyVersion !== null && idle > 0;
     const fits = connection.proxyVersion === this.#proxyVersion && (!isFull || isOldestLeast);
-    if (!member.isListed || !fits) {
+    if (member.position < 0 || !fits) {
       connection.close();
       return;
     }
     if (isFull) member.idle.shift()?.close();
     connection.channel.deadlineMs = this.#channels.nowMs + idleTimeoutMs;
     member.idle.push(connection);
+    if (this.#hasLimit) this.#availability.judge(member);
+  }
+
+  /** For its connections: there is one more. */
+  opened(member: Member): void {
+    member.connections++;
+    if (this.#hasLimit) this.#availability.judge(member);
+  }
+
+  /** One of its connections is closed. */
+  closed(member: Member): void {
+    member.connections--;
+    if (this.#hasLimit) this.#availability.judge(member);
   }
 
   /** An idle connection is closed. */
@@ -267,37 +224,27 @@ export class Members {
     const { idle } = connection.member;
     const at = idle.indexOf(connection);
     if (at >= 0) idle.splice(at, 1);
+    if (this.#hasLimit) this.#availability.judge(connection.member);
   }
 
   /** A member refused a connection. */
   failed(member: Member): void {
-    // Requests that failed together are one failure.
-    if (member.pausedUntilMs > this.#channels.nowMs) return;
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(member.failures++, 10));
-    member.pausedUntilMs = this.#channels.nowMs + pause;
+    this.#availability.failed(member);
   }
 
-  /** Whether responses have to be told. */
-  get ejects(): boolean {
-    return this.#settings.http.ejection !== undefined;
+  /** The head of its response came, so long after the request began. */
+  answered(member: Member, status: number, ms: number): void {
+    this.#availability.answered(member, status, ms);
   }
 
-  /** A member answered: left out for a while where that was one error too many in a row. Only where `ejects`. */
-  answered(member: Member, status: number): void {
-    if (status < 500) {
-      member.errors = 0;
-      return;
-    }
-    const { consecutiveErrors, pauseMs, longestPauseMs, maxPercent } = this.#settings.http.ejection!;
-    const { nowMs } = this.#channels;
-    if (++member.errors < consecutiveErrors || member.pausedUntilMs > nowMs) return;
-    member.errors = 0;
-    let out = 1;
-    for (const other of this.#members) if (other.pausedUntilMs > nowMs) out++;
-    if (out * 100 > maxPercent * this.#members.length) return;
-    if (nowMs - member.pausedUntilMs > longestPauseMs) member.ejections = 0;
-    member.pausedUntilMs = nowMs + Math.min(longestPauseMs, pauseMs * 2 ** Math.min(member.ejections++, 20));
-    this.ejections++;
+  /** It had a request, and gave no proper response. */
+  erred(member: Member): void {
+    this.#availability.erred(member);
+  }
+
+  /** Members that were left out for their errors, since the start. */
+  get ejections(): number {
+    return this.#availability.ejections;
   }
 
   get channels(): Channels {
@@ -323,17 +270,4 @@ function takeIdle(member: Member, ends: ConnectionEnds | null): MemberConnection
 
 function hostText(address: string, port: number): string {
   return `${address.includes(':') ? `[${address}]` : address}:${port}`;
-}
-
-function candidatesOf({ members }: ServiceSettings): Candidates {
-  const count = members.length;
-  return {
-    count,
-    members: Int32Array.from({ length: count }, (_, n) => n),
-    connections: new Float64Array(count),
-    hops: new Float64Array(count),
-    weights: Float64Array.from(members, ({ weight }) => weight),
-    usable: new Uint8Array(count),
-    ids: Uint32Array.from(members, ({ name, address, port }) => hashText(`${name} ${address} ${port}`)),
-  };
 }

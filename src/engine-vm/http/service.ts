@@ -1,7 +1,8 @@
 /** One virtual service as the proxy of a thread runs it: its settings compiled, its components, its figures. */
+
+import type { BalancingMethod } from '../../policy/balancing-methods.ts';
 import { WeftError } from '../../policy/errors.ts';
 import type { HttpService } from '../../policy/http-service.ts';
-import type { BalancingMethod } from '../../policy/virtual-service.ts';
 import type { TlsSettings } from '../tls/settings.ts';
 import { AddressList } from './address-list.ts';
 import type { HttpComponent } from './component.ts';

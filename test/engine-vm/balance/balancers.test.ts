@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { hashAddress, hashText, mix } from '../../../src/engine-vm/balance/hash.ts';
 import { createBalancer } from '../../../src/engine-vm/balance/registry.ts';
-import { BALANCING_METHODS } from '../../../src/policy/virtual-service.ts';
+import { FLOW_METHODS } from '../../../src/policy/balancing-methods.ts';
 import { candidatesOf, type Row } from './candidates.ts';
 
 const rows = fc.array(
@@ -21,7 +21,7 @@ function shares(counts: Int32Array | number[], total: number): number[] {
 }
 
 describe('every balancing method', () => {
-  for (const method of BALANCING_METHODS) {
+  for (const method of FLOW_METHODS) {
     it(`${method} chooses a usable member of weight above 0, or -1 where there is none`, () => {
       fc.assert(
         fc.property(rows, fc.array(fc.nat(0xffffffff), { minLength: 1, maxLength: 5 }), (table, sources) => {

@@ -10,8 +10,8 @@ import { type ComponentContext, createComponent } from '../../../src/engine-vm/c
 import { dropIndex } from '../../../src/engine-vm/drops.ts';
 import { parseAddress } from '../../../src/packet/address.ts';
 import { Packet } from '../../../src/packet/packet.ts';
+import type { BalancingMethod } from '../../../src/policy/balancing-methods.ts';
 import type { GraphComponent, ServiceGraph } from '../../../src/policy/graph.ts';
-import type { BalancingMethod } from '../../../src/policy/virtual-service.ts';
 import { graphOf, memberOf } from './graph.ts';
 
 function packetFrom(client: string): Packet {

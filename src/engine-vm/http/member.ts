@@ -1,0 +1,54 @@
+/** One member of a pool as one thread uses it: its connections, its requests, and what is known of its health. */
+import { ErrorRecord } from './error-record.ts';
+import type { MemberConnection } from './member-connection.ts';
+import type { MemberSettings } from './service.ts';
+
+export class Member {
+  readonly name: string;
+  /** `address:port`, also what makes a member the same one after a reload. */
+  readonly key: string;
+  /** Host, for requests that name none. */
+  readonly host: string;
+  /** The socket address, as an offset into the socket buffers. */
+  readonly addressAt: number;
+  readonly addressBytes: Uint8Array;
+  /** Position in the list of members; -1 once a reload has taken it out: its connections end with their requests. */
+  position = -1;
+  settings: MemberSettings;
+  /** Requests under way. */
+  active = 0;
+  /** Connections, used or idle. */
+  connections = 0;
+  readonly idle: MemberConnection[] = [];
+  /** Connections refused since the last response. */
+  failures = 0;
+  /** When its pause ends; 0 where it has none. */
+  pausedUntilMs = 0;
+  /** Its pause is over: it gets one request at a time, until one is answered well. */
+  isOnTrial = false;
+  /** Where members that err are ejected. */
+  readonly record = new ErrorRecord();
+  ejections = 0;
+  ejectedUntilMs = 0;
+  /** At its limit of connections, though it would take requests else. */
+  isFull = false;
+  /** Since when it comes back slowly; 0 where it does not. */
+  rampFromMs = 0;
+  /** What its balancer was told: 0 to 1 of its usual requests. */
+  share = 0;
+
+  constructor(
+    key: string,
+    host: string,
+    settings: MemberSettings,
+    addressBytes: Uint8Array,
+    addressAt: number,
+  ) {
+    this.name = settings.name;
+    this.key = key;
+    this.host = host;
+    this.settings = settings;
+    this.addressBytes = addressBytes;
+    this.addressAt = addressAt;
+  }
+}
