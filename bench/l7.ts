@@ -19,6 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { isOnPath, lackOf } from '../test/debian-package.ts';
 import { CASES, type Case } from './l7/cases.ts';
+import { makeCertificate } from './l7/certificate.ts';
 import { haproxyConfig, nginxConfig, weftPolicy } from './l7/configs.ts';
 import { freePorts, isListening } from './l7/ports.ts';
 
@@ -47,6 +48,7 @@ const folder = mkdtempSync(join(tmpdir(), 'weft-bench-l7-'));
 const [port, memberPort] = await freePorts(MEMBERS);
 const sites = { port, memberPort, members: MEMBERS, folder };
 const running = new Set<ChildProcess>();
+makeCertificate(folder);
 
 function wholeNumber(text: string): number {
   const value = Number(text);
@@ -137,6 +139,7 @@ async function load(pid: number, one: Case, contender: string, rate: number): Pr
     one.isNew ? 'new' : 'kept',
     // The floor has no features, so none is asked of it.
     contender === 'floor' ? 'plain' : one.feature,
+    folder,
   ];
   const done = promisify(execFile)('taskset', ['-c', '1', ...program]);
   track(done.child);

@@ -28,6 +28,8 @@ export const CASES: Readonly<Record<string, Case>> = {
   plain: kept('plain', 128, 'relay'),
   full: kept('full', 128, 'relay'),
   body10k: kept('plain', 10_000, 'relay'),
+  // The floor is that of plain HTTP: what ciphers cost comes on top.
+  tls: kept('tls', 128, 'relay'),
   newConnections: { ...kept('plain', 128, 'pooled-relay'), isNew: true },
   gzip: kept('gzip', 10_000, 'relay'),
   cacheHit: kept('cache', 128, 'answer'),

@@ -1,9 +1,10 @@
 /**
  * The same service for each of the proxies of bench/l7.ts: members, keep-alive both sides, and one feature: `full` is a log
- * of every request and changed header fields, `gzip` compression at level 5, `cache` a cache in which all is found.
+ * of every request and changed header fields, `gzip` compression at level 5, `cache` a cache in which all is found,
+ * `tls` TLS 1.3 with clients, of one certificate.
  */
 
-export type Feature = 'plain' | 'full' | 'gzip' | 'cache';
+export type Feature = 'plain' | 'full' | 'gzip' | 'cache' | 'tls';
 
 export interface Sites {
   readonly port: number;
@@ -38,6 +39,10 @@ export function nginxConfig(sites: Sites, feature: Feature): string {
         proxy_set_header X-Bench-Request 1;
         proxy_hide_header Server;
         add_header X-Bench-Response 1;`;
+  const tls = `
+    ssl_certificate ${sites.folder}/bench.pem;
+    ssl_certificate_key ${sites.folder}/bench.key;
+    ssl_protocols TLSv1.3;`;
   return `
 daemon off;
 master_process off;
@@ -63,7 +68,7 @@ http {
     keepalive_requests 1000000000;
   }
   server {
-    listen 127.0.0.1:${sites.port} backlog=4096;
+    listen 127.0.0.1:${sites.port} backlog=4096${feature === 'tls' ? ' ssl' : ''};${feature === 'tls' ? tls : ''}
     location / {
         proxy_pass http://members;
         proxy_http_version 1.1;
@@ -92,6 +97,7 @@ export function haproxyConfig(sites: Sites, feature: Feature): string {
   http-request set-header X-Bench-Request 1
   http-response del-header Server
   http-response set-header X-Bench-Response 1`;
+  const tls = ` ssl crt ${sites.folder}/bench-both.pem ssl-min-ver TLSv1.3`;
   return `
 global
   nbthread 1
@@ -106,7 +112,7 @@ defaults
   http-reuse always
 ${feature === 'cache' ? 'cache responses\n  total-max-size 64\n  max-object-size 100000\n  max-age 600' : ''}
 frontend bench
-  bind 127.0.0.1:${sites.port} backlog 4096${isFull ? full : ''}${feature === 'gzip' ? gzip : ''}${feature === 'cache' ? cache : ''}
+  bind 127.0.0.1:${sites.port} backlog 4096${feature === 'tls' ? tls : ''}${isFull ? full : ''}${feature === 'gzip' ? gzip : ''}${feature === 'cache' ? cache : ''}
   default_backend members
 backend members
   balance leastconn
@@ -126,6 +132,15 @@ export function weftPolicy(sites: Sites, feature: Feature): string {
     },
     gzip: { ...plain, compression: { codings: ['gzip'], levels: { gzip: 5, br: 4, zstd: 3 } } },
     cache: { ...plain, cache: {} },
+    tls: {
+      ...plain,
+      tls: {
+        certificates: [
+          { certificateFile: `${sites.folder}/bench.pem`, keyFile: `${sites.folder}/bench.key` },
+        ],
+        minVersion: '1.3',
+      },
+    },
   }[feature];
   return `
 kind: virtual-service

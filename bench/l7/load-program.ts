@@ -3,16 +3,19 @@
  * that each ask again once they have their answer. Prints one line of JSON: requests, seconds, latencies, and the CPU
  * that the proxy's process used meanwhile.
  *
- *   load-program.ts PROXY_PORT PROXY_PID MEMBER_PORT MEMBERS CONNECTIONS BODY_BYTES WARM_UP_MS MS RATE new|kept FEATURE
+ *   load-program.ts PROXY_PORT PROXY_PID MEMBER_PORT MEMBERS CONNECTIONS BODY_BYTES WARM_UP_MS MS RATE new|kept FEATURE FOLDER
  *
  * RATE: requests a second of all clients together; 0 is as many as there can be. FEATURE `gzip`: bodies are text, and
- * clients take gzip; `cache`: responses may be stored.
+ * clients take gzip; `cache`: responses may be stored; `tls`: clients speak
+ * TLS, and believe the certificate in FOLDER.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { EventFd } from '../../src/engine-vm/kernel/event-fd.ts';
 import { listenTcp, socketAddress, tcpSocket } from '../../src/engine-vm/kernel/socket-address.ts';
 import { SocketBuffers } from '../../src/engine-vm/kernel/socket-buffers.ts';
 import { openSocketLoop, type SocketEvents } from '../../src/engine-vm/kernel/socket-loop.ts';
+import { TlsClients } from './tls-clients.ts';
 
 const [proxyPort, proxyPid, memberPort, members, connections, bodyBytes, warmUpMs, ms, rate] = process.argv
   .slice(2, 11)
@@ -80,7 +83,8 @@ function open(): void {
 function ask(fd: number): void {
   left[fd] = -1;
   if (!isNew) sentAt[fd] = performance.now();
-  loop.send(fd, request.at, request.length);
+  if (tls === null) loop.send(fd, request.at, request.length);
+  else tls.send(fd, request.at, request.length);
 }
 
 function next(fd: number): void {
@@ -88,8 +92,15 @@ function next(fd: number): void {
   else ask(fd);
 }
 
+/** The first request of a connection. */
+function begin(fd: number): void {
+  if (isNew) ask(fd);
+  else next(fd);
+}
+
 function failed(fd: number): void {
   errors++;
+  tls?.end(fd);
   loop.close(fd);
   open();
 }
@@ -121,6 +132,7 @@ function answered(fd: number, offset: number, length: number): void {
   if (isGzip ? !endsChunks(offset + length) : left[fd]! > 0) return;
   if (isCounting && counted < latencies.length) latencies[counted++] = now - sentAt[fd]!;
   if (isNew) {
+    tls?.end(fd);
     loop.close(fd);
     open();
   } else next(fd);
@@ -140,11 +152,12 @@ const events: SocketEvents = {
       return;
     }
     loop.receive(fd);
-    if (isNew) ask(fd);
-    else next(fd);
+    if (tls === null) begin(fd);
+    else tls.begin(fd);
   },
   onReceive(fd, buffer, offset, length) {
-    if (isClient[fd] === 1) answered(fd, offset, length);
+    if (isClient[fd] === 1 && tls !== null) tls.received(fd, offset, length);
+    else if (isClient[fd] === 1) answered(fd, offset, length);
     else if (buffers.bytes[offset + length - 1] === 10) loop.send(fd, response.at, response.length);
     buffers.give(buffer);
   },
@@ -152,11 +165,21 @@ const events: SocketEvents = {
     if (isClient[fd] === 1) failed(fd);
     else loop.close(fd);
   },
-  onSent: () => undefined,
+  onSent(fd) {
+    if (isClient[fd] === 1) tls?.sent(fd);
+  },
   onWake: () => undefined,
 };
 const wake = new EventFd();
 const loop = openSocketLoop(buffers, events, wake.fd);
+const tls =
+  feature === 'tls'
+    ? new TlsClients(loop, join(process.argv[13]!, 'bench.pem'), {
+        secured: begin,
+        received: answered,
+        failed,
+      })
+    : null;
 for (let n = 0; n < members; n++) loop.accept(listenTcp('127.0.0.1', memberPort + n, 4096));
 for (let n = 0; n < connections; n++) open();
 

@@ -100,7 +100,9 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     for (const note of plan.notes) say(`note: ${note}`);
     const { http } = plan.settings;
     if (http.tls === undefined) return plan;
-    return { ...plan, settings: { ...plan.settings, tls: loadTls(http.tls, http.http2) } };
+    const tls = loadTls(http.tls, http.http2);
+    for (const note of tls.notes) say(`note: ${note}`);
+    return { ...plan, settings: { ...plan.settings, tls } };
   };
   const plan = await read();
   const logFile = openLog(options.accessLog);

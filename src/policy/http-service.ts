@@ -156,8 +156,16 @@ export const HttpService = z
       .optional()
       .meta({ description: 'Leave out members that answer with errors, as each worker sees them.' }),
   })
-  .superRefine(({ cache, routes }, context) => {
+  .superRefine(({ cache, routes, tls }, context) => {
     if (cache === undefined) return;
+    if (tls?.clientCertificates !== undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['cache'],
+        message:
+          'must not stand with tls.clientCertificates: stored responses are told apart by address alone, and a client would get what another may see',
+      });
+    }
     const at = routes.findIndex(({ fields, cookies }) => fields.length + cookies.length > 0);
     if (at < 0) return;
     context.addIssue({

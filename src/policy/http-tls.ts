@@ -1,7 +1,41 @@
 /** How an HTTP service speaks TLS with clients: the attribute `tls` of `http`. */
 import { z } from 'zod';
 
+export const CLIENT_CERTIFICATE_FIELDS = [
+  'Client-Cert',
+  'X-Client-Cert-Subject',
+  'X-Client-Cert-Issuer',
+  'X-Client-Cert-Serial',
+  'X-Client-Cert-Sha256',
+] as const;
+
 const Path = z.string().min(1).max(4096);
+
+export const ClientCertificates = z
+  .strictObject({
+    mode: z.enum(['required', 'optional']).default('required').meta({
+      description:
+        'Refuse requests of clients that show no certificate, or only those of clients that show a bad one.',
+    }),
+    authoritiesFile: Path.meta({
+      description: 'PEM: the authorities whose certificates are believed.',
+    }),
+    revokedFile: Path.optional().meta({
+      description:
+        'PEM: lists of revoked certificates (CRLs), one of each authority on the way to the root. One that is out of date refuses everybody.',
+    }),
+    fields: z
+      .array(z.enum(CLIENT_CERTIFICATE_FIELDS))
+      .max(CLIENT_CERTIFICATE_FIELDS.length)
+      .default(['Client-Cert'])
+      .meta({
+        description:
+          'Header fields that tell members of the certificate: Client-Cert is the whole (RFC 9440), Subject and Issuer are names as RFC 2253 writes them, Serial and Sha256 hexadecimal. All of these, and Client-Cert-Chain, are taken out of what clients send.',
+      }),
+  })
+  .meta({ description: 'Ask clients for certificates. Not together with `cache`.' });
+
+export type ClientCertificates = z.output<typeof ClientCertificates>;
 
 export const ClientTls = z
   .strictObject({
@@ -20,6 +54,7 @@ export const ClientTls = z
         description:
           'Clients get the one whose DNS names (`*.example.org` stands for one label) have the name that they ask for, and the first where none has it. Files are read again at SIGHUP.',
       }),
+    clientCertificates: ClientCertificates.optional(),
     minVersion: z
       .enum(['1.2', '1.3'])
       .default('1.2')

@@ -46,11 +46,27 @@ export const FIELD = {
   'if-match': 42,
   'if-unmodified-since': 43,
   'content-location': 44,
+  'client-cert': 45,
+  'client-cert-chain': 46,
+  'x-client-cert-subject': 47,
+  'x-client-cert-issuer': 48,
+  'x-client-cert-serial': 49,
+  'x-client-cert-sha256': 50,
 } as const;
 
 export type FieldName = keyof typeof FIELD;
 
 export const FIELD_NAMES: readonly string[] = ['', ...Object.keys(FIELD)];
+
+/** What tells members of a client's certificate: only we say it, where we ask for one. */
+const CERTIFICATE_NAMES = [
+  'client-cert',
+  'client-cert-chain',
+  'x-client-cert-subject',
+  'x-client-cert-issuer',
+  'x-client-cert-serial',
+  'x-client-cert-sha256',
+] as const;
 
 const set = (names: readonly FieldName[]): Uint8Array => {
   const flags = new Uint8Array(FIELD_NAMES.length);
@@ -71,8 +87,11 @@ export const HOP_BY_HOP = set([
   'http2-settings',
 ]);
 
+export const OF_CLIENT_CERTIFICATE = set(CERTIFICATE_NAMES);
+
 /** What Connection must not name: it would make a proxy drop what the next one decides by. */
 export const NOT_FOR_CONNECTION = set([
+  ...CERTIFICATE_NAMES,
   'host',
   'content-length',
   'transfer-encoding',
@@ -95,6 +114,7 @@ export const NOT_FOR_CONNECTION = set([
 
 /** RFC 9110 6.5.1: framing, routing, authentication, control: not in trailers. */
 export const NOT_FOR_TRAILERS = set([
+  ...CERTIFICATE_NAMES,
   'host',
   'connection',
   'content-length',
@@ -130,6 +150,7 @@ export const NOT_FOR_TRAILERS = set([
 
 /** Of these, a name with `_` in the place of `-` is refused: programs behind may take one for the other. */
 export const GUARDED = set([
+  ...CERTIFICATE_NAMES,
   'content-length',
   'transfer-encoding',
   'keep-alive',

@@ -1,6 +1,7 @@
 /** The L7 components, in the order in which requests walk them: one line each. */
 import type { HttpService } from '../../policy/http-service.ts';
 import { Cache } from './component/cache/cache.ts';
+import { ClientCertificate } from './component/client-certificate.ts';
 import { Compression } from './component/compression.ts';
 import { Decompression } from './component/decompression.ts';
 import { FieldChanges } from './component/field-changes.ts';
@@ -14,6 +15,7 @@ const COMPONENTS: readonly ((
   cacheMemory: SharedArrayBuffer | undefined,
 ) => HttpComponent | null)[] = [
   (http) => HostCheck.of(http),
+  (http) => ClientCertificate.of(http),
   (http) => Redirects.of(http),
   (http) => FieldChanges.of(http),
   (http) => Decompression.of(http),

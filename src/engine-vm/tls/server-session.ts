@@ -3,9 +3,10 @@
  * channel and whoever ALPN has chosen.
  */
 import type { Channel, ChannelOwner, Channels, Session } from '../http/channel.ts';
-import { BROKEN, ENDED, type TlsPipe, WANTS } from '../kernel/openssl.ts';
 import { HEADROOM, RECEIVE_BYTES } from '../kernel/socket-buffers.ts';
+import { BROKEN, ENDED, type TlsPipe, WANTS } from '../kernel/tls-pipe.ts';
 import type { ServerTls } from './server-tls.ts';
+import { type ShownCertificate, shownCertificate } from './shown-certificate.ts';
 
 const EPROTO = 71;
 /** For those who speak HTTP where TLS is spoken. */
@@ -21,6 +22,8 @@ export class ServerSession implements Session, ChannelOwner {
   readonly channel: Channel;
   /** Clients learn of a drain from the owner that comes after. */
   isDraining = false;
+  /** The certificate of the client; null where it was not asked for one, or has shown none. */
+  shown: ShownCertificate | null = null;
   readonly #channels: Channels;
   readonly #tls: ServerTls;
   readonly #pipe: TlsPipe;
@@ -50,7 +53,7 @@ export class ServerSession implements Session, ChannelOwner {
     this.#pipe = tls.pipe;
     this.#onSecured = onSecured;
     this.#onClosed = onClosed;
-    this.#ssl = this.#pipe.open(tls.context);
+    this.#ssl = this.#pipe.open(tls.context, true);
     channel.session = this;
     channel.owner = this;
     channel.deadlineMs = deadlineMs;
@@ -89,10 +92,16 @@ export class ServerSession implements Session, ChannelOwner {
         return;
       }
     }
-    this.#pipe.put(at, end);
+    let from = at;
+    if (!this.#isSecured) {
+      from = this.#handshake(at, end);
+      if (from < 0) {
+        buffers.give(buffer);
+        return;
+      }
+    }
+    if (from < end) this.#read(from, end);
     buffers.give(buffer);
-    if (!this.#isSecured && !this.#handshake()) return;
-    this.#read();
   }
 
   #answerPlain(buffer: number): void {
@@ -104,52 +113,52 @@ export class ServerSession implements Session, ChannelOwner {
     this.channel.finish();
   }
 
-  /** True once it is done. */
-  #handshake(): boolean {
-    const result = this.#pipe.handshake(this.#ssl, this.#tls);
-    if (this.#pipe.serverName !== '') this.#serverName = this.#pipe.serverName;
-    if (this.#pipe.protocol !== '') this.#protocol = this.#pipe.protocol;
+  /** Up to where the bytes were taken once it is done, else -1. */
+  #handshake(at: number, end: number): number {
+    const result = this.#pipe.handshake(this.#ssl, at, end, this.#tls);
+    const { taken, serverName, protocol } = this.#pipe;
+    if (serverName !== '') this.#serverName = serverName;
+    if (protocol !== '') this.#protocol = protocol;
     this.#flush();
     if (result === 1) {
       this.#isSecured = true;
       this.channel.deadlineMs = 0;
+      const fields = this.#tls.certificateFields;
+      if (fields !== null) this.shown = shownCertificate(this.#ssl, fields, this.#channels.nowMs);
       this.#onSecured(this);
-      return true;
+      return taken;
     }
     if (result !== WANTS) {
       this.#isBroken = true;
-      this.#pipe.dropInput();
       // The alert is sent.
       this.channel.finish();
     }
-    return false;
+    return -1;
   }
 
-  #read(): void {
+  #read(at: number, end: number): void {
     const { buffers } = this.#channels;
-    for (;;) {
+    for (let from = at; ; ) {
       // The owner may have closed the channel; what is left of the records is nobody's then.
-      if (this.#ssl === 0n || this.#isBroken) {
-        this.#pipe.dropInput();
-        return;
-      }
+      if (this.#ssl === 0n || this.#isBroken) return;
       const buffer = buffers.take();
       if (buffer < 0) {
         this.#broken();
-        continue;
+        return;
       }
-      const at = buffers.start(buffer);
-      const length = this.#pipe.read(this.#ssl, at, RECEIVE_BYTES);
+      const length = this.#pipe.read(this.#ssl, from, end, buffer, RECEIVE_BYTES);
+      from = this.#pipe.taken;
+      // What it answers of itself (a new key) must not lie there when another session writes.
+      if (this.#pipe.hasOutput) this.#flush();
       if (length > 0) {
-        // What it answers of itself (a new key) must not lie there when another session writes.
-        this.#flush();
-        this.channel.deliver(buffer, at, at + length);
+        const start = buffers.start(buffer);
+        this.channel.deliver(buffer, start, start + length);
+        // A record that is longer than a buffer comes in two.
+        if (from === end && length < RECEIVE_BYTES) return;
         continue;
       }
       buffers.give(buffer);
-      this.#flush();
       if (length === WANTS) return;
-      this.#pipe.dropInput();
       if (length === BROKEN) this.#isBroken = true;
       this.channel.owner?.onEnd(length === ENDED ? 0 : EPROTO);
       return;

@@ -1,8 +1,11 @@
 /** What all TLS sessions of a thread share: contexts by name, keys of tickets, the way to and from OpenSSL. */
 import { hkdfSync } from 'node:crypto';
-import { type TlsCalls, TlsContext, TlsPipe } from '../kernel/openssl.ts';
+import { closeStore, openStore } from '../kernel/certificates.ts';
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
+import { type TlsCalls, TlsContext } from '../kernel/tls-context.ts';
+import { TlsPipe } from '../kernel/tls-pipe.ts';
 import type { CertificateSettings, TlsSettings } from './settings.ts';
+import type { CertificateField } from './shown-certificate.ts';
 
 const TICKET_HOURS = 12;
 
@@ -14,6 +17,8 @@ export class ServerTls implements TlsCalls {
   /** Made when the first client asks for them: a thousand names cost nothing at the start. */
   readonly #contexts = new Map<CertificateSettings, TlsContext>();
   readonly #first: TlsContext;
+  /** Whose certificates of clients are believed; 0n where they are asked for none. */
+  #store = 0n;
   #epoch = -1;
 
   private constructor(settings: TlsSettings, pipe: TlsPipe) {
@@ -44,9 +49,19 @@ export class ServerTls implements TlsCalls {
     let context = this.#contexts.get(certificate);
     if (context === undefined) {
       context = new TlsContext(certificate.chain, certificate.key, this.#settings.minVersion === '1.3');
+      const { clients } = this.#settings;
+      if (clients !== undefined) {
+        this.#store ||= openStore(clients.authorities, clients.revoked);
+        context.askClients(this.#store, clients.authorities, Buffer.from(clients.id, 'hex'));
+      }
       this.#contexts.set(certificate, context);
     }
     return context;
+  }
+
+  /** What members are told of certificates; null where clients are not asked for one. */
+  get certificateFields(): readonly CertificateField[] | null {
+    return this.#settings.clients?.fields ?? null;
   }
 
   /** The context that sessions begin with. Its tickets are of the latest keys: a key is used for half a day. */
@@ -57,7 +72,9 @@ export class ServerTls implements TlsCalls {
       const secret = this.#settings.ticketSecret;
       if (secret !== undefined) {
         this.#first.setTicketKeys(
-          new Uint8Array(hkdfSync('sha256', secret, '', `weft tickets ${epoch}`, 80)),
+          new Uint8Array(
+            hkdfSync('sha256', secret, '', `weft tickets ${epoch} ${this.#settings.clients?.id ?? ''}`, 80),
+          ),
         );
       }
     }
@@ -88,5 +105,7 @@ export class ServerTls implements TlsCalls {
   close(): void {
     for (const context of this.#contexts.values()) context.close();
     this.#contexts.clear();
+    if (this.#store !== 0n) closeStore(this.#store);
+    this.#store = 0n;
   }
 }

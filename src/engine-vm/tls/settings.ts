@@ -3,7 +3,8 @@ import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { WeftError } from '../../policy/errors.ts';
-import type { ClientTls } from '../../policy/http-tls.ts';
+import type { ClientCertificates, ClientTls } from '../../policy/http-tls.ts';
+import type { CertificateField } from './shown-certificate.ts';
 
 export interface CertificateSettings {
   /** PEM, the certificate first. */
@@ -13,46 +14,142 @@ export interface CertificateSettings {
   readonly names: readonly string[];
 }
 
+/** Whose certificates of clients are believed. */
+export interface ClientSettings {
+  /** SHA-256 of all that decides whether one is good, in hexadecimal: tickets of another are not taken. */
+  readonly id: string;
+  /** PEM. */
+  readonly authorities: string;
+  /** PEM; empty where nothing is looked up. */
+  readonly revoked: string;
+  readonly fields: readonly CertificateField[];
+}
+
 export interface TlsSettings {
   /** Differs where anything does. */
   readonly id: string;
+  /** The first is for names that none has. */
   readonly certificates: readonly CertificateSettings[];
+  /** Where clients are asked for a certificate. */
+  readonly clients?: ClientSettings;
   readonly minVersion: '1.2' | '1.3';
   /** ALPN, in the order of preference. */
   readonly protocols: readonly string[];
   /** Makes the keys of session tickets: the same for all threads, and after a reload. */
   readonly ticketSecret?: Uint8Array;
+  /** What somebody should look at, and does not forbid to run. */
+  readonly notes: readonly string[];
 }
 
 /** Reads and judges the files. Throws ERR_POLICY_INVALID, which names the file and never shows what is in it. */
 export function loadTls(policy: ClientTls, isHttp2: boolean): TlsSettings {
-  const certificates = policy.certificates.map(({ certificateFile, keyFile }) => {
-    const chain = read(certificateFile);
-    const key = read(keyFile);
-    return { chain, key, names: judge(certificateFile, chain, keyFile, key) };
+  const notes: string[] = [];
+  const judged = policy.certificates.map(({ certificateFile, keyFile }) => {
+    const chain = readPem(certificateFile);
+    const key = readPem(keyFile);
+    return { chain, key, certificateFile, ...judge(certificateFile, chain, keyFile, key) };
   });
+  const [first] = judged;
+  if (judged.every(({ hasExpired }) => hasExpired)) {
+    throw invalid(
+      `${first!.certificateFile} has expired (${first!.validTo}), and there is no other: renew it`,
+    );
+  }
+  for (const { certificateFile, validTo, hasExpired } of judged) {
+    if (hasExpired)
+      notes.push(`${certificateFile} has expired (${validTo}): clients will refuse it; renew it`);
+  }
+  // Those that have expired come last: another that has the name, or is for names that none has, goes before them.
+  const certificates = [
+    ...judged.filter(({ hasExpired }) => !hasExpired),
+    ...judged.filter(({ hasExpired }) => hasExpired),
+  ].map(({ chain, key, names }) => ({ chain, key, names }));
+  const clients =
+    policy.clientCertificates === undefined ? undefined : loadClients(policy.clientCertificates, notes);
   const protocols = isHttp2 ? ['h2', 'http/1.1'] : ['http/1.1'];
   const hash = createHash('sha256').update(policy.minVersion).update(protocols.join());
   for (const { chain, key } of certificates) hash.update(chain).update('\0').update(key).update('\0');
-  return { id: hash.digest('hex'), certificates, minVersion: policy.minVersion, protocols };
+  if (clients !== undefined) hash.update(clients.id).update(clients.fields.join());
+  return {
+    id: hash.digest('hex'),
+    certificates,
+    ...(clients === undefined ? {} : { clients }),
+    minVersion: policy.minVersion,
+    protocols,
+    notes,
+  };
 }
 
-function read(path: string): string {
+function loadClients(
+  { authoritiesFile, revokedFile, mode, fields }: ClientCertificates,
+  notes: string[],
+): ClientSettings {
+  const authorities = readAuthorities(authoritiesFile, notes);
+  const revoked = revokedFile === undefined ? '' : readRevoked(revokedFile);
+  const hash = createHash('sha256')
+    .update(mode)
+    .update('\0')
+    .update(authorities)
+    .update('\0')
+    .update(revoked);
+  return { id: hash.digest('hex'), authorities, revoked, fields };
+}
+
+/** PEM of authorities that are believed. Throws ERR_POLICY_INVALID; those that have expired are noted. */
+export function readAuthorities(path: string, notes: string[]): string {
+  const text = readPem(path);
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0) throw invalid(`${path} holds no certificate in PEM`);
+  for (const block of blocks) {
+    const certificate = parse(path, block);
+    if (certificate.validToDate.getTime() > Date.now()) continue;
+    const [name] = certificate.subject.split('\n').slice(-1);
+    notes.push(
+      `${path}: the authority ${name} has expired (${certificate.validTo}): nothing of it is believed`,
+    );
+  }
+  return blocks.join('\n');
+}
+
+/** PEM of lists of revoked certificates. Throws ERR_POLICY_INVALID. */
+export function readRevoked(path: string): string {
+  const text = readPem(path);
+  const isThere = text.includes('-----BEGIN X509 CRL-----');
+  try {
+    if (isThere) createSecureContext({ crl: text });
+  } catch {
+    throw invalid(`${path} holds a list of revoked certificates that cannot be read`);
+  }
+  if (!isThere) throw invalid(`${path} holds no list of revoked certificates (X509 CRL) in PEM`);
+  return text;
+}
+
+/** The text of a file. Throws ERR_POLICY_INVALID. */
+export function readPem(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw invalid(`${path} cannot be read (${code}): let \`tls.certificates\` name a file that can`);
+    throw invalid(`${path} cannot be read (${code}): let \`tls\` name a file that can`);
   }
 }
 
-function judge(certificateFile: string, chain: string, keyFile: string, key: string): string[] {
-  let certificate: X509Certificate;
+function parse(path: string, pem: string): X509Certificate {
   try {
-    certificate = new X509Certificate(chain);
+    return new X509Certificate(pem);
   } catch {
-    throw invalid(`${certificateFile} holds no certificate in PEM`);
+    throw invalid(`${path} holds no certificate in PEM`);
   }
+}
+
+/** A certificate and its key. Throws ERR_POLICY_INVALID where they cannot be used. */
+export function judge(
+  certificateFile: string,
+  chain: string,
+  keyFile: string,
+  key: string,
+): { names: string[]; hasExpired: boolean; validTo: string } {
+  const certificate = parse(certificateFile, chain);
   let matches: boolean;
   try {
     matches = certificate.checkPrivateKey(createPrivateKey(key));
@@ -60,9 +157,6 @@ function judge(certificateFile: string, chain: string, keyFile: string, key: str
     throw invalid(`${keyFile} holds no private key in PEM that needs no passphrase`);
   }
   if (!matches) throw invalid(`${keyFile} is not the key of the certificate in ${certificateFile}`);
-  if (certificate.validToDate.getTime() <= Date.now()) {
-    throw invalid(`${certificateFile} has expired (${certificate.validTo}): renew it`);
-  }
   try {
     createSecureContext({ cert: chain, key, minVersion: 'TLSv1.2' });
   } catch (error) {
@@ -72,7 +166,7 @@ function judge(certificateFile: string, chain: string, keyFile: string, key: str
     const name = /^DNS:((?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)$/i.exec(text)?.[1];
     return name === undefined ? [] : [name.toLowerCase()];
   });
-  return names;
+  return { names, hasExpired: certificate.validToDate.getTime() <= Date.now(), validTo: certificate.validTo };
 }
 
 function invalid(message: string): WeftError {
