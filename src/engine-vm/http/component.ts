@@ -1,6 +1,6 @@
 /**
- * What an L7 service component is. Each request walks the chain in the order of the registry, then its response does.
- * To add one: write its file in component/, add its line to registry.ts.
+ * What an L7 service component is. Each request walks the chain in the order of the policy, then its response does.
+ * To add one: write its file in component/, add its line to registry.ts (docs/adding-a-component.md).
  *
  * A component reads `exchange.request` and `exchange.response` (offsets into received bytes, valid during the call) and
  * changes them by marking fields in `isDropped` and by adding whole lines to `exchange.requestLines` or

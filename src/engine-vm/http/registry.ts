@@ -1,4 +1,5 @@
-/** The L7 components, in the order in which requests walk them: one line each. */
+/** The L7 components: one line each. */
+import { completeOrder, type HttpComponentName } from '../../policy/http-order.ts';
 import type { HttpService } from '../../policy/http-service.ts';
 import { Cache } from './component/cache/cache.ts';
 import { ClientCertificate } from './component/client-certificate.ts';
@@ -8,23 +9,28 @@ import { FieldChanges } from './component/field-changes.ts';
 import { HostCheck } from './component/host-check.ts';
 import { Redirects } from './component/redirects.ts';
 import type { HttpComponent } from './component.ts';
+import type { ServiceSettings } from './service.ts';
 
-/** Each makes its component of the settings of a service, or null where they ask for none. */
-const COMPONENTS: readonly ((
-  http: HttpService,
-  cacheMemory: SharedArrayBuffer | undefined,
-) => HttpComponent | null)[] = [
-  (http) => HostCheck.of(http),
-  (http) => ClientCertificate.of(http),
-  (http) => Redirects.of(http),
-  (http) => FieldChanges.of(http),
-  (http) => Decompression.of(http),
-  (http) => Compression.of(http),
-  // Stores what clients get, so it comes last.
-  (http, memory) => Cache.of(http, memory),
-];
+/** Makes a component of the settings of a service; null where they ask for none. */
+type Create = (http: HttpService, settings: ServiceSettings) => HttpComponent | null;
 
-/** The chain of a service. */
-export function createComponents(http: HttpService, cacheMemory?: SharedArrayBuffer): HttpComponent[] {
-  return COMPONENTS.map((create) => create(http, cacheMemory)).filter((component) => component !== null);
+/** What a client's TLS allows is judged before all else, whatever the policy's order. */
+const OF_CONNECTION: readonly Create[] = [(http) => HostCheck.of(http), (http) => ClientCertificate.of(http)];
+
+/** Those that the policy orders, by their names there. */
+const COMPONENTS: Record<HttpComponentName, Create> = {
+  redirects: (http) => Redirects.of(http),
+  'field-changes': (http) => FieldChanges.of(http),
+  decompression: (http) => Decompression.of(http),
+  compression: (http) => Compression.of(http),
+  cache: (http, { cacheMemory }) => Cache.of(http, cacheMemory),
+};
+
+/** The chain of a service, in the order of its policy. */
+export function createComponents(settings: ServiceSettings): HttpComponent[] {
+  const { http } = settings;
+  const ordered = completeOrder(http.order).map((name) => COMPONENTS[name]);
+  return [...OF_CONNECTION, ...ordered]
+    .map((create) => create(http, settings))
+    .filter((component) => component !== null);
 }

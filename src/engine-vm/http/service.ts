@@ -78,7 +78,7 @@ export class Service {
     );
     const from = http.proxyProtocol?.from ?? [];
     this.proxies = from.length > 0 ? new AddressList(from) : null;
-    this.components = createComponents(http, settings.cacheMemory);
+    this.components = createComponents(settings);
     this.ticking = this.components.filter(({ tick }) => tick !== undefined);
   }
 }
