@@ -189,7 +189,8 @@ describe('a service whose address routers learn by BGP', function () {
     await lab.context.fault('kill', 'edge-h2');
     const isAnew = async (): Promise<boolean> => {
       const now = await sessions();
-      return now.length === 4 && now.filter((one) => !before.includes(one)).length === 2;
+      // The other engine's may be new as well: BFD ends them where a loaded machine pauses for long.
+      return now.length === 4 && now.filter((one) => !before.includes(one)).length >= 2;
     };
     await until('it has come back', isAnew, 40_000);
     await until('two ways again', async () => (await ways()).length === 2, 40_000);
