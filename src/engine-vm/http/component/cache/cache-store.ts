@@ -9,6 +9,7 @@
  * the last who had it.
  */
 import { randomInt } from 'node:crypto';
+import { plainView } from '../../../kernel/shared-memory.ts';
 import { BLOCK_BYTES, blocksIn, bucketsFor, STORE_WORDS, sizeOf, WORDS } from './store-size.ts';
 
 /** Of the block: the next one of its entry, or of the free ones. */
@@ -76,6 +77,7 @@ export class CacheStore {
   readonly #buckets: Int32Array;
   readonly #words: Int32Array;
   readonly #numbers: Float64Array;
+  /** Of entries, which do not change once they are linked: what makes them visible is the lock. */
   readonly #bytes: Uint8Array;
   readonly #mask: number;
 
@@ -90,7 +92,8 @@ export class CacheStore {
     const records = (STORE_WORDS + count) * 4;
     this.#words = new Int32Array(memory, records, this.blocks * WORDS);
     this.#numbers = new Float64Array(memory, records, (this.blocks * WORDS) / 2);
-    this.#bytes = new Uint8Array(memory, records + this.blocks * WORDS * 4, this.blocks * BLOCK_BYTES);
+    const blocks = records + this.blocks * WORDS * 4;
+    this.#bytes = plainView(memory).subarray(blocks, blocks + this.blocks * BLOCK_BYTES);
   }
 
   /** Memory for so many bytes of blocks and what describes them; empty. */
