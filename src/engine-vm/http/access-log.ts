@@ -15,24 +15,26 @@ const LONGEST_LINE = 4096;
 /** Longer targets are cut. */
 const TARGET_BYTES = 2048;
 const FLUSH_MS = 1000;
+const SHORT_BYTES = 128;
 
-const TIME = line('{"time":"');
-const CLIENT = line('","client":"');
-const REQUEST = line('","request":"');
 const STATUS = line('","status":');
 const RECEIVED = line(',"received":');
 const SENT = line(',"sent":');
 const TOTAL = line(',"ms":');
 const MEMBER_MS = line(',"memberMs":');
-const MEMBER = line(',"member":"');
-const REASON = line('","reason":"');
 const END = line('"}\n');
-const NAMES = REFUSALS.map(({ name }) => line(name));
+const REASONS = REFUSALS.map(({ name }) => line(`","reason":"${name}`));
 const NOTHING = line('-');
+/** Of a line, from the time's seconds to the request. */
+const clientPart = (address: string): Uint8Array => line(`Z","client":"${address}","request":"`);
+const memberPart = (name: string): Uint8Array => line(`,"member":"${name}`);
+const NO_MEMBER = memberPart('-');
 
 /** The beginning of a request, as it will stand in the log. */
 export interface RequestNote {
   readonly bytes: Uint8Array;
+  /** The first bytes: copying all of a view costs less than a loop over so many. */
+  readonly short: Uint8Array;
   length: number;
 }
 
@@ -44,8 +46,11 @@ export class AccessLog {
   #count = 0;
   #nextFlushMs = 0;
   #second = -1;
-  #secondText = line('');
-  readonly #names = new Map<string, Uint8Array>();
+  /** The line up to the seconds. */
+  #begin = line('');
+  /** Parts of lines that come again and again, by client address and member. */
+  readonly #clients = new Map<string, Uint8Array>();
+  readonly #members = new Map<string, Uint8Array>();
 
   /** Gives pieces of whole lines to `give`, which must be done with them when it returns. One of `every` is logged. */
   constructor(give: (piece: Uint8Array) => void, every = 1) {
@@ -67,20 +72,21 @@ export class AccessLog {
 
   /** A note for one connection. */
   static createNote(): RequestNote {
-    return { bytes: new Uint8Array(TARGET_BYTES + 64), length: 0 };
+    const bytes = new Uint8Array(TARGET_BYTES + 64);
+    return { bytes, short: bytes.subarray(0, SHORT_BYTES), length: 0 };
   }
 
   /** Writes the line of an exchange that is over. */
   write(exchange: Exchange, note: RequestNote, nowMs: number): void {
     if (++this.#count < this.#every) return;
     this.#count = 0;
-    this.#add(TIME);
     this.#time();
-    this.#add(CLIENT);
-    this.#add(this.#text(exchange.client.clientAddress));
-    this.#add(REQUEST);
+    this.#add(part(this.#clients, exchange.client.clientAddress, clientPart));
     if (note.length === 0) this.#add(NOTHING);
-    else this.#range(note.bytes, note.length);
+    else {
+      this.#bytes.set(note.length <= SHORT_BYTES ? note.short : note.bytes, this.#length);
+      this.#length += note.length;
+    }
     this.#add(STATUS);
     this.#number(exchange.status);
     this.#add(RECEIVED);
@@ -93,12 +99,9 @@ export class AccessLog {
       this.#add(MEMBER_MS);
       this.#milliseconds(exchange.answeredMs - exchange.startedMs);
     }
-    this.#add(MEMBER);
-    this.#add(exchange.member === null ? NOTHING : this.#text(exchange.member.name));
-    if (exchange.refusal !== 0) {
-      this.#add(REASON);
-      this.#add(NAMES[exchange.refusal]!);
-    }
+    const { member } = exchange;
+    this.#add(member === null ? NO_MEMBER : part(this.#members, member.name, memberPart));
+    if (exchange.refusal !== 0) this.#add(REASONS[exchange.refusal]!);
     this.#add(END);
     note.length = 0;
     if (this.#length >= PIECE_BYTES) this.flush();
@@ -117,63 +120,56 @@ export class AccessLog {
     this.#length = 0;
   }
 
-  /** The bytes of addresses and names, which come again and again. */
-  #text(text: string): Uint8Array {
-    let bytes = this.#names.get(text);
-    if (bytes === undefined) {
-      if (this.#names.size > 10_000) this.#names.clear();
-      bytes = line(text);
-      this.#names.set(text, bytes);
-    }
-    return bytes;
-  }
-
   #time(): void {
     const now = Date.now();
     const second = Math.floor(now / 1000);
     if (second !== this.#second) {
       this.#second = second;
-      this.#secondText = line(new Date(second * 1000).toISOString().slice(0, 20));
+      this.#begin = line(`{"time":"${new Date(second * 1000).toISOString().slice(0, 20)}`);
     }
-    this.#add(this.#secondText);
-    const ms = now - second * 1000;
-    this.#digit(Math.floor(ms / 100));
-    this.#digit(Math.floor(ms / 10) % 10);
-    this.#digit(ms % 10);
-    this.#bytes[this.#length++] = 90;
+    this.#add(this.#begin);
+    this.#threeDigits(now - second * 1000);
   }
 
   #milliseconds(ms: number): void {
     const micros = Math.max(0, Math.round(ms * 1000));
-    this.#number(Math.floor(micros / 1000));
+    const whole = Math.floor(micros / 1000);
+    this.#number(whole);
     this.#bytes[this.#length++] = 46;
-    this.#digit(Math.floor(micros / 100) % 10);
-    this.#digit(Math.floor(micros / 10) % 10);
-    this.#digit(micros % 10);
+    this.#threeDigits(micros - whole * 1000);
+  }
+
+  #threeDigits(value: number): void {
+    const hundreds = (value / 100) | 0;
+    const tens = ((value / 10) | 0) - hundreds * 10;
+    this.#bytes[this.#length++] = 48 + hundreds;
+    this.#bytes[this.#length++] = 48 + tens;
+    this.#bytes[this.#length++] = 48 + value - hundreds * 100 - tens * 10;
   }
 
   #number(value: number): void {
-    let power = 1;
-    while (power * 10 <= value) power *= 10;
-    for (let left = value; power >= 1; power /= 10) {
-      const digit = Math.floor(left / power);
-      this.#digit(digit);
-      left -= digit * power;
+    let digits = 1;
+    for (let power = 10; power <= value; power *= 10) digits++;
+    this.#length += digits;
+    for (let left = value, at = this.#length; digits > 0; digits--) {
+      const tenth = Math.floor(left / 10);
+      this.#bytes[--at] = 48 + left - tenth * 10;
+      left = tenth;
     }
   }
 
-  #digit(value: number): void {
-    this.#bytes[this.#length++] = 48 + value;
-  }
-
   #add(bytes: Uint8Array): void {
-    this.#range(bytes, bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
   }
+}
 
-  #range(bytes: Uint8Array, length: number): void {
-    const target = this.#bytes;
-    let at = this.#length;
-    for (let n = 0; n < length; n++) target[at++] = bytes[n]!;
-    this.#length = at;
+function part(known: Map<string, Uint8Array>, name: string, make: (name: string) => Uint8Array): Uint8Array {
+  let bytes = known.get(name);
+  if (bytes === undefined) {
+    if (known.size > 10_000) known.clear();
+    bytes = make(name);
+    known.set(name, bytes);
   }
+  return bytes;
 }
