@@ -38,8 +38,7 @@ export class ClientResponse {
   /** Sends an interim response, to clients that know such. */
   interim(received: Head): void {
     if (this.version === 10) return;
-    this.#writer.beginResponse(received);
-    this.#writer.fields(received, false, true);
+    this.#writer.response(received, false, true);
     this.#writer.finish();
     this.#writer.sendAlone(this.#channel);
   }
@@ -52,12 +51,12 @@ export class ClientResponse {
     const hasNoBody = exchange.isHead || status === 204 || status === 304 || status === 101;
     this.#isChunked = !hasNoBody && length < 0 && this.version === 11;
     if (!hasNoBody && length < 0 && !this.#isChunked) this.keepsAlive = false;
-    writer.beginResponse(response);
-    // What a HEAD would have had is told as it is.
-    writer.fields(response, false, this.#isChunked || status === 204 || status === 101);
+    // Chunks and filters write over it. What a HEAD would have had is told as it is.
+    const mayStay = !this.#isChunked && !exchange.hasFilters;
+    writer.response(response, mayStay, this.#isChunked || status === 204 || status === 101);
     if (this.#isChunked) writer.chunked();
     if (response.find(FIELD.date) < 0) writer.date();
-    for (const added of exchange.responseLines) writer.add(added);
+    writer.lines(exchange.responseLines);
     if (status === 101) {
       writer.field(response, response.upgradeIndex);
       writer.connection(SAY_UPGRADE);

@@ -13,6 +13,7 @@ import type { RequestNote } from './access-log.ts';
 import { ALL_BUSY } from './availability.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
 import type { ClientSide, ExchangeContext, MemberSide } from './exchange-sides.ts';
+import { FieldLines } from './field-lines.ts';
 import { FilterChain } from './filter-chain.ts';
 import { Head, isIdempotent, METHOD } from './head.ts';
 import type { KeptRequest } from './kept-request.ts';
@@ -39,8 +40,8 @@ export class Exchange {
   /** Valid while its head is handed on. */
   response: Head;
   /** Added to the head of the request; by components, for this exchange. */
-  readonly requestLines: Uint8Array[] = [];
-  readonly responseLines: Uint8Array[] = [];
+  readonly requestLines = new FieldLines();
+  readonly responseLines = new FieldLines();
   /** What the response's body passes. */
   readonly #filters = new FilterChain();
   attachment: Attachment | null = null;
@@ -139,8 +140,8 @@ export class Exchange {
     this.member = null;
     this.#members = null;
     this.#wanted = null;
-    this.requestLines.length = 0;
-    this.responseLines.length = 0;
+    this.requestLines.clear();
+    this.responseLines.clear();
     this.#interim = 0;
     this.#retries = 0;
   }
@@ -295,6 +296,11 @@ export class Exchange {
   replaceFilters(filter: BodyFilter): void {
     this.#filters.close();
     this.#filters.add(filter);
+  }
+
+  /** Whether the response's body passes any filter. */
+  get hasFilters(): boolean {
+    return this.#filters.first !== null;
   }
 
   /** Data of the body for that filter, or for the client where there is none. Takes the buffer. */

@@ -1,10 +1,12 @@
 /**
  * Writes the heads that go on: the received one without what belongs to the connection it came by, with what the
- * service adds. Built in memory of its own, then put in front of the bytes that follow it, in their buffer.
+ * service adds. Where the bytes that follow it are still behind it, it is changed in place: what stays behind is closed
+ * up, and what is added goes in front of the empty line. Else it is built in memory of its own, and put in front of them.
  */
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
 import { BUFFER_BYTES } from '../kernel/socket-buffers.ts';
 import type { Channel } from './channel.ts';
+import type { FieldLines } from './field-lines.ts';
 import { FIELD, HOP_BY_HOP } from './field-names.ts';
 import type { Head } from './head.ts';
 import { STATUS_TEXT } from './refusals.ts';
@@ -21,8 +23,8 @@ const UPGRADE = line('Connection: Upgrade\r\n');
 const LAST_CHUNK = line('0\r\n');
 const STATUS_LINE = line('HTTP/1.1 ');
 
-/** Room for a head: the received one, and as much again for what is added. */
-const HEAD_ROOM = 32_768;
+/** Room for a head: the received one, and what is added, twice. */
+const HEAD_ROOM = 65_536;
 
 /** Which of the fields about clients that came with the request are dropped. */
 const CLIENT_FIELDS = new Uint8Array(64);
@@ -63,7 +65,14 @@ export class HeadWriter {
   readonly #buffers: SocketBuffers;
   readonly #bytes: Uint8Array;
   readonly #start: number;
+  /** What was built: from `#from` to before `#end`. */
+  #from: number;
   #end: number;
+  /** The received head that goes on where it stands, if it can; then only what is added is built. */
+  #staying: Head | null = null;
+  #isRequest = false;
+  #dropsClientFields = false;
+  #dropsLength = false;
   /** `Date: ...` of this second. */
   #dateLine = line('');
   #dateSecond = 0;
@@ -72,25 +81,58 @@ export class HeadWriter {
     this.#buffers = buffers;
     this.#bytes = buffers.bytes;
     this.#start = buffers.reserve(HEAD_ROOM, 64);
+    this.#from = this.#start;
     this.#end = this.#start;
   }
 
   get length(): number {
-    return this.#end - this.#start;
+    return this.#end - this.#from;
   }
 
-  /** Begins a request with the received request line. */
-  beginRequest(head: Head): void {
+  #begin(): void {
+    this.#staying = null;
+    this.#from = this.#start;
     this.#end = this.#start;
+  }
+
+  /**
+   * Begins a request with what goes on of the received one. `mayStay`: what `send` or `putBefore` gets are the bytes that
+   * came behind the head, and nobody writes over that until then.
+   */
+  request(head: Head, mayStay: boolean, dropsClientFields: boolean, dropsLength: boolean): void {
+    this.#begin();
+    if (mayStay && isRequestLineKept(head)) this.#stay(head, true, dropsClientFields, dropsLength);
+    else {
+      this.#requestLine(head);
+      this.#fields(head, dropsClientFields, dropsLength);
+    }
+  }
+
+  /** Begins a response with what goes on of the received one; `mayStay` as with `request`. */
+  response(head: Head, mayStay: boolean, dropsLength: boolean): void {
+    this.#begin();
+    if (mayStay && isStatusLineKept(head)) this.#stay(head, false, false, dropsLength);
+    else {
+      this.#statusLine(head);
+      this.#fields(head, false, dropsLength);
+    }
+  }
+
+  #stay(head: Head, isRequest: boolean, dropsClientFields: boolean, dropsLength: boolean): void {
+    this.#staying = head;
+    this.#isRequest = isRequest;
+    this.#dropsClientFields = dropsClientFields;
+    this.#dropsLength = dropsLength;
+  }
+
+  #requestLine(head: Head): void {
     this.#copy(head.methodAt, head.methodEnd);
     this.#bytes[this.#end++] = 32;
     this.#copy(head.targetAt, head.targetEnd);
     this.add(HTTP11);
   }
 
-  /** Begins a response with the received status. */
-  beginResponse(head: Head): void {
-    this.#end = this.#start;
+  #statusLine(head: Head): void {
     this.add(STATUS_LINE);
     const { status } = head;
     const bytes = this.#bytes;
@@ -103,7 +145,7 @@ export class HeadWriter {
   }
 
   /** The received fields, but for those of one connection and those that are dropped. */
-  fields(head: Head, dropsClientFields: boolean, dropsLength: boolean): void {
+  #fields(head: Head, dropsClientFields: boolean, dropsLength: boolean): void {
     let from = head.fieldsAt;
     for (let n = 0; n < head.count; n++) {
       if (staysBehind(head, n, dropsClientFields, dropsLength)) {
@@ -129,11 +171,12 @@ export class HeadWriter {
   }
 
   add(bytes: Uint8Array): void {
-    const target = this.#bytes;
-    let at = this.#end;
-    // Short: a loop costs less than a call.
-    for (let n = 0; n < bytes.length; n++) target[at++] = bytes[n]!;
-    this.#end = at;
+    this.#bytes.set(bytes, this.#end);
+    this.#end += bytes.length;
+  }
+
+  lines(added: FieldLines): void {
+    for (let n = 0; n < added.length; n++) this.add(added.at(n));
   }
 
   chunked(): void {
@@ -157,7 +200,7 @@ export class HeadWriter {
   }
 
   finish(): void {
-    this.#crlf();
+    if (this.#staying === null) this.#crlf();
   }
 
   /** A whole response of ours, with a short text for people. */
@@ -168,7 +211,7 @@ export class HeadWriter {
     isHead: boolean,
     closes: boolean,
   ): void {
-    this.#end = this.#start;
+    this.#begin();
     const text = `${status} ${STATUS_TEXT[status] ?? ''}: ${reason}\n`;
     this.add(line(`HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? ''}\r\n`));
     this.date();
@@ -184,11 +227,52 @@ export class HeadWriter {
    * it has to go alone.
    */
   putBefore(buffer: number, at: number): number {
+    const head = this.#staying;
+    if (head !== null) {
+      const room = head.start - buffer * BUFFER_BYTES;
+      if (at === head.end && room >= this.length) return this.#changeInPlace(head);
+      this.#buildStaying();
+    }
     const { length } = this;
     if (at - buffer * BUFFER_BYTES < length) return -1;
-    this.#bytes.copyWithin(at - length, this.#start, this.#end);
-    this.#end = this.#start;
+    this.#bytes.copyWithin(at - length, this.#from, this.#end);
+    this.#end = this.#from;
     return at - length;
+  }
+
+  /** Makes the received head the one that goes on, where it stands. Returns where it begins. */
+  #changeInPlace(head: Head): number {
+    const bytes = this.#bytes;
+    this.#staying = null;
+    if (head.version === 10) bytes[this.#isRequest ? head.fieldsAt - 3 : head.start + 7] = 49;
+    let from = head.start;
+    for (let n = 0; n < head.count; n++) {
+      if (!staysBehind(head, n, this.#dropsClientFields, this.#dropsLength)) continue;
+      const at = head.nameAt[n]!;
+      const gap = head.lineEnd[n]! - at;
+      bytes.copyWithin(from + gap, from, at);
+      from += gap;
+    }
+    const { length } = this;
+    if (length === 0) return from;
+    const end = head.end - 2;
+    bytes.copyWithin(from - length, from, end);
+    bytes.copyWithin(end - length, this.#from, this.#end);
+    this.#end = this.#from;
+    return from - length;
+  }
+
+  /** The head cannot stay after all: builds it whole, behind what is to be added to it. */
+  #buildStaying(): void {
+    const head = this.#staying!;
+    const [addedFrom, addedEnd] = [this.#from, this.#end];
+    this.#staying = null;
+    this.#from = addedEnd;
+    if (this.#isRequest) this.#requestLine(head);
+    else this.#statusLine(head);
+    this.#fields(head, this.#dropsClientFields, this.#dropsLength);
+    this.#copy(addedFrom, addedEnd);
+    this.#crlf();
   }
 
   /**
@@ -207,12 +291,13 @@ export class HeadWriter {
 
   /** Sends what was built, in a buffer of its own. False where there is none. */
   sendAlone(channel: Channel): boolean {
+    if (this.#staying !== null) this.#buildStaying();
     const { length } = this;
-    this.#end = this.#start;
     const own = length > BUFFER_BYTES ? -1 : this.#buffers.take();
     if (own < 0) return false;
     const start = own * BUFFER_BYTES;
-    this.#bytes.copyWithin(start, this.#start, this.#start + length);
+    this.#bytes.copyWithin(start, this.#from, this.#end);
+    this.#end = this.#from;
     channel.write(own, start, start + length);
     return true;
   }
@@ -236,6 +321,24 @@ export class HeadWriter {
     this.#bytes[this.#end++] = 13;
     this.#bytes[this.#end++] = 10;
   }
+}
+
+/** Whether the received request line is the one that goes on, but for its version. */
+function isRequestLineKept(head: Head): boolean {
+  return (
+    head.version <= 11 &&
+    head.methodAt === head.start &&
+    head.targetAt === head.methodEnd + 1 &&
+    head.fieldsAt === head.targetEnd + HTTP11.length
+  );
+}
+
+/** The same of a status line. */
+function isStatusLineKept(head: Head): boolean {
+  const { bytes, start } = head;
+  const at = start + STATUS_LINE.length;
+  const status = (bytes[at]! - 48) * 100 + (bytes[at + 1]! - 48) * 10 + bytes[at + 2]! - 48;
+  return status === head.status && head.reasonAt === at + 4 && head.fieldsAt === head.reasonEnd + 2;
 }
 
 /** Offsets of a chunk that `frameChunk` has just made. */

@@ -100,8 +100,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
     const { request, service } = exchange;
     const { http } = service.settings;
     const writer = this.#writer;
-    writer.beginRequest(request);
-    writer.fields(request, http.clientAddress !== 'append', length < 0);
+    writer.request(request, length >= 0, http.clientAddress !== 'append', length < 0);
     if (request.hostIndex < 0) {
       writer.add(HOST);
       writer.add(line(this.member.host));
@@ -117,7 +116,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
       }
     }
     if (http.via) writer.add(VIA[request.version - 10] ?? VIA_2);
-    for (const added of exchange.requestLines) writer.add(added);
+    writer.lines(exchange.requestLines);
     if (exchange.wantsUpgrade) {
       writer.field(request, request.upgradeIndex);
       writer.connection(SAY_UPGRADE);

@@ -110,7 +110,9 @@ export class IoUring {
   entry(): number {
     if (this.#tail - this.#submitted >= this.#size) this.enter(0, 0);
     const at = (this.#tail++ & this.#submissionMask) << 4;
-    this.entries.fill(0, at, at + 16);
+    const { entries } = this;
+    // A loop: calling `fill` costs several times as much as so few stores.
+    for (let n = at; n < at + 16; n++) entries[n] = 0;
     return at;
   }
 

@@ -2,6 +2,7 @@
 import type { HttpService } from '../../../policy/http-service.ts';
 import type { HttpComponent } from '../component.ts';
 import type { Exchange } from '../exchange.ts';
+import type { FieldLines } from '../field-lines.ts';
 import type { Head } from '../head.ts';
 import { line } from '../head-writer.ts';
 
@@ -52,7 +53,7 @@ function compile({ set, remove }: HttpService['requestFields']): Changes {
   };
 }
 
-function apply({ dropped, lines }: Changes, head: Head, added: Uint8Array[]): boolean {
+function apply({ dropped, lines }: Changes, head: Head, added: FieldLines): boolean {
   if (dropped.length === 0) return false;
   for (let n = 0; n < head.count; n++) {
     for (const name of dropped) {

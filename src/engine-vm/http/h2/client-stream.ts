@@ -243,7 +243,8 @@ export class ClientStream extends Stream implements ClientSide {
     writer.status(status);
     writer.fields(response, false, (!hasNoBody && length < 0) || status === 204);
     if (response.find(FIELD.date) < 0) writer.date();
-    for (const added of exchange.responseLines) writer.lines(added);
+    const { responseLines } = exchange;
+    for (let n = 0; n < responseLines.length; n++) writer.lines(responseLines.at(n));
     this.#isHeadBuilt = true;
   }
 

@@ -243,7 +243,7 @@ export class Cache implements HttpComponent, CacheFetcher {
     const background = new BackgroundClient(context, exchange.client.forwardedLines(exchange).slice());
     const key = this.#key.bytes.slice(0, this.#key.length);
     background.exchange.startKept(kept, exchange.sourceHash);
-    background.exchange.requestLines.push(...exchange.requestLines);
+    for (const added of exchange.requestLines) background.exchange.requestLines.push(added);
     this.store.pin(entry);
     const mine = CacheRequest.fetch(this, background.exchange, key, hash, kept, entry);
     mine.collapse = this.#collapses.begin(text, context.nowMs);

@@ -40,7 +40,7 @@ export class StoredResponses {
     let from = 0;
     let to = length;
     const { responseLines } = exchange;
-    responseLines.length = 0;
+    responseLines.clear();
     responseLines.push(this.#age.of(Math.floor(store.age(entry, Date.now()))));
     if (this.#tellsStatus) responseLines.push(status);
     if (asksConditions(request)) {
