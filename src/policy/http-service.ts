@@ -101,6 +101,21 @@ export const HttpService = z
         max: z.int().min(0).max(60_000).default(0).meta({
           description: 'The most at a time to one member, of each worker; 0 is as many as it takes.',
         }),
+        queue: z
+          .strictObject({
+            length: z
+              .int()
+              .min(1)
+              .max(10_000)
+              .default(100)
+              .meta({ description: 'So many requests of a pool wait at a time, of each worker.' }),
+            waitMs: DurationMs.default(5000).meta({ description: 'The longest that one of them waits.' }),
+          })
+          .optional()
+          .meta({
+            description:
+              'Let requests wait, first come, first served, while all members have `max` connections in use; others get 503 with Retry-After.',
+          }),
         idle: z
           .int()
           .min(0)
@@ -157,6 +172,14 @@ export const HttpService = z
       })
       .optional()
       .meta({ description: 'Leave out members that answer with errors, as each worker sees them.' }),
+  })
+  .superRefine(({ memberConnections: { max, queue } }, context) => {
+    if (queue === undefined || max > 0) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['memberConnections', 'queue'],
+      message: 'needs max: without a limit of connections nobody has to wait',
+    });
   })
   .superRefine(({ cache, routes, tls }, context) => {
     if (cache === undefined) return;

@@ -406,6 +406,11 @@ export class ClientConnection implements ChannelOwner, ClientSide {
 
   onEnd(error: number): void {
     this.#hasEnded = true;
+    // While it waits for a member this can only be told from its leaving by a request that nobody may want any more.
+    if (this.#exchange.isWaiting) {
+      this.#close();
+      return;
+    }
     // A client that has sent its request and ends its side still gets the response.
     if (error === 0 && (this.#state === RESPONSE || this.#held.length > 0) && this.#state !== LINGER) {
       this.#response.keepsAlive = this.#held.length > 0;

@@ -20,12 +20,15 @@ import type { KeptRequest } from './kept-request.ts';
 import type { Member } from './member.ts';
 import type { Members } from './members.ts';
 import { REFUSALS, refusal } from './refusals.ts';
+import type { WaitingRequest } from './request-queue.ts';
 import type { Service } from './service.ts';
 
 /** Interim responses of one exchange. */
 const MOST_INTERIM = 8;
 const MEMBER_NONE = refusal('member-none');
 const MEMBER_BUSY = refusal('member-busy');
+const QUEUE_FULL = refusal('queue-full');
+const QUEUE_TIMEOUT = refusal('queue-timeout');
 const MEMBER_CONNECT = refusal('member-connect');
 const TOO_MANY_INTERIM = refusal('member-too-many-interim');
 const OVERLOADED = refusal('overloaded');
@@ -79,6 +82,8 @@ export class Exchange {
   #wanted: Member | null = null;
   /** When the member was chosen. */
   #askedMs = 0;
+  /** While it waits for a member. */
+  #waiting: WaitingRequest | null = null;
   #interim = 0;
   #retries = 0;
   /** The whole request as it was sent, for as long as it may be sent again; -1 where it may not. */
@@ -109,7 +114,9 @@ export class Exchange {
       if (verdict !== ANSWERED) this.refuse(verdict);
       return false;
     }
-    if (!this.#choose(null, false)) return false;
+    const position = this.#find();
+    if (position === ALL_BUSY && this.#wait(length)) return true;
+    if (!this.#take(position, false)) return false;
     this.side!.sendHead(this, length);
     return true;
   }
@@ -166,11 +173,14 @@ export class Exchange {
       return;
     }
     this.request = resumed;
-    if (!this.#choose(null, false)) {
-      buffers.give(buffer);
-      return;
+    const position = this.#find();
+    if (position !== ALL_BUSY || !this.#wait(0)) {
+      if (!this.#take(position, false)) {
+        buffers.give(buffer);
+        return;
+      }
+      this.side!.sendHead(this, 0);
     }
-    this.side!.sendHead(this, 0);
     this.requestBody(buffer, resumed.end, resumed.end, true, null);
   }
 
@@ -196,17 +206,57 @@ export class Exchange {
     return members;
   }
 
-  /** Takes a member and a connection to it; else refuses. */
-  #choose(except: Member | null, isFresh: boolean): boolean {
-    const members = this.#members ?? this.#pool();
-    const wanted = this.#wanted;
-    let index = wanted === null || wanted === except ? -1 : members.indexOf(wanted);
-    if (index < 0) index = members.choose(this.#sourceHash, except);
-    if (index < 0) {
-      this.refuse(index === ALL_BUSY ? MEMBER_BUSY : MEMBER_NONE);
+  #find(): number {
+    return (this.#members ?? this.#pool()).choose(this.#wanted, this.#sourceHash);
+  }
+
+  /** Where there is a queue that has room, the request waits in it; its body is held. */
+  #wait(length: number): boolean {
+    this.#waiting = this.#members!.wait(this, length, this.#wanted);
+    return this.#waiting !== null;
+  }
+
+  /** By the queue: it has waited for that member; or for nobody, where NO_MEMBER is left. */
+  admit(position: number): void {
+    const waiting = this.#takeWaiting();
+    const { buffers } = this.context;
+    this.request = waiting.head;
+    const { queue } = this.#members!;
+    if (this.#take(position, false)) {
+      const side = this.side!;
+      side.sendHead(this, waiting.length);
+      this.request = noHead;
+      waiting.send(buffers);
+      if (this.side === side && !side.isFull) this.client.resumeRequest();
+    }
+    queue.recycle(waiting, buffers);
+  }
+
+  /** By the queue. */
+  waitedTooLong(): void {
+    this.#members!.queue.recycle(this.#takeWaiting(), this.context.buffers);
+    this.refuse(QUEUE_TIMEOUT);
+  }
+
+  /** For a member that has room. */
+  get isWaiting(): boolean {
+    return this.#waiting !== null;
+  }
+
+  #takeWaiting(): WaitingRequest {
+    const waiting = this.#waiting!;
+    this.#waiting = null;
+    return waiting;
+  }
+
+  /** Takes a connection to that member; else refuses. */
+  #take(position: number, isFresh: boolean): boolean {
+    const members = this.#members!;
+    if (position < 0) {
+      this.refuse(position !== ALL_BUSY ? MEMBER_NONE : members.hasQueue ? QUEUE_FULL : MEMBER_BUSY);
       return false;
     }
-    const side = members.open(index, isFresh, this.client);
+    const side = members.open(position, isFresh, this.client);
     if (side === null) {
       this.refuse(MEMBER_CONNECT);
       return false;
@@ -224,7 +274,11 @@ export class Exchange {
     this.isRequestDone = isLast;
     const side = this.side;
     if (side === null) {
-      this.context.buffers.give(buffer);
+      if (this.#waiting === null) this.context.buffers.give(buffer);
+      else {
+        this.#waiting.hold(buffer, at, end, isLast, trailers);
+        if (!isLast) this.client.pauseRequest();
+      }
       return;
     }
     side.sendBody(buffer, at, end, isLast, trailers);
@@ -353,7 +407,13 @@ export class Exchange {
     }
     this.#retries++;
     // A second stale connection would only cost the client another round.
-    if (!this.#choose(wasConnected ? null : lost, true)) return;
+    if (
+      !this.#take(
+        this.#members!.chooseAgain(this.#wanted, this.#sourceHash, wasConnected ? null : lost),
+        true,
+      )
+    )
+      return;
     const buffer = this.#kept;
     this.context.buffers.hold(buffer);
     this.side!.resend(this, buffer, this.#keptAt, this.#keptEnd);
@@ -374,7 +434,8 @@ export class Exchange {
     const { status, name } = REFUSALS[reason]!;
     if (status >= 500 && this.attachment?.rescue?.(this) === true) return;
     this.refusal = reason;
-    this.answer(status, name, []);
+    const isBusy = reason === MEMBER_BUSY || reason === QUEUE_FULL || reason === QUEUE_TIMEOUT;
+    this.answer(status, name, isBusy ? [this.#members!.retryAfter] : []);
   }
 
   /** A response of ours, whole. Ends the exchange. */
@@ -407,6 +468,11 @@ export class Exchange {
     this.isActive = false;
     this.#dropKept();
     this.#filters.close();
+    if (this.#waiting !== null) {
+      const { queue } = this.#members!;
+      queue.remove(this.#waiting);
+      queue.recycle(this.#takeWaiting(), this.context.buffers);
+    }
     const side = this.side;
     this.#release();
     side?.abort();

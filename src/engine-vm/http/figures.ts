@@ -45,6 +45,8 @@ export interface FiguresReport {
   logBytesLost: number;
   /** Members that were left out for their errors. */
   ejections: number;
+  /** Requests that have waited for a member. */
+  waited: number;
   /** Session cookies: those of members that could be had, could not, are not known; those that were given. */
   cookies: CookieFigures;
 }
@@ -73,7 +75,7 @@ export class Figures {
     }
   }
 
-  report(): Omit<FiguresReport, 'cookies' | 'ejections'> {
+  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited'> {
     const refusals: Record<string, number> = {};
     for (const [id, { name }] of REFUSALS.entries()) {
       if (this.#refusals[id]! > 0) refusals[name] = this.#refusals[id]!;

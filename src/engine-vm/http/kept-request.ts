@@ -23,7 +23,7 @@ export class KeptRequest {
 }
 
 /** All of a head, whose bytes begin at `start` of `bytes` now. */
-function copyHead(from: Head, to: Head, bytes: Uint8Array, start: number): void {
+export function copyHead(from: Head, to: Head, bytes: Uint8Array, start: number): void {
   const moved = start - from.start;
   to.bytes = bytes;
   to.start = start;

@@ -30,6 +30,8 @@ export class Member {
   readonly record = new ErrorRecord();
   ejections = 0;
   ejectedUntilMs = 0;
+  /** Requests that wait for this member and no other. */
+  waiting = 0;
   /** At its limit of connections, though it would take requests else. */
   isFull = false;
   /** Since when it comes back slowly; 0 where it does not. */

@@ -3,15 +3,17 @@
  * open to each. A member that does not take connections is left out for a while.
  */
 import { type ConnectionEnds, SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
-import { Availability } from './availability.ts';
+import { ALL_BUSY, Availability } from './availability.ts';
 import type { Channels } from './channel.ts';
 import { usesSourceHash } from './choice/registry.ts';
+import type { Exchange } from './exchange.ts';
 import type { ClientSide, MemberSide } from './exchange-sides.ts';
 import type { Head } from './head.ts';
-import { HeadWriter } from './head-writer.ts';
+import { HeadWriter, line } from './head-writer.ts';
 import { Member } from './member.ts';
 import { MemberConnection } from './member-connection.ts';
 import type { ProxyVersion } from './proxy-header.ts';
+import { RequestQueue, type WaitingRequest } from './request-queue.ts';
 import type { MemberSettings, ServiceSettings } from './service.ts';
 import { SessionCookies, UNKNOWN_COOKIE } from './session-cookie.ts';
 
@@ -26,6 +28,9 @@ export class Members {
   readonly #channels: Channels;
   #settings: ServiceSettings;
   readonly #availability: Availability;
+  readonly #waiting: Set<Members>;
+  /** Requests that wait for a member. */
+  readonly queue: RequestQueue;
   #members: Member[] = [];
   /** Whether there is a limit of connections to a member. */
   #hasLimit = false;
@@ -36,6 +41,7 @@ export class Members {
   readonly #pool: string;
   /** Null where clients get no cookies. */
   #cookies: SessionCookies | null = null;
+  #retryAfter = line('');
   /** Of the PROXY header that members get; null for none. */
   #proxyVersion: ProxyVersion | null = null;
   /** Cookies that came, by whether their member could be had; `unknown`: of no member there is. */
@@ -44,13 +50,15 @@ export class Members {
   /** Heads of requests are built here. */
   readonly writer: HeadWriter;
 
-  /** `pool`: of a route; empty for that of the tier. */
-  constructor(settings: ServiceSettings, channels: Channels, pool = '') {
+  /** `pool`: of a route; empty for that of the tier. `waiting`: pools whose requests wait, which have to `serve`. */
+  constructor(settings: ServiceSettings, channels: Channels, pool = '', waiting = new Set<Members>()) {
     this.#pool = pool;
+    this.#waiting = waiting;
     this.#channels = channels;
     this.writer = new HeadWriter(channels.buffers);
     this.#settings = settings;
     this.#availability = new Availability(channels);
+    this.queue = new RequestQueue(this.#availability);
     this.update(settings);
   }
 
@@ -76,6 +84,8 @@ export class Members {
     this.#settings = settings;
     this.#hasLimit = settings.http.memberConnections.max > 0;
     this.#availability.update(settings, this.#members);
+    const waitMs = settings.http.memberConnections.queue?.waitMs ?? 0;
+    this.#retryAfter = line(`Retry-After: ${Math.max(1, Math.ceil(waitMs / 1000))}\r\n`);
     const { http, cookieKey } = settings;
     const toMembers = http.proxyProtocol?.toMembers ?? 'none';
     this.#proxyVersion = toMembers === 'none' ? null : toMembers;
@@ -121,7 +131,7 @@ export class Members {
       return null;
     }
     const member = this.#members[index]!;
-    const isOpen = this.#availability.takes(member);
+    const isOpen = this.#availability.takes(member) || (this.hasQueue && member.isFull);
     if (isOpen) this.cookies.kept++;
     else this.cookies.moved++;
     return isOpen ? member : null;
@@ -134,14 +144,54 @@ export class Members {
     return this.#cookies.line(member.position);
   }
 
-  /** Index of that member if it takes requests still, else -1. */
-  indexOf(member: Member): number {
-    return this.#availability.takes(member) ? member.position : -1;
+  /**
+   * Position of the member for the next request, or NO_MEMBER, or ALL_BUSY: all are at their limit, or requests wait
+   * that came before. `wanted`: the client comes back to it.
+   */
+  choose(wanted: Member | null, sourceHash: number): number {
+    if (wanted !== null) {
+      if (this.#waitsFor(wanted)) return ALL_BUSY;
+      if (this.#availability.takes(wanted)) return wanted.position;
+    }
+    if (this.queue.hasUnbound) return ALL_BUSY;
+    const position = this.#availability.choose(sourceHash, null);
+    return position >= 0 && this.#members[position]!.waiting > 0 ? ALL_BUSY : position;
   }
 
-  /** Index of the member for the next request, or NO_MEMBER, ALL_BUSY. `except`: it has just failed. */
-  choose(sourceHash: number, except: Member | null): number {
+  /** The same for another attempt, which waits for nobody. `except`: it has just failed. */
+  chooseAgain(wanted: Member | null, sourceHash: number, except: Member | null): number {
+    if (wanted !== null && wanted !== except && this.#availability.takes(wanted)) return wanted.position;
     return this.#availability.choose(sourceHash, except);
+  }
+
+  #waitsFor(wanted: Member): boolean {
+    return this.hasQueue && (wanted.isFull || wanted.waiting > 0);
+  }
+
+  get hasQueue(): boolean {
+    return this.#settings.http.memberConnections.queue !== undefined;
+  }
+
+  /** Lets a request wait, which is there still; where ALL_BUSY was said. Null where there is no queue, or it is full. */
+  wait(exchange: Exchange, length: number, wanted: Member | null): WaitingRequest | null {
+    const { queue } = this.#settings.http.memberConnections;
+    if (queue === undefined) return null;
+    const bound = wanted !== null && this.#waitsFor(wanted) ? wanted : null;
+    const untilMs = this.#channels.nowMs + queue.waitMs;
+    const one = this.queue.add(exchange, length, bound, untilMs, queue.length);
+    if (one !== null) this.#waiting.add(this);
+    return one;
+  }
+
+  /** Hands requests that wait to members that have room; at the end of a turn of the loop. */
+  serve(): void {
+    this.queue.serve(this.#channels.nowMs);
+    if (this.queue.count === 0) this.#waiting.delete(this);
+  }
+
+  /** What a client hears that finds all busy. */
+  get retryAfter(): Uint8Array {
+    return this.#retryAfter;
   }
 
   /** A request goes to the member; `ended` follows. */

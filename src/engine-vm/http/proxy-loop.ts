@@ -46,6 +46,8 @@ export class ProxyLoop implements ExchangeContext {
   /** Called when the event fd was signalled. */
   onWake: () => void = () => undefined;
   readonly #channels = new Channels();
+  /** Pools whose requests wait for members. */
+  readonly #waiting = new Set<Members>();
   readonly #writer: HeadWriter;
   /** Once a client speaks HTTP/2. */
   #blocks: BlockWriter | null = null;
@@ -84,7 +86,7 @@ export class ProxyLoop implements ExchangeContext {
     this.#writer = new HeadWriter(buffers);
     this.service = new Service(settings);
     this.#tls = ServerTls.of(settings.tls, buffers, null);
-    this.members = new Members(settings, this.#channels);
+    this.members = new Members(settings, this.#channels, '', this.#waiting);
     this.#updatePools(settings);
     this.#log = log === undefined ? null : new AccessLog(log, logEvery);
     this.#channels.onAccepted = (channel) => {
@@ -196,7 +198,8 @@ export class ProxyLoop implements ExchangeContext {
     this.pools = pools.map(({ name, members }) => {
       const own = { ...settings, members };
       const known = this.#poolsByName.get(name);
-      if (known === undefined) this.#poolsByName.set(name, new Members(own, this.#channels, name));
+      if (known === undefined)
+        this.#poolsByName.set(name, new Members(own, this.#channels, name, this.#waiting));
       else known.update(own);
       return this.#poolsByName.get(name)!;
     });
@@ -230,18 +233,21 @@ export class ProxyLoop implements ExchangeContext {
   report(): FiguresReport {
     const cookies = { kept: 0, moved: 0, unknown: 0, given: 0 };
     let ejections = 0;
+    let waited = 0;
     for (const pool of [this.members, ...this.#poolsByName.values()]) {
       ejections += pool.ejections;
+      waited += pool.queue.waited;
       cookies.kept += pool.cookies.kept;
       cookies.moved += pool.cookies.moved;
       cookies.unknown += pool.cookies.unknown;
       cookies.given += pool.cookies.given;
     }
-    return { ...this.figures.report(), cookies, ejections };
+    return { ...this.figures.report(), cookies, ejections, waited };
   }
 
   turn(timeoutMs?: number): void {
     this.#channels.turn(timeoutMs);
+    if (this.#waiting.size > 0) for (const pool of this.#waiting) pool.serve();
     this.#log?.tick(this.nowMs);
     for (const component of this.service.ticking) component.tick!(this.nowMs);
   }

@@ -62,6 +62,8 @@ const NAMES = {
   // What members do.
   'member-none': 503,
   'member-busy': 503,
+  'queue-full': 503,
+  'queue-timeout': 503,
   'member-connect': 502,
   'member-closed': 502,
   'member-head-invalid': 502,
