@@ -83,11 +83,11 @@ export function registerProxy(program: Command, terminal: Terminal): void {
 }
 
 async function run(options: Options, terminal: Terminal): Promise<void> {
-  const [{ planProxy }, { ProxyWorkers }, { startHealth }, { loadTls }] = await Promise.all([
+  const [{ planProxy }, { ProxyWorkers }, { startHealth }, { withTls }] = await Promise.all([
     import('../engine-vm/http/settings.ts'),
     import('../engine-vm/http/proxy-workers.ts'),
     import('../engine-vm/http/member-health.ts'),
-    import('../engine-vm/tls/settings.ts'),
+    import('../engine-vm/tls/with-tls.ts'),
   ]);
   const say = (text: string): void => void terminal.stderr.write(`${plain(text)}\n`);
   const read = async () => {
@@ -98,11 +98,9 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
       members: options.member,
     });
     for (const note of plan.notes) say(`note: ${note}`);
-    const { http } = plan.settings;
-    if (http.tls === undefined) return plan;
-    const tls = loadTls(http.tls, http.http2);
-    for (const note of tls.notes) say(`note: ${note}`);
-    return { ...plan, settings: { ...plan.settings, tls } };
+    const { settings, notes } = withTls(plan.settings);
+    for (const note of notes) say(`note: ${note}`);
+    return { ...plan, settings };
   };
   const plan = await read();
   const logFile = openLog(options.accessLog);

@@ -9,7 +9,8 @@ export const CLIENT_CERTIFICATE_FIELDS = [
   'X-Client-Cert-Sha256',
 ] as const;
 
-const Path = z.string().min(1).max(4096);
+/** Of a file on the machine that proxies. */
+export const Path = z.string().min(1).max(4096);
 
 export const ClientCertificates = z
   .strictObject({

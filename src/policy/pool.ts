@@ -4,6 +4,7 @@ import { DurationMs, Name, Port } from './attributes.ts';
 import { AutoscaleSpec, type AutoscaleStatus } from './autoscale.ts';
 import { defineKind } from './kind.ts';
 import { MemberSelector } from './member-selector.ts';
+import { MemberTls } from './pool-tls.ts';
 
 const rounds = {
   intervalMs: DurationMs.min(50).default(1000).meta({ description: 'Time between two probes of a member.' }),
@@ -45,6 +46,10 @@ export const HealthMonitor = z.discriminatedUnion('type', [
       .regex(/^[\w.:[\]-]+$/)
       .optional()
       .meta({ description: 'The Host header; the member address where none is named.' }),
+    tls: z.boolean().optional().meta({
+      description:
+        'Ask by TLS. Whether the certificate is good is judged where requests are proxied, not here.',
+    }),
     expectStatus: z
       .array(z.int().min(100).max(599))
       .min(1)
@@ -60,6 +65,7 @@ export const PoolSpec = z
     cloud: Name.meta({ description: 'The cloud whose inventory the members are chosen from.' }),
     members: MemberSelector,
     port: Port.meta({ description: 'The port on which members serve.' }),
+    tls: MemberTls.optional(),
     healthMonitors: z.array(HealthMonitor).max(8).default([]).meta({
       description: 'A member is up while all of these say so; with none, every member is taken to be up.',
     }),

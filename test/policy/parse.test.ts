@@ -147,6 +147,12 @@ describe('policy text', () => {
     assert.equal(parseDocuments(sample, 'inspection.yaml').length, 3);
     const accelerated = readFileSync(new URL('../../templates/accelerated.yaml', import.meta.url), 'utf8');
     assert.equal(parseDocuments(accelerated, 'accelerated.yaml').length, 2);
+    const tls = readFileSync(new URL('../../templates/tls.yaml', import.meta.url), 'utf8');
+    assert.equal(parseDocuments(tls, 'tls.yaml').length, 2);
+    assert.throws(
+      () => parseDocuments(tls.replace('serverName:', 'keyFile: /k, serverName:'), 'tls.yaml'),
+      /tls\.certificateFile.*is missing: a certificate and its key go together/s,
+    );
     const cases: [string, string, RegExp][] = [
       [service(first), 'tiers[0].handsOn', /needs a tier behind this one/],
       [service(first, tier('b', 'port: 81')), 'tiers[1].port', /must be 80, the port of tier "a"/],

@@ -1,9 +1,11 @@
 /**
- * The monitor `http`: one HTTP/1.1 GET on a connection of its own; a member is up when the status is among the
+ * The monitor `http`: one HTTP/1.1 GET on a connection of its own, by TLS where asked; a member is up when the status is among the
  * expected ones and the response ends, or is longer than anybody would want to read.
  * Redirects are not followed: a 302 is a status like any other.
  */
 import { get, type IncomingMessage } from 'node:http';
+import { get as getByTls } from 'node:https';
+import { isIP } from 'node:net';
 import type { HealthMonitor as Spec } from '../../policy/pool.ts';
 import { aborted, type CheckResult, failure, type Monitor } from './monitor.ts';
 
@@ -17,15 +19,20 @@ export class HttpMonitor implements Monitor {
 
   constructor(spec: Extract<Spec, { type: 'http' }>) {
     this.spec = spec;
-    this.label = `http GET ${spec.path}`;
+    this.label = `${spec.tls === true ? 'https' : 'http'} GET ${spec.path}`;
   }
 
   check(address: string, port: number, signal: AbortSignal): Promise<CheckResult> {
     if (signal.aborted) return Promise.resolve(aborted(signal));
-    const { path, host, expectStatus } = this.spec;
+    const { path, host, tls, expectStatus } = this.spec;
     return new Promise((resolve) => {
       const startedAt = performance.now();
-      const request = get({
+      const ask = tls === true ? getByTls : get;
+      const servername = host === undefined ? '' : host.replace(/:\d+$/, '');
+      const request = ask({
+        ...(tls === true
+          ? { rejectUnauthorized: false, servername: isIP(servername) === 0 ? servername : '' }
+          : {}),
         host: address,
         port,
         path,

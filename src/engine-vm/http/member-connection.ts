@@ -4,6 +4,8 @@
  */
 import type { ConnectionEnds } from '../kernel/socket-address.ts';
 import { BUFFER_BYTES } from '../kernel/socket-buffers.ts';
+import { MemberSession } from '../tls/member-session.ts';
+import type { MemberTls } from '../tls/member-tls.ts';
 import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY, UNTIL_CLOSE } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
 import type { Exchange } from './exchange.ts';
@@ -43,6 +45,9 @@ export class MemberConnection implements ChannelOwner, MemberSide {
   /** Whose connection the header said that this is. */
   ends: ConnectionEnds | null = null;
   channel!: Channel;
+  /** How TLS is spoken with the member; null where it is not. */
+  tls: MemberTls | null = null;
+  #session: MemberSession | null = null;
   readonly #members: Members;
   readonly #channels: Channels;
   readonly #writer: HeadWriter;
@@ -86,13 +91,24 @@ export class MemberConnection implements ChannelOwner, MemberSide {
     return true;
   }
 
+  /** Speaks TLS from here on, behind what was said. */
+  secure(tls: MemberTls): void {
+    const { host, settings } = this.member;
+    this.tls = tls;
+    this.#session = new MemberSession(this.channel, this.#channels, this, tls, host, settings.address);
+  }
+
+  notSecured(reason: number): void {
+    this.#notConnected(reason);
+  }
+
   /** Idle, and as far as we know still open. */
   get isUsable(): boolean {
     return !this.#isClosed && this.#exchange === null;
   }
 
   get isFull(): boolean {
-    return this.channel.isFull;
+    return this.channel.isFull || this.#session?.isFull === true;
   }
 
   sendHead(exchange: Exchange, length: number): void {
@@ -173,12 +189,12 @@ export class MemberConnection implements ChannelOwner, MemberSide {
     this.#awaitResponse();
   }
 
-  #notConnected(): void {
+  #notConnected(reason = CONNECT): void {
     const exchange = this.#exchange;
     this.#exchange = null;
     this.#members.failed(this.member);
     this.close();
-    exchange?.onMemberLost(CONNECT, false, false);
+    exchange?.onMemberLost(reason, false, false);
   }
 
   onBytes(buffer: number, at: number, end: number): void {
@@ -352,7 +368,8 @@ export class MemberConnection implements ChannelOwner, MemberSide {
       return;
     }
     if (this.#isReadingBody) {
-      const buffer = error === 0 && this.#decoder.mode === UNTIL_CLOSE ? this.#channels.buffers.take() : -1;
+      const isWhole = error === 0 && (this.#session === null || this.#session.hasEnded);
+      const buffer = isWhole && this.#decoder.mode === UNTIL_CLOSE ? this.#channels.buffers.take() : -1;
       if (buffer < 0) {
         this.#fail(LOST);
         return;

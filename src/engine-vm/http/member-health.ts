@@ -36,7 +36,7 @@ export function startHealth(
   const settings = (): ServiceSettings => ({
     ...plan.settings,
     members: judged(null, plan.settings.members),
-    pools: (plan.settings.pools ?? []).map(({ name, members }) => ({ name, members: judged(name, members) })),
+    pools: (plan.settings.pools ?? []).map((pool) => ({ ...pool, members: judged(pool.name, pool.members) })),
   });
 
   function judge(): void {

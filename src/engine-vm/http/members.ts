@@ -3,6 +3,7 @@
  * open to each. A member that does not take connections is left out for a while.
  */
 import { type ConnectionEnds, SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
+import { MemberTls } from '../tls/member-tls.ts';
 import { ALL_BUSY, Availability } from './availability.ts';
 import type { Channels } from './channel.ts';
 import { usesSourceHash } from './choice/registry.ts';
@@ -44,6 +45,8 @@ export class Members {
   #retryAfter = line('');
   /** Of the PROXY header that members get; null for none. */
   #proxyVersion: ProxyVersion | null = null;
+  /** Null where members speak no TLS. */
+  #tls: MemberTls | null = null;
   /** Cookies that came, by whether their member could be had; `unknown`: of no member there is. */
   readonly cookies: CookieFigures = { kept: 0, moved: 0, unknown: 0, given: 0 };
 
@@ -89,8 +92,9 @@ export class Members {
     const { http, cookieKey } = settings;
     const toMembers = http.proxyProtocol?.toMembers ?? 'none';
     this.#proxyVersion = toMembers === 'none' ? null : toMembers;
+    this.#tls = MemberTls.of(settings.memberTls, this.#channels.buffers, this.#tls);
     for (const { idle } of this.#members) {
-      if (idle.some(({ proxyVersion }) => proxyVersion !== this.#proxyVersion)) {
+      if (idle.some((connection) => !this.#isAsNow(connection))) {
         for (const connection of idle.splice(0)) connection.close();
       }
     }
@@ -236,7 +240,13 @@ export class Members {
       connection.close();
       return null;
     }
+    if (this.#tls !== null) connection.secure(this.#tls);
     return connection;
+  }
+
+  /** Begun as one would begin now. */
+  #isAsNow({ proxyVersion, tls }: MemberConnection): boolean {
+    return proxyVersion === this.#proxyVersion && tls === this.#tls;
   }
 
   /** A connection is free again: kept, or closed where enough are. */
@@ -246,7 +256,7 @@ export class Members {
     const isFull = member.idle.length >= idle;
     // Of those that each serve one client, the oldest is the least likely to be wanted again.
     const isOldestLeast = this.#proxyVersion !== null && idle > 0;
-    const fits = connection.proxyVersion === this.#proxyVersion && (!isFull || isOldestLeast);
+    const fits = this.#isAsNow(connection) && (!isFull || isOldestLeast);
     if (member.position < 0 || !fits) {
       connection.close();
       return;
@@ -308,6 +318,8 @@ export class Members {
   /** Closes what is idle. */
   close(): void {
     for (const member of this.#members) for (const connection of member.idle.splice(0)) connection.close();
+    this.#tls?.close();
+    this.#tls = null;
   }
 }
 

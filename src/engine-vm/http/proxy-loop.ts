@@ -195,8 +195,9 @@ export class ProxyLoop implements ExchangeContext {
     for (const [name, members] of this.#poolsByName) {
       if (!names.has(name)) members.update({ ...settings, members: [] });
     }
-    this.pools = pools.map(({ name, members }) => {
-      const own = { ...settings, members };
+    const { memberTls: _ofTier, ...shared } = settings;
+    this.pools = pools.map(({ name, members, memberTls }) => {
+      const own = { ...shared, members, ...(memberTls === undefined ? {} : { memberTls }) };
       const known = this.#poolsByName.get(name);
       if (known === undefined)
         this.#poolsByName.set(name, new Members(own, this.#channels, name, this.#waiting));

@@ -3,7 +3,8 @@
 import type { BalancingMethod } from '../../policy/balancing-methods.ts';
 import { WeftError } from '../../policy/errors.ts';
 import type { HttpService } from '../../policy/http-service.ts';
-import type { TlsSettings } from '../tls/settings.ts';
+import type { MemberTls } from '../../policy/pool-tls.ts';
+import type { MemberTlsSettings, TlsSettings } from '../tls/settings.ts';
 import { AddressList } from './address-list.ts';
 import type { HttpComponent } from './component.ts';
 import type { HeadLimits } from './parse-fields.ts';
@@ -24,12 +25,17 @@ export interface ServiceSettings {
   readonly cookieKey?: Uint8Array;
   /** Certificates with their keys, where clients speak TLS. */
   readonly tls?: TlsSettings;
+  /** Of the pool of the tier: TLS with members as the policy wants it, and that with its files. */
+  readonly poolTls?: MemberTls;
+  readonly memberTls?: MemberTlsSettings;
   /** What the caches of all threads share; each has its own where it is left out. */
   readonly cacheMemory?: SharedArrayBuffer;
 }
 
 export interface PoolSettings {
   readonly name: string;
+  readonly poolTls?: MemberTls;
+  readonly memberTls?: MemberTlsSettings;
   readonly members: readonly MemberSettings[];
 }
 
@@ -60,11 +66,14 @@ export class Service {
   constructor(settings: ServiceSettings) {
     this.settings = settings;
     const { http } = settings;
-    // Never plain HTTP where TLS was asked for: settings come from planProxy, their files from loadTls.
-    if (http.tls !== undefined && settings.tls === undefined) {
+    // Never plain HTTP where TLS was asked for: settings come from planProxy, their files from withTls.
+    const isPlain = [settings, ...(settings.pools ?? [])].some(
+      ({ poolTls, memberTls }) => poolTls !== undefined && memberTls === undefined,
+    );
+    if (isPlain || (http.tls !== undefined && settings.tls === undefined)) {
       throw new WeftError(
         'ERR_POLICY_INVALID',
-        `${settings.name}: http.tls: its certificates are not loaded`,
+        `${settings.name}: ${isPlain ? 'tls of a pool: its' : 'http.tls: its'} certificates are not loaded`,
       );
     }
     this.limits = {

@@ -76,7 +76,12 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
       members: options.members?.length
         ? options.members.map(({ address, port }) => member(address, port, 1, false))
         : membersOf(tier.pool, poolSpec),
-      pools: further.map((pool) => ({ name: pool.name, members: membersOf(pool.name, pool.spec) })),
+      pools: further.map(({ name: poolName, spec: { tls }, spec: own }) => ({
+        name: poolName,
+        members: membersOf(poolName, own),
+        ...(tls === undefined ? {} : { poolTls: tls }),
+      })),
+      ...(poolSpec.tls === undefined ? {} : { poolTls: poolSpec.tls }),
       http: spec.http,
     },
     healthMonitors: poolSpec.healthMonitors,

@@ -21,6 +21,7 @@ export const WANTS = 0;
 export const ENDED = -1;
 export const BROKEN = -2;
 
+const SHUT_BOTH = 3;
 const BIO_RESET = 1;
 const BIO_GET_MEM = 115;
 const BIO_SET_EOF_RETURN = 130;
@@ -162,6 +163,8 @@ export class TlsPipe {
   }
 
   close(ssl: bigint): void {
+    // Without both ends of it OpenSSL would not resume the session again, whoever keeps it.
+    lib.SSL_set_shutdown(ssl, SHUT_BOTH);
     lib.SSL_free(ssl);
   }
 }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { WeftError } from '../../policy/errors.ts';
 import type { ClientCertificates, ClientTls } from '../../policy/http-tls.ts';
+import type { MemberTls } from '../../policy/pool-tls.ts';
 import type { CertificateField } from './shown-certificate.ts';
 
 export interface CertificateSettings {
@@ -37,13 +38,26 @@ export interface TlsSettings {
   readonly protocols: readonly string[];
   /** Makes the keys of session tickets: the same for all threads, and after a reload. */
   readonly ticketSecret?: Uint8Array;
-  /** What somebody should look at, and does not forbid to run. */
-  readonly notes: readonly string[];
 }
 
-/** Reads and judges the files. Throws ERR_POLICY_INVALID, which names the file and never shows what is in it. */
-export function loadTls(policy: ClientTls, isHttp2: boolean): TlsSettings {
-  const notes: string[] = [];
+/** Whose certificates of members are believed, and what we show ourselves. */
+export interface MemberTlsSettings {
+  /** Differs where anything does. */
+  readonly id: string;
+  /** PEM, as for clients. */
+  readonly authorities: string;
+  readonly revoked: string;
+  readonly chain?: string;
+  readonly key?: string;
+  readonly serverName?: string;
+  readonly minVersion: '1.2' | '1.3';
+}
+
+/**
+ * Reads and judges the files. What somebody should look at, and does not forbid to run, goes to `notes`. Throws
+ * ERR_POLICY_INVALID, which names the file and never shows what is in it.
+ */
+export function loadTls(policy: ClientTls, isHttp2: boolean, notes: string[] = []): TlsSettings {
   const judged = policy.certificates.map(({ certificateFile, keyFile }) => {
     const chain = readPem(certificateFile);
     const key = readPem(keyFile);
@@ -76,8 +90,31 @@ export function loadTls(policy: ClientTls, isHttp2: boolean): TlsSettings {
     ...(clients === undefined ? {} : { clients }),
     minVersion: policy.minVersion,
     protocols,
-    notes,
   };
+}
+
+/** The same for TLS with members; what somebody should look at goes to `notes`. Throws ERR_POLICY_INVALID. */
+export function loadMemberTls(policy: MemberTls, notes: string[]): MemberTlsSettings {
+  const { authoritiesFile, revokedFile, certificateFile, keyFile, serverName, minVersion } = policy;
+  const authorities = readAuthorities(authoritiesFile, notes);
+  const revoked = revokedFile === undefined ? '' : readRevoked(revokedFile);
+  let own: { chain?: string; key?: string } = {};
+  if (certificateFile !== undefined && keyFile !== undefined) {
+    const chain = readPem(certificateFile);
+    const key = readPem(keyFile);
+    const { hasExpired, validTo } = judge(certificateFile, chain, keyFile, key);
+    if (hasExpired)
+      notes.push(`${certificateFile} has expired (${validTo}): members will refuse it; renew it`);
+    own = { chain, key };
+  }
+  const all = {
+    authorities,
+    revoked,
+    ...own,
+    ...(serverName === undefined ? {} : { serverName }),
+    minVersion,
+  };
+  return { id: createHash('sha256').update(JSON.stringify(all)).digest('hex'), ...all };
 }
 
 function loadClients(
