@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DurationMs } from './attributes.ts';
 import { Compression, Decompression, HttpCache } from './http-acceleration.ts';
+import { AccessRules } from './http-access-rules.ts';
 import { HttpOrder } from './http-order.ts';
 import { SessionCookie } from './http-persistence.ts';
 import { ProxyProtocol } from './http-proxy-protocol.ts';
@@ -127,6 +128,7 @@ export const HttpService = z
       .default({ max: 0, idle: 256, idleTimeoutMs: 15_000 })
       .meta({ description: 'Connections to members.' }),
     order: HttpOrder,
+    accessRules: AccessRules.optional(),
     requestFields: changes('requests').meta({ description: 'Changes of the header fields of requests.' }),
     responseFields: changes('responses').meta({ description: 'Changes of the header fields of responses.' }),
     compression: Compression.optional(),

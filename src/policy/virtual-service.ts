@@ -265,6 +265,13 @@ export const virtualService = defineKind({
       kind: 'pool',
       name: route.pool,
     })),
+    ...(spec.http?.accessRules?.rules ?? []).flatMap(({ fromSets }, index) =>
+      fromSets.map((name, place) => ({
+        path: `$.spec.http.accessRules.rules[${index}].fromSets[${place}]`,
+        kind: 'address-set',
+        name,
+      })),
+    ),
     ...spec.components.flatMap((component, index) =>
       component.type === 'firewall'
         ? [{ path: `$.spec.components[${index}].policy`, kind: 'firewall-policy', name: component.policy }]

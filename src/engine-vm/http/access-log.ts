@@ -22,6 +22,7 @@ const RECEIVED = line(',"received":');
 const SENT = line(',"sent":');
 const TOTAL = line(',"ms":');
 const MEMBER_MS = line(',"memberMs":');
+const RULE = line('","rule":"');
 const END = line('"}\n');
 const REASONS = REFUSALS.map(({ name }) => line(`","reason":"${name}`));
 const NOTHING = line('-');
@@ -78,7 +79,7 @@ export class AccessLog {
 
   /** Writes the line of an exchange that is over. */
   write(exchange: Exchange, note: RequestNote, nowMs: number): void {
-    if (++this.#count < this.#every) return;
+    if (exchange.rule === null && ++this.#count < this.#every) return;
     this.#count = 0;
     this.#time();
     this.#add(part(this.#clients, exchange.client.clientAddress, clientPart));
@@ -102,6 +103,10 @@ export class AccessLog {
     const { member } = exchange;
     this.#add(member === null ? NO_MEMBER : part(this.#members, member.name, memberPart));
     if (exchange.refusal !== 0) this.#add(REASONS[exchange.refusal]!);
+    if (exchange.rule !== null) {
+      this.#add(RULE);
+      this.#add(exchange.rule);
+    }
     this.#add(END);
     note.length = 0;
     if (this.#length >= PIECE_BYTES) this.flush();

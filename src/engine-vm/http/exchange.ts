@@ -59,6 +59,8 @@ export class Exchange {
   member: Member | null = null;
   /** What the access log keeps of the request. */
   note: RequestNote | null = null;
+  /** Name of an access rule that the log is to have. */
+  rule: Uint8Array | null = null;
   isActive = false;
   method = 0;
   wantsUpgrade = false;
@@ -137,6 +139,7 @@ export class Exchange {
     this.status = 0;
     this.refusal = 0;
     this.startedMs = this.context.nowMs;
+    this.rule = null;
     this.answeredMs = 0;
     this.requestBytes = 0;
     this.responseBytes = 0;
@@ -445,6 +448,10 @@ export class Exchange {
     this.isHeadSent = true;
     // It ends the exchange, and may begin the next one.
     this.client.answer(this, status, reason, fields);
+  }
+
+  get clientAddress(): string {
+    return this.client.clientAddress;
   }
 
   get isHead(): boolean {

@@ -49,6 +49,8 @@ export interface FiguresReport {
   waited: number;
   /** Session cookies: those of members that could be had, could not, are not known; those that were given. */
   cookies: CookieFigures;
+  /** Counters of the service's components, by type. */
+  components: Record<string, Record<string, number>>;
 }
 
 export class Figures {
@@ -75,7 +77,7 @@ export class Figures {
     }
   }
 
-  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited'> {
+  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited' | 'components'> {
     const refusals: Record<string, number> = {};
     for (const [id, { name }] of REFUSALS.entries()) {
       if (this.#refusals[id]! > 0) refusals[name] = this.#refusals[id]!;

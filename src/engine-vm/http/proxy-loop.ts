@@ -183,7 +183,7 @@ export class ProxyLoop implements ExchangeContext {
     const tls = ServerTls.of(settings.tls, this.buffers, this.#tls);
     if (tls !== this.#tls) this.#tls?.close();
     this.#tls = tls;
-    this.service = new Service(settings);
+    this.service = new Service(settings, this.service);
     this.members.update(settings);
     this.#updatePools(settings);
     this.#listen();
@@ -243,7 +243,14 @@ export class ProxyLoop implements ExchangeContext {
       cookies.unknown += pool.cookies.unknown;
       cookies.given += pool.cookies.given;
     }
-    return { ...this.figures.report(), cookies, ejections, waited };
+    const { components } = this.service;
+    return {
+      ...this.figures.report(),
+      cookies,
+      ejections,
+      waited,
+      components: Object.fromEntries(components.map((one) => [one.type, one.counters()])),
+    };
   }
 
   turn(timeoutMs?: number): void {

@@ -1,6 +1,7 @@
 /** The L7 components: one line each. */
 import { completeOrder, type HttpComponentName } from '../../policy/http-order.ts';
 import type { HttpService } from '../../policy/http-service.ts';
+import { AccessRules } from './component/access-rules.ts';
 import { Cache } from './component/cache/cache.ts';
 import { ClientCertificate } from './component/client-certificate.ts';
 import { Compression } from './component/compression.ts';
@@ -11,14 +12,22 @@ import { Redirects } from './component/redirects.ts';
 import type { HttpComponent } from './component.ts';
 import type { ServiceSettings } from './service.ts';
 
-/** Makes a component of the settings of a service; null where they ask for none. */
-type Create = (http: HttpService, settings: ServiceSettings) => HttpComponent | null;
+/**
+ * Makes a component of the settings of a service; null where they ask for none. `before`: of the same name, in whose
+ * place it comes with new settings, for what shall not be forgotten.
+ */
+type Create = (
+  http: HttpService,
+  settings: ServiceSettings,
+  before: HttpComponent | undefined,
+) => HttpComponent | null;
 
 /** What a client's TLS allows is judged before all else, whatever the policy's order. */
 const OF_CONNECTION: readonly Create[] = [(http) => HostCheck.of(http), (http) => ClientCertificate.of(http)];
 
 /** Those that the policy orders, by their names there. */
 const COMPONENTS: Record<HttpComponentName, Create> = {
+  'access-rules': (_http, settings, before) => AccessRules.of(settings, before),
   redirects: (http) => Redirects.of(http),
   'field-changes': (http) => FieldChanges.of(http),
   decompression: (http) => Decompression.of(http),
@@ -26,11 +35,17 @@ const COMPONENTS: Record<HttpComponentName, Create> = {
   cache: (http, { cacheMemory }) => Cache.of(http, cacheMemory),
 };
 
-/** The chain of a service, in the order of its policy. */
-export function createComponents(settings: ServiceSettings): HttpComponent[] {
+/** The chain of a service, in the order of its policy. `before`: the chain in whose place it comes. */
+export function createComponents(
+  settings: ServiceSettings,
+  before: readonly HttpComponent[] = [],
+): HttpComponent[] {
   const { http } = settings;
-  const ordered = completeOrder(http.order).map((name) => COMPONENTS[name]);
+  const ordered = completeOrder(http.order).map((name): Create => {
+    const earlier = before.find(({ type }) => type === name);
+    return () => COMPONENTS[name](http, settings, earlier);
+  });
   return [...OF_CONNECTION, ...ordered]
-    .map((create) => create(http, settings))
+    .map((create) => create(http, settings, undefined))
     .filter((component) => component !== null);
 }

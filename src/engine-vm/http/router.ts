@@ -1,11 +1,12 @@
 /**
- * Content switching: which pool gets a request, by the ordered routes of a service. The first route that fits is the
+ * Content switching, and whatever else tells requests apart: which of the ordered routes of a service fits a request. The first route that fits is the
  * one, but few are looked at: routes are found by hashes of their host and of their path or its beginning, so a
  * request costs the same whether there are ten or a thousand. Allocates nothing for a request.
  */
 import type { HttpRoute } from '../../policy/http-routes.ts';
 import { FIELD } from './field-names.ts';
 import type { Head } from './head.ts';
+import type { JudgedTarget } from './judged-target.ts';
 
 interface Pattern {
   readonly bytes: Uint8Array;
@@ -26,6 +27,8 @@ interface Route {
   readonly fields: readonly NamedPattern[];
   readonly cookies: readonly NamedPattern[];
   readonly query: readonly NamedPattern[];
+  /** Address sets of which one has to hold the client, by number; any client where there are none. */
+  readonly sources: readonly number[];
   /** Into the pools of the settings; -1 is that of the tier. */
   readonly pool: number;
 }
@@ -58,6 +61,7 @@ const PRIME = 0x01000193;
 /** Hashes are kept to so many bits that they are small integers. */
 const MASK = 0x3fff_ffff;
 const NONE = 0x7fff_ffff;
+const NO_SETS = new Int32Array(0);
 
 export class Router {
   readonly #routes: readonly Route[];
@@ -66,6 +70,12 @@ export class Router {
   readonly #wildcards = new Map<number, PathTable>();
   // Of the request that is looked at.
   #head!: Head;
+  #bytes!: Uint8Array;
+  #pathAt = 0;
+  #queryAt = 0;
+  #queryEnd = 0;
+  #sets: Int32Array = NO_SETS;
+  #after = -1;
   #hostAt = 0;
   #hostEnd = 0;
   #pathEnd = 0;
@@ -83,7 +93,10 @@ export class Router {
   }
 
   /** `pools`: the names of the further pools; others are the tier's. Null where there are no routes. */
-  static of(routes: readonly HttpRoute[], pools: readonly string[]): Router | null {
+  static of(
+    routes: readonly (HttpRoute & { readonly sources?: readonly number[] })[],
+    pools: readonly string[],
+  ): Router | null {
     if (routes.length === 0) return null;
     return new Router(
       routes.map((route) => ({
@@ -93,6 +106,7 @@ export class Router {
         fields: route.fields.map((one) => named(one, true)),
         cookies: route.cookies.map((one) => named(one, false)),
         query: route.query.map((one) => named(one, false)),
+        sources: route.sources ?? [],
         pool: pools.indexOf(route.pool),
       })),
     );
@@ -108,13 +122,39 @@ export class Router {
 
   /** The pool for a request, as an index into the pools of the settings; -1: that of the tier. */
   choose(head: Head): number {
-    this.#head = head;
-    this.#best = NONE;
-    this.#findHost();
     const { bytes, targetAt, targetEnd } = head;
     let end = targetAt;
     while (end < targetEnd && bytes[end] !== 63) end++;
+    this.#bytes = bytes;
+    this.#pathAt = targetAt;
     this.#pathEnd = end;
+    this.#queryAt = end + 1;
+    this.#queryEnd = targetEnd;
+    this.#sets = NO_SETS;
+    const found = this.#search(head, -1);
+    return found < 0 ? -1 : this.#routes[found]!.pool;
+  }
+
+  /**
+   * Position of the first behind `after` that fits, else -1; with the target in its one spelling. `sets`: the address
+   * sets that hold the client.
+   */
+  find(head: Head, after: number, target: JudgedTarget, sets: Int32Array): number {
+    this.#bytes = target.bytes;
+    this.#pathAt = 0;
+    this.#pathEnd = target.pathEnd;
+    this.#queryAt = target.pathEnd;
+    this.#queryEnd = target.end;
+    this.#sets = sets;
+    return this.#search(head, after);
+  }
+
+  #search(head: Head, after: number): number {
+    this.#head = head;
+    this.#best = NONE;
+    this.#after = after;
+    this.#findHost();
+    const { bytes } = head;
     this.#searchTable(this.#anyHost);
     const at = this.#hostAt;
     // Ends of the host are hashed from its end, so that one walk gives the hash of each.
@@ -124,7 +164,7 @@ export class Router {
       if (bytes[n] === 46 && n > at) this.#searchTable(this.#wildcards.get(value & MASK));
     }
     if (this.#hostEnd > at) this.#searchTable(this.#hosts.get(value & MASK));
-    return this.#best === NONE ? -1 : this.#routes[this.#best]!.pool;
+    return this.#best === NONE ? -1 : this.#best;
   }
 
   /** Host without port, and without the dot that may end it. */
@@ -146,15 +186,16 @@ export class Router {
   #searchTable(table: PathTable | undefined): void {
     if (table === undefined) return;
     this.#searchList(table.any);
-    const { bytes, targetAt } = this.#head;
-    const length = this.#pathEnd - targetAt;
+    const bytes = this.#bytes;
+    const pathAt = this.#pathAt;
+    const length = this.#pathEnd - pathAt;
     if (table.exact.size > 0) {
-      this.#searchList(table.exact.get(hash(bytes, targetAt, this.#pathEnd)));
+      this.#searchList(table.exact.get(hash(bytes, pathAt, this.#pathEnd)));
     }
     let value = SEED;
-    let at = targetAt;
+    let at = pathAt;
     for (let n = 0; n < table.lengths.length && table.lengths[n]! <= length; n++) {
-      const end = targetAt + table.lengths[n]!;
+      const end = pathAt + table.lengths[n]!;
       for (; at < end; at++) value = step(value, bytes[at]!);
       this.#searchList(table.prefixes.get(value & MASK));
     }
@@ -163,7 +204,7 @@ export class Router {
   #searchList(list: readonly number[] | undefined): void {
     if (list === undefined) return;
     for (let n = 0; n < list.length && list[n]! < this.#best; n++) {
-      if (!this.#fits(this.#routes[list[n]!]!)) continue;
+      if (list[n]! <= this.#after || !this.#fits(this.#routes[list[n]!]!)) continue;
       this.#best = list[n]!;
       return;
     }
@@ -172,13 +213,14 @@ export class Router {
   /** Whether the whole route fits: a hash alone proves nothing. */
   #fits(route: Route): boolean {
     const head = this.#head;
+    if (route.sources.length > 0 && !isInOne(route.sources, this.#sets)) return false;
     if (route.hosts.length > 0 && !this.#fitsHost(route.hosts)) return false;
     if (route.paths.length > 0 && !this.#fitsPath(route.paths)) return false;
     if (route.methods.length > 0 && !isOneOf(head, route.methods)) return false;
     for (const one of route.fields) if (!hasField(head, one)) return false;
     for (const one of route.cookies) if (!hasCookie(head, one)) return false;
     for (const one of route.query) {
-      if (!hasPair(head.bytes, this.#pathEnd + 1, head.targetEnd, 38, one)) return false;
+      if (!hasPair(this.#bytes, this.#queryAt, this.#queryEnd, 38, one)) return false;
     }
     return true;
   }
@@ -198,10 +240,15 @@ export class Router {
 
   #fitsPath(paths: readonly Pattern[]): boolean {
     for (const path of paths) {
-      if (fitsPattern(this.#head.bytes, this.#head.targetAt, this.#pathEnd, path)) return true;
+      if (fitsPattern(this.#bytes, this.#pathAt, this.#pathEnd, path)) return true;
     }
     return false;
   }
+}
+
+function isInOne(sources: readonly number[], sets: Int32Array): boolean {
+  for (let n = 0; n < sets.length; n++) if (sources.includes(sets[n]!)) return true;
+  return false;
 }
 
 function isOneOf({ bytes, methodAt, methodEnd }: Head, methods: readonly Uint8Array[]): boolean {

@@ -21,6 +21,8 @@ export interface ServiceSettings {
   /** Pools of routes, but for that of the tier. */
   readonly pools?: readonly PoolSettings[];
   readonly http: HttpService;
+  /** By name, what rules name of them, as packet/packed-prefixes.ts writes it. */
+  readonly addressSets?: Readonly<Record<string, string>>;
   /** Signs session cookies; the same for all threads, and after a reload. */
   readonly cookieKey?: Uint8Array;
   /** Certificates with their keys, where clients speak TLS. */
@@ -62,8 +64,8 @@ export class Service {
   /** Those that want to know of time. */
   readonly ticking: readonly HttpComponent[];
 
-  /** Throws ERR_POLICY_INVALID where TLS is asked for without certificates. */
-  constructor(settings: ServiceSettings) {
+  /** `before`: in whose place it comes. Throws ERR_POLICY_INVALID where TLS is asked for without certificates. */
+  constructor(settings: ServiceSettings, before: Service | null = null) {
     this.settings = settings;
     const { http } = settings;
     // Never plain HTTP where TLS was asked for: settings come from planProxy, their files from withTls.
@@ -87,7 +89,7 @@ export class Service {
     );
     const from = http.proxyProtocol?.from ?? [];
     this.proxies = from.length > 0 ? new AddressList(from) : null;
-    this.components = createComponents(settings);
+    this.components = createComponents(settings, before?.components);
     this.ticking = this.components.filter(({ tick }) => tick !== undefined);
   }
 }

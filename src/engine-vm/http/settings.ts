@@ -1,6 +1,9 @@
 /** From policy documents to what a proxy runs: the settings of one virtual service and the pool behind it. Pure. */
 import { isIP } from 'node:net';
+import { packPrefixes } from '../../packet/packed-prefixes.ts';
+import type { AddressSetSpec } from '../../policy/address-set.ts';
 import { WeftError } from '../../policy/errors.ts';
+import type { HttpService } from '../../policy/http-service.ts';
 import type { PolicyDocument } from '../../policy/parse.ts';
 import type { HealthMonitor, PoolSpec } from '../../policy/pool.ts';
 import type { VirtualServiceSpec } from '../../policy/virtual-service.ts';
@@ -83,6 +86,7 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
       })),
       ...(poolSpec.tls === undefined ? {} : { poolTls: poolSpec.tls }),
       http: spec.http,
+      addressSets: addressSetsOf(documents, name, spec.http),
     },
     healthMonitors: poolSpec.healthMonitors,
     poolMonitors: new Map(further.map((pool) => [pool.name, pool.spec.healthMonitors])),
@@ -97,6 +101,24 @@ function poolOf(documents: readonly PolicyDocument[], service: string, name: str
     'ERR_NOT_FOUND',
     `${service} needs pool "${name}", which the files do not hold: add it`,
   );
+}
+
+/** The address sets that access rules name. */
+function addressSetsOf(
+  documents: readonly PolicyDocument[],
+  service: string,
+  { accessRules }: HttpService,
+): Record<string, string> {
+  const names = new Set((accessRules?.rules ?? []).flatMap(({ fromSets }) => fromSets));
+  const entries = [...names].map((name): [string, string] => {
+    const set = documents.find((one) => one.kind === 'address-set' && one.name === name);
+    if (set !== undefined) return [name, packPrefixes((set.spec as AddressSetSpec).prefixes)];
+    throw new WeftError(
+      'ERR_NOT_FOUND',
+      `${service} needs address-set "${name}", which the files do not hold: add it`,
+    );
+  });
+  return Object.fromEntries(entries);
 }
 
 function chooseService(documents: readonly PolicyDocument[], name: string | undefined): PolicyDocument {

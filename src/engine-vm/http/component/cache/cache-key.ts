@@ -6,23 +6,10 @@
 import { FIELD } from '../../field-names.ts';
 import type { Head } from '../../head.ts';
 import { line } from '../../head-writer.ts';
+import { isOverride } from '../../override-fields.ts';
 
 /** Longer ones are not stored. */
 const MOST_BYTES = 2048;
-
-/** Fields by which frameworks take another method, host or target than the request line's. */
-const OVERRIDES = [
-  'x-http-method-override',
-  'x-http-method',
-  'x-method-override',
-  'x-original-url',
-  'x-rewrite-url',
-  'x-host',
-  'x-forwarded-server',
-  'x-forwarded-scheme',
-  'x-forwarded-prefix',
-  'x-original-host',
-].map(line);
 
 /** Ends the key of what was asked for by TLS. */
 export const BY_TLS = 9;
@@ -53,7 +40,7 @@ export class CacheKey {
     for (let n = 0; n < head.count; n++) {
       const id = head.ids[n]!;
       if (id === 0) {
-        for (const name of OVERRIDES) if (head.isNamed(n, name)) return false;
+        if (head.isDropped[n] === 0 && isOverride(head, n)) return false;
       } else if (this.#trustsForwarded) {
         if (id === FIELD.forwarded) return false;
         if (id === FIELD['x-forwarded-host'] || id === FIELD['x-forwarded-proto']) {
