@@ -52,10 +52,10 @@ export class ClientResponse {
     this.#isChunked = !hasNoBody && length < 0 && this.version === 11;
     if (!hasNoBody && length < 0 && !this.#isChunked) this.keepsAlive = false;
     // Chunks and filters write over it. What a HEAD would have had is told as it is.
-    const mayStay = !this.#isChunked && !exchange.hasFilters;
+    const mayStay = response.isWhole || !(this.#isChunked || exchange.hasFilters);
     writer.response(response, mayStay, this.#isChunked || status === 204 || status === 101);
     if (this.#isChunked) writer.chunked();
-    if (response.find(FIELD.date) < 0) writer.date();
+    if (!response.isWhole && response.find(FIELD.date) < 0) writer.date();
     writer.lines(exchange.responseLines);
     if (status === 101) {
       writer.field(response, response.upgradeIndex);

@@ -111,7 +111,7 @@ export class HeadWriter {
   /** Begins a response with what goes on of the received one; `mayStay` as with `request`. */
   response(head: Head, mayStay: boolean, dropsLength: boolean): void {
     this.#begin();
-    if (mayStay && isStatusLineKept(head)) this.#stay(head, false, false, dropsLength);
+    if (mayStay && (head.isWhole || isStatusLineKept(head))) this.#stay(head, false, false, dropsLength);
     else {
       this.#statusLine(head);
       this.#fields(head, false, dropsLength);

@@ -74,6 +74,8 @@ export class Head {
   expectsContinue = false;
   hostIndex = -1;
   upgradeIndex = -1;
+  /** A response that goes on as it stands, with a Date among its fields, which were not looked at: `count` is 0. */
+  isWhole = false;
 
   /** Position of the first field of that name, -1 where there is none. */
   find(id: number): number {

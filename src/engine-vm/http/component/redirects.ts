@@ -35,8 +35,9 @@ export class Redirects implements HttpComponent {
     const { request } = exchange;
     // `OPTIONS *` asks of the server, not of a path that could be elsewhere.
     if (request.bytes[request.targetAt] !== SLASH) return 0;
-    const redirect = this.#redirects[this.#router.choose(request)];
-    if (redirect === undefined) return 0;
+    const index = this.#router.choose(request);
+    if (index < 0) return 0;
+    const redirect = this.#redirects[index]!;
     const { hostIndex, target } = request;
     if (hostIndex < 0 && redirect.to.includes('{host}')) return HOST_MISSING;
     const mark = target.indexOf('?');

@@ -29,14 +29,21 @@ export class StoredBody implements BodyFilter {
     this.#pool = pool;
   }
 
-  /** Takes over a pinned entry: bytes `from` to before `end`, counted from its key on. */
-  set(store: CacheStore, entry: number, buffers: SocketBuffers, from: number, end: number): void {
+  /** Takes over a pinned entry: bytes `from` to before `end`, counted from its key on. `isFirst`: a head goes before. */
+  set(
+    store: CacheStore,
+    entry: number,
+    buffers: SocketBuffers,
+    from: number,
+    end: number,
+    isFirst: boolean,
+  ): void {
     this.#store = store;
     this.#entry = entry;
     this.#buffers = buffers;
     this.#from = from;
     this.#end = end;
-    this.#isFirst = true;
+    this.#isFirst = isFirst;
     this.#isRunning = false;
     this.#use++;
   }

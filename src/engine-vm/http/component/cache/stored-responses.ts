@@ -1,13 +1,17 @@
 /** Stored responses on their way to clients: whole, in part, or as the word that nothing has changed. */
+import { RECEIVE_BYTES } from '../../../kernel/socket-buffers.ts';
 import { ANSWERED } from '../../component.ts';
 import type { Exchange } from '../../exchange.ts';
 import { FIELD } from '../../field-names.ts';
-import { type Head, METHOD } from '../../head.ts';
+import { Head, METHOD } from '../../head.ts';
 import { line } from '../../head-writer.ts';
 import type { CacheStore } from './cache-store.ts';
 import { type Asked, select } from './conditions.ts';
 import { StoredBody } from './stored-body.ts';
 import { NumberLine, readHead } from './stored-head.ts';
+
+/** The version of requests whose responses have no head of text. */
+const HTTP2 = 20;
 
 export class StoredResponses {
   readonly #store: CacheStore;
@@ -15,19 +19,75 @@ export class StoredResponses {
   readonly #bodies: StoredBody[] = [];
   readonly #age = new NumberLine('Age');
   readonly #length = new NumberLine('Content-Length');
+  readonly #whole = new Head();
 
   /** `tellsStatus`: the line that says what the cache did goes with them. */
   constructor(store: CacheStore, tellsStatus: boolean) {
     this.#store = store;
     this.#tellsStatus = tellsStatus;
+    this.#whole.isWhole = true;
   }
 
   /** Serves a pinned entry at once. */
   serve(exchange: Exchange, entry: number, request: Head, status: Uint8Array): number {
+    if (request.method === METHOD.GET && request.version !== HTTP2 && !asksConditions(request)) {
+      if (this.#serveWhole(exchange, entry, status)) return ANSWERED;
+    }
     const body = this.load(exchange, entry, request, status);
     exchange.respond();
     body.resume(exchange);
     return ANSWERED;
+  }
+
+  /**
+   * Serves an entry without a look at its head: one copy brings head and body into a buffer, where the lines of this
+   * response are put between them. False where that cannot be, and the entry is pinned still.
+   */
+  #serveWhole(exchange: Exchange, entry: number, status: Uint8Array): boolean {
+    const store = this.#store;
+    const { buffers } = exchange.context;
+    const buffer = buffers.take();
+    if (buffer < 0) return false;
+    const headAt = store.keyBytes(entry) + store.varyBytes(entry);
+    const headBytes = store.headBytes(entry);
+    const length = store.bodyBytes(entry);
+    const first = Math.min(length, RECEIVE_BYTES - headBytes);
+    const start = buffers.start(buffer);
+    const end = start + headBytes + first;
+    store.read(entry, headAt, headBytes + first, buffers.bytes, start);
+    const head = this.#whole;
+    head.status = statusAt(buffers.bytes, start);
+    if (head.status === 204 || head.status === 304) {
+      buffers.give(buffer);
+      return false;
+    }
+    this.#tell(exchange, entry, status);
+    exchange.responseLines.push(this.#length.of(length));
+    head.bytes = buffers.bytes;
+    head.start = start;
+    head.end = start + headBytes;
+    exchange.response = head;
+    exchange.responseLength = length;
+    if (first === length) {
+      store.unpin(entry);
+      exchange.respond();
+      exchange.passOn(null, buffer, head.end, end, true, null);
+      return true;
+    }
+    const body = this.#bodies.pop() ?? new StoredBody(this.#bodies);
+    body.set(store, entry, buffers, headAt + headBytes + first, headAt + headBytes + length, false);
+    exchange.replaceFilters(body);
+    exchange.respond();
+    exchange.passOn(null, buffer, head.end, end, false, null);
+    if (exchange.isActive) body.resume(exchange);
+    return true;
+  }
+
+  /** Lines that every stored response has. */
+  #tell({ responseLines }: Exchange, entry: number, status: Uint8Array): void {
+    responseLines.clear();
+    responseLines.push(this.#age.of(Math.floor(this.#store.age(entry, Date.now()))));
+    if (this.#tellsStatus) responseLines.push(status);
   }
 
   /** Makes a pinned entry the response of an exchange, whose body the filter then gives. */
@@ -40,9 +100,7 @@ export class StoredResponses {
     let from = 0;
     let to = length;
     const { responseLines } = exchange;
-    responseLines.clear();
-    responseLines.push(this.#age.of(Math.floor(store.age(entry, Date.now()))));
-    if (this.#tellsStatus) responseLines.push(status);
+    this.#tell(exchange, entry, status);
     if (asksConditions(request)) {
       const selection = select(askedOf(request), {
         status: head.status,
@@ -70,12 +128,17 @@ export class StoredResponses {
     if (head.status !== 304 && head.status !== 204) responseLines.push(this.#length.of(to - from));
     if (exchange.isHead) to = from;
     const body = this.#bodies.pop() ?? new StoredBody(this.#bodies);
-    body.set(store, entry, buffers, at + from, at + to);
+    body.set(store, entry, buffers, at + from, at + to, true);
     exchange.response = head;
     exchange.responseLength = to - from;
     exchange.replaceFilters(body);
     return body;
   }
+}
+
+/** The status that a head which we wrote begins with. */
+function statusAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at + 9]! - 48) * 100 + (bytes[at + 10]! - 48) * 10 + bytes[at + 11]! - 48;
 }
 
 /** All values of a field, as one list. */
