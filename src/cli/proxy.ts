@@ -25,6 +25,9 @@ interface Endpoint {
   port: number;
 }
 
+/** How often OCSP responses are looked at. */
+const STAPLES_MS = 30_000;
+
 const EXAMPLES = `
 Examples:
   weft proxy -f shop.yaml
@@ -83,12 +86,14 @@ export function registerProxy(program: Command, terminal: Terminal): void {
 }
 
 async function run(options: Options, terminal: Terminal): Promise<void> {
-  const [{ planProxy }, { ProxyWorkers }, { startHealth }, { withTls }] = await Promise.all([
-    import('../engine-vm/http/settings.ts'),
-    import('../engine-vm/http/proxy-workers.ts'),
-    import('../engine-vm/http/member-health.ts'),
-    import('../engine-vm/tls/with-tls.ts'),
-  ]);
+  const [{ planProxy }, { ProxyWorkers }, { startHealth }, { withTls }, { withFreshStaples }] =
+    await Promise.all([
+      import('../engine-vm/http/settings.ts'),
+      import('../engine-vm/http/proxy-workers.ts'),
+      import('../engine-vm/http/member-health.ts'),
+      import('../engine-vm/tls/with-tls.ts'),
+      import('../engine-vm/tls/settings.ts'),
+    ]);
   const say = (text: string): void => void terminal.stderr.write(`${plain(text)}\n`);
   const read = async () => {
     const documents = await readPolicyFiles(options.file, terminal, parseDocuments);
@@ -102,7 +107,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     for (const note of notes) say(`note: ${note}`);
     return { ...plan, settings };
   };
-  const plan = await read();
+  let plan = await read();
   const logFile = openLog(options.accessLog);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
@@ -128,10 +133,23 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
   const onStop = (): void => stopped.resolve();
   const onReload = (): void => {
     read()
-      .then((next) => health.update(next))
+      .then((next) => {
+        plan = next;
+        return health.update(next);
+      })
       .then(() => say(`${name}: the new policy is in force`))
       .catch((error: Error) => say(`${name}: the policy is left as it was: ${error.message}`));
   };
+  const lookAtStaples = (): void => {
+    const { tls } = plan.settings;
+    const notes: string[] = [];
+    const fresh = tls === undefined ? null : withFreshStaples(tls, notes);
+    if (fresh === null) return;
+    for (const note of notes) say(`note: ${note}`);
+    plan = { ...plan, settings: { ...plan.settings, tls: fresh } };
+    health.update(plan).catch((error: Error) => say(`${name}: OCSP responses: ${error.message}`));
+  };
+  const staples = setInterval(lookAtStaples, STAPLES_MS);
   process.once('SIGTERM', onStop).once('SIGINT', onStop).on('SIGHUP', onReload);
   // Who reads this may send signals.
   say(`${name}: ${where.join(', ')} to ${members.length} members, ${options.workers} workers, ${loopKind}`);
@@ -139,6 +157,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     await Promise.race([stopped.promise, failed.promise]);
     say(`${name}: ending; requests that have begun have ${options.drainMs} ms`);
   } finally {
+    clearInterval(staples);
     process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
     health.stop();
     const reports = await workers.drain(options.drainMs);

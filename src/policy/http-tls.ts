@@ -47,6 +47,10 @@ export const ClientTls = z
             description: 'PEM: the certificate, and behind it those of the authorities up to the root.',
           }),
           keyFile: Path.meta({ description: 'PEM: its private key, not encrypted.' }),
+          ocspFile: Path.optional().meta({
+            description:
+              'DER: the response of the authority that the certificate is not revoked, for clients that ask (OCSP stapling). Put a new one there before the old one is out of date: it is noticed within a minute.',
+          }),
         }),
       )
       .min(1)

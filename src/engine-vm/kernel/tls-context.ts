@@ -21,6 +21,8 @@ const OPTIONS = (1n << 17n) | (1n << 21n) | (1n << 22n) | (1n << 30n);
 const CIPHERS = 'ECDHE+AESGCM:ECDHE+CHACHA20:!aPSK:!aNULL';
 const TICKET_SECONDS = 43_200n;
 
+const CTRL_STATUS_CALLBACK = 63;
+const CTRL_STATUS_RESPONSE = 71;
 const CTRL_VERIFY_STORE = 106;
 const VERIFY_PEER = 1;
 /** X509_V_ERR_UNSPECIFIED. */
@@ -92,6 +94,23 @@ const onProtocols = library.registerCallback(
   },
 );
 
+/** What is stapled, by the address of the context that shows the certificate. */
+const staples = new Map<bigint, { readonly bytes: Uint8Array; readonly untilMs: number }>();
+
+const onStatus = library.registerCallback({ arguments: [P, P], return: 'i32' }, (pointer): number => {
+  const ssl = pointer as bigint;
+  const staple = staples.get(lib.SSL_get_SSL_CTX(ssl));
+  // One that is out of date is worse than none.
+  if (staple === undefined || staple.untilMs <= Date.now()) return NO_ACK;
+  const { length } = staple.bytes;
+  const copy = lib.CRYPTO_malloc(BigInt(length), '', 0);
+  if (copy === 0n) return NO_ACK;
+  new Uint8Array(ffi.toArrayBuffer(copy, length, false)).set(staple.bytes);
+  // The session is its owner from here on.
+  lib.SSL_ctrl(ssl, CTRL_STATUS_RESPONSE, BigInt(length), copy);
+  return 0;
+});
+
 // A handshake is not refused for a certificate: each request is, by name. What was found first stays what is said of it,
 // in tickets too.
 const onVerify = library.registerCallback(
@@ -105,7 +124,7 @@ const onVerify = library.registerCallback(
 );
 
 // Callbacks live as long as the library that they are registered with.
-const callbacks = { library, onServerName, onProtocols, onVerify };
+const callbacks = { library, onServerName, onProtocols, onVerify, onStatus };
 
 /** SSL_CTX: a certificate with its key, and how TLS is spoken. */
 export class TlsContext {
@@ -143,6 +162,12 @@ export class TlsContext {
     lib.SSL_CTX_ctrl(this.pointer, CTRL_TICKET_KEYS, BigInt(keys.length), ffi.getRawPointer(keys));
   }
 
+  /** Clients that ask get that OCSP response with the certificate, until then (milliseconds since 1970). */
+  staple(bytes: Uint8Array, untilMs: number): void {
+    staples.set(this.pointer, { bytes, untilMs });
+    lib.SSL_CTX_callback_ctrl(this.pointer, CTRL_STATUS_CALLBACK, callbacks.onStatus);
+  }
+
   /**
    * Asks clients for a certificate, which need not be there or good: `verdictOf` says. `store` is of openStore, and
    * stays the caller's; `id` is of 32 bytes at most, and a ticket of another is not taken.
@@ -160,6 +185,7 @@ export class TlsContext {
 
   /** Sessions made of it keep what they need. */
   close(): void {
+    staples.delete(this.pointer);
     lib.SSL_CTX_free(this.pointer);
   }
 }

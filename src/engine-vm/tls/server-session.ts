@@ -33,6 +33,7 @@ export class ServerSession implements Session, ChannelOwner {
   #hasBegun = false;
   #isSecured = false;
   #isEnding = false;
+  #isClosed = false;
   #isBroken = false;
   #serverName = '';
   #protocol = '';
@@ -53,6 +54,7 @@ export class ServerSession implements Session, ChannelOwner {
     this.#pipe = tls.pipe;
     this.#onSecured = onSecured;
     this.#onClosed = onClosed;
+    tls.began();
     this.#ssl = this.#pipe.open(tls.context, true);
     channel.session = this;
     channel.owner = this;
@@ -122,6 +124,7 @@ export class ServerSession implements Session, ChannelOwner {
     this.#flush();
     if (result === 1) {
       this.#isSecured = true;
+      this.#tls.ended();
       this.channel.deadlineMs = 0;
       const fields = this.#tls.certificateFields;
       if (fields !== null) this.shown = shownCertificate(this.#ssl, fields, this.#channels.nowMs);
@@ -205,10 +208,13 @@ export class ServerSession implements Session, ChannelOwner {
       this.channel.close();
       return;
     }
-    if (this.#ssl === 0n) return;
-    this.#pipe.close(this.#ssl);
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.#ssl !== 0n) this.#pipe.close(this.#ssl);
     this.#ssl = 0n;
-    if (!this.#isSecured) this.#onClosed(this);
+    if (this.#isSecured) return;
+    this.#tls.ended();
+    this.#onClosed(this);
   }
 
   /** What came in front of the handshake is not what a proxy has to say. */

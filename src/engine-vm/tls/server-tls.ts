@@ -19,6 +19,8 @@ export class ServerTls implements TlsCalls {
   readonly #first: TlsContext;
   /** Whose certificates of clients are believed; 0n where they are asked for none. */
   #store = 0n;
+  #handshakes = 0;
+  #isClosed = false;
   #epoch = -1;
 
   private constructor(settings: TlsSettings, pipe: TlsPipe) {
@@ -49,6 +51,8 @@ export class ServerTls implements TlsCalls {
     let context = this.#contexts.get(certificate);
     if (context === undefined) {
       context = new TlsContext(certificate.chain, certificate.key, this.#settings.minVersion === '1.3');
+      const { ocsp } = certificate;
+      if (ocsp !== undefined) context.staple(ocsp.response, ocsp.untilMs);
       const { clients } = this.#settings;
       if (clients !== undefined) {
         this.#store ||= openStore(clients.authorities, clients.revoked);
@@ -101,8 +105,23 @@ export class ServerTls implements TlsCalls {
     return names.includes(host) || (dot >= 0 && names.includes(`*${host.slice(dot)}`));
   }
 
-  /** Sessions that are there go on. */
+  /** A handshake begins, which may ask for further contexts until `ended`. */
+  began(): void {
+    this.#handshakes++;
+  }
+
+  ended(): void {
+    this.#handshakes--;
+    if (this.#isClosed && this.#handshakes === 0) this.#free();
+  }
+
+  /** No handshake begins any more. Sessions that are there go on. */
   close(): void {
+    this.#isClosed = true;
+    if (this.#handshakes === 0) this.#free();
+  }
+
+  #free(): void {
     for (const context of this.#contexts.values()) context.close();
     this.#contexts.clear();
     if (this.#store !== 0n) closeStore(this.#store);

@@ -5,7 +5,14 @@ import { createSecureContext } from 'node:tls';
 import { WeftError } from '../../policy/errors.ts';
 import type { ClientCertificates, ClientTls } from '../../policy/http-tls.ts';
 import type { MemberTls } from '../../policy/pool-tls.ts';
+import { judgeOcsp, type OcspVerdict } from '../kernel/ocsp.ts';
 import type { CertificateField } from './shown-certificate.ts';
+
+/** An OCSP response in DER; no longer after that time, in milliseconds since 1970. */
+export interface Staple {
+  readonly response: Uint8Array;
+  readonly untilMs: number;
+}
 
 export interface CertificateSettings {
   /** PEM, the certificate first. */
@@ -13,6 +20,9 @@ export interface CertificateSettings {
   readonly key: string;
   /** DNS names in lower case; `*.` stands for one label. */
   readonly names: readonly string[];
+  readonly certificateFile: string;
+  readonly ocspFile?: string;
+  readonly ocsp?: Staple;
 }
 
 /** Whose certificates of clients are believed. */
@@ -58,10 +68,18 @@ export interface MemberTlsSettings {
  * ERR_POLICY_INVALID, which names the file and never shows what is in it.
  */
 export function loadTls(policy: ClientTls, isHttp2: boolean, notes: string[] = []): TlsSettings {
-  const judged = policy.certificates.map(({ certificateFile, keyFile }) => {
+  const judged = policy.certificates.map(({ certificateFile, keyFile, ocspFile }) => {
     const chain = readPem(certificateFile);
     const key = readPem(keyFile);
-    return { chain, key, certificateFile, ...judge(certificateFile, chain, keyFile, key) };
+    const ocsp = ocspFile === undefined ? null : readOcsp(ocspFile, certificateFile, chain, notes);
+    return {
+      chain,
+      key,
+      certificateFile,
+      ...(ocspFile === undefined ? {} : { ocspFile }),
+      ...(ocsp === null ? {} : { ocsp }),
+      ...judge(certificateFile, chain, keyFile, key),
+    };
   });
   const [first] = judged;
   if (judged.every(({ hasExpired }) => hasExpired)) {
@@ -77,12 +95,15 @@ export function loadTls(policy: ClientTls, isHttp2: boolean, notes: string[] = [
   const certificates = [
     ...judged.filter(({ hasExpired }) => !hasExpired),
     ...judged.filter(({ hasExpired }) => hasExpired),
-  ].map(({ chain, key, names }) => ({ chain, key, names }));
+  ].map(({ hasExpired: _known, validTo: _until, ...one }) => one);
   const clients =
     policy.clientCertificates === undefined ? undefined : loadClients(policy.clientCertificates, notes);
   const protocols = isHttp2 ? ['h2', 'http/1.1'] : ['http/1.1'];
   const hash = createHash('sha256').update(policy.minVersion).update(protocols.join());
-  for (const { chain, key } of certificates) hash.update(chain).update('\0').update(key).update('\0');
+  for (const { chain, key, ocsp } of certificates) {
+    hash.update(chain).update('\0').update(key).update('\0');
+    if (ocsp !== undefined) hash.update(ocsp.response).update('\0');
+  }
   if (clients !== undefined) hash.update(clients.id).update(clients.fields.join());
   return {
     id: hash.digest('hex'),
@@ -91,6 +112,59 @@ export function loadTls(policy: ClientTls, isHttp2: boolean, notes: string[] = [
     minVersion: policy.minVersion,
     protocols,
   };
+}
+
+/**
+ * The same with the OCSP responses that lie there by now; null where nothing has changed. One that has gone out of date
+ * is left out. Notes as for `loadTls`.
+ */
+export function withFreshStaples(tls: TlsSettings, notes: string[]): TlsSettings | null {
+  const hash = createHash('sha256').update(tls.id);
+  let isChanged = false;
+  const certificates = tls.certificates.map((one) => {
+    const { ocspFile, certificateFile, chain, ocsp, ...rest } = one;
+    if (ocspFile === undefined) return one;
+    const found: string[] = [];
+    const fresh = readOcsp(ocspFile, certificateFile, chain, found);
+    const isSame =
+      fresh === null || ocsp === undefined
+        ? fresh === null && ocsp === undefined
+        : Buffer.compare(fresh.response, ocsp.response) === 0;
+    if (isSame) return one;
+    isChanged = true;
+    notes.push(...found);
+    hash.update(certificateFile).update(fresh?.response ?? '');
+    return { ...rest, ocspFile, certificateFile, chain, ...(fresh === null ? {} : { ocsp: fresh }) };
+  });
+  return isChanged ? { ...tls, id: hash.digest('hex'), certificates } : null;
+}
+
+/** Null where it cannot be stapled, which is noted: a certificate without is better than none. */
+function readOcsp(path: string, certificateFile: string, chain: string, notes: string[]): Staple | null {
+  let response: Uint8Array;
+  try {
+    response = readFileSync(path);
+  } catch (error) {
+    notes.push(
+      `${path} cannot be read (${(error as NodeJS.ErrnoException).code}): nothing is stapled for ${certificateFile}`,
+    );
+    return null;
+  }
+  const verdict = judgeOcsp(response, chain);
+  const wrong =
+    typeof verdict === 'string'
+      ? verdict
+      : verdict.status !== 'good'
+        ? `it says that the certificate is ${verdict.status}`
+        : verdict.endsInMs !== null && verdict.endsInMs <= 0
+          ? 'it is out of date: fetch a new one'
+          : null;
+  if (wrong !== null) {
+    notes.push(`${path} is not stapled to ${certificateFile}: ${wrong}`);
+    return null;
+  }
+  const { endsInMs } = verdict as OcspVerdict;
+  return { response, untilMs: endsInMs === null ? Number.POSITIVE_INFINITY : Date.now() + endsInMs };
 }
 
 /** The same for TLS with members; what somebody should look at goes to `notes`. Throws ERR_POLICY_INVALID. */
