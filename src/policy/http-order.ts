@@ -4,6 +4,7 @@ import { z } from 'zod';
 /** The components of an HTTP service, in the order that they have where a policy says nothing. */
 export const HTTP_COMPONENTS = [
   'access-rules',
+  'rate-limits',
   'redirects',
   'field-changes',
   'decompression',

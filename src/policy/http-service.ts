@@ -6,6 +6,7 @@ import { AccessRules } from './http-access-rules.ts';
 import { HttpOrder } from './http-order.ts';
 import { SessionCookie } from './http-persistence.ts';
 import { ProxyProtocol } from './http-proxy-protocol.ts';
+import { HttpRateLimits } from './http-rate-limits.ts';
 import { HttpRedirects } from './http-redirects.ts';
 import { HttpRoutes } from './http-routes.ts';
 import { ClientTls } from './http-tls.ts';
@@ -129,6 +130,7 @@ export const HttpService = z
       .meta({ description: 'Connections to members.' }),
     order: HttpOrder,
     accessRules: AccessRules.optional(),
+    rateLimits: HttpRateLimits.optional(),
     requestFields: changes('requests').meta({ description: 'Changes of the header fields of requests.' }),
     responseFields: changes('responses').meta({ description: 'Changes of the header fields of responses.' }),
     compression: Compression.optional(),

@@ -42,11 +42,23 @@ export class JudgedTarget {
     return 0;
   }
 
-  /** A parameter of a rule as it is compared. */
-  static queryText(text: string, ignoresCase: boolean): string {
+  /** A parameter of a rule as it is compared; `*` may end its value. */
+  static comparedPair(
+    { name, value }: { name: string; value?: string | undefined },
+    ignoresCase: boolean,
+  ): { name: string; value?: string } {
     const target = new JudgedTarget(ignoresCase);
-    target.#query(Buffer.from(text, 'latin1'), 0, text.length);
-    return Buffer.from(target.bytes.buffer, 0, target.end).toString('latin1');
+    const compared = (text: string): string => {
+      target.end = 0;
+      target.#query(Buffer.from(text, 'latin1'), 0, text.length);
+      return Buffer.from(target.bytes.buffer, 0, target.end).toString('latin1');
+    };
+    if (value === undefined) return { name: compared(name) };
+    const isPrefix = value.endsWith('*');
+    return {
+      name: compared(name),
+      value: isPrefix ? `${compared(value.slice(0, -1))}*` : compared(value),
+    };
   }
 
   #path(bytes: Uint8Array, from: number, to: number): boolean {

@@ -5,6 +5,7 @@ import { WeftError } from '../../policy/errors.ts';
 import { EventFd } from '../kernel/event-fd.ts';
 import type { LoopKind } from '../kernel/socket-loop.ts';
 import { CacheStore } from './component/cache/cache-store.ts';
+import { RateTable } from './component/rate-limits/rate-table.ts';
 import type { FiguresReport } from './figures.ts';
 import type { ProxyAnswer, ProxyCommand, ProxyThreadData } from './proxy-thread.ts';
 import type { ServiceSettings } from './service.ts';
@@ -155,7 +156,18 @@ function withShared(settings: ServiceSettings, before: ServiceSettings | null): 
   const cookieKey = settings.cookieKey ?? before?.cookieKey ?? randomBytes(32);
   const secret = before?.tls?.ticketSecret ?? randomBytes(32);
   const tls = settings.tls === undefined ? {} : { tls: { ...settings.tls, ticketSecret: secret } };
-  return withCacheMemory({ ...settings, cookieKey, ...tls }, before);
+  return withRateMemory(withCacheMemory({ ...settings, cookieKey, ...tls }, before), before);
+}
+
+/** Adds the memory in which the workers count for rate limits: what they have had, where it is as large as it shall be. */
+function withRateMemory(settings: ServiceSettings, before: ServiceSettings | null): ServiceSettings {
+  const { rateLimits } = settings.http;
+  if (rateLimits === undefined) return settings;
+  const isSame = before?.http.rateLimits?.entries === rateLimits.entries;
+  return {
+    ...settings,
+    rateMemory: (isSame ? before.rateMemory : undefined) ?? RateTable.allocate(rateLimits.entries),
+  };
 }
 
 /** Adds the memory that the workers' caches share: what they have had, where it is as large as it shall be. */

@@ -19,6 +19,7 @@ const NAMES = {
   'target-dot-segment': 400,
   'target-ambiguous': 400,
   'access-denied': 403,
+  'rate-limited': 429,
   'target-host-differs': 400,
   'host-not-certified': 421,
   'client-certificate-missing': 403,

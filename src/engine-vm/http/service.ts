@@ -32,6 +32,8 @@ export interface ServiceSettings {
   readonly memberTls?: MemberTlsSettings;
   /** What the caches of all threads share; each has its own where it is left out. */
   readonly cacheMemory?: SharedArrayBuffer;
+  /** What the rate limits of all threads share; each has its own where it is left out. */
+  readonly rateMemory?: SharedArrayBuffer;
 }
 
 export interface PoolSettings {

@@ -126,15 +126,10 @@ function deny(exchange: Exchange, status: number): number {
 /** A rule whose texts are as the judged target has them. */
 function compared(rule: AccessRule, ignoresCase: boolean): AccessRule {
   const cased = (text: string): string => (ignoresCase ? text.toLowerCase() : text);
-  const query = (text: string): string => JudgedTarget.queryText(text, ignoresCase);
   return {
     ...rule,
     paths: rule.paths.map(cased),
-    query: rule.query.map(({ name, value }) =>
-      value === undefined
-        ? { name: query(name) }
-        : { name: query(name), value: value.endsWith('*') ? `${query(value.slice(0, -1))}*` : query(value) },
-    ),
+    query: rule.query.map((pair) => JudgedTarget.comparedPair(pair, ignoresCase)),
   };
 }
 

@@ -7,6 +7,7 @@ import { settingsOf } from '../proxy-site.ts';
 
 const ALL = {
   accessRules: {},
+  rateLimits: { limits: [{ name: 'each', requests: 1 }] },
   redirects: [{ paths: ['/old'], to: 'http://new.example/' }],
   requestFields: { set: [{ name: 'X-Seen', value: '1' }] },
   decompression: {},
