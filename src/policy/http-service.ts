@@ -98,6 +98,23 @@ export const HttpService = z
       description:
         'How often a request goes to a member again where nothing of it was sent, or where it may be repeated and the member closed the connection before it answered.',
     }),
+    retryBudget: z
+      .strictObject({
+        percent: z
+          .int()
+          .min(0)
+          .max(100)
+          .default(20)
+          .meta({ description: 'So many of the requests of the last ten seconds, in percent.' }),
+        perSecond: z.int().min(0).max(10_000).default(3).meta({
+          description: 'And so many a second beside them, so that little traffic has some, too.',
+        }),
+      })
+      .optional()
+      .meta({
+        description:
+          'The most requests of a pool that go to a member again, of each worker, so that members in trouble do not get twice the load.',
+      }),
     memberConnections: z
       .strictObject({
         max: z.int().min(0).max(60_000).default(0).meta({

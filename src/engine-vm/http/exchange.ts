@@ -21,6 +21,7 @@ import type { Member } from './member.ts';
 import type { Members } from './members.ts';
 import { REFUSALS, refusal } from './refusals.ts';
 import type { WaitingRequest } from './request-queue.ts';
+import { SentRequest } from './sent-request.ts';
 import type { Service } from './service.ts';
 
 /** Interim responses of one exchange. */
@@ -88,14 +89,12 @@ export class Exchange {
   #waiting: WaitingRequest | null = null;
   #interim = 0;
   #retries = 0;
-  /** The whole request as it was sent, for as long as it may be sent again; -1 where it may not. */
-  #kept = -1;
-  #keptAt = 0;
-  #keptEnd = 0;
+  readonly #sent: SentRequest;
 
   constructor(context: ExchangeContext, client: ClientSide) {
     this.context = context;
     this.client = client;
+    this.#sent = new SentRequest(context.buffers);
     this.service = context.service;
     this.request = noHead;
     this.response = noHead;
@@ -291,22 +290,12 @@ export class Exchange {
 
   /** By the member's side: the request as it was sent, whole, in one buffer. It is kept for a second attempt. */
   keep(buffer: number, at: number, end: number): void {
-    if (this.#kept >= 0) return;
-    this.context.buffers.hold(buffer);
-    this.#kept = buffer;
-    this.#keptAt = at;
-    this.#keptEnd = end;
-  }
-
-  #dropKept(): void {
-    if (this.#kept < 0) return;
-    this.context.buffers.give(this.#kept);
-    this.#kept = -1;
+    this.#sent.keep(buffer, at, end);
   }
 
   /** The member's side has a head; the body of a final one follows in the same call, unless this returns false. */
   onHead(head: Head, length: number): boolean {
-    this.#dropKept();
+    this.#sent.drop();
     this.response = head;
     const isInterim = head.status < 200;
     if (isInterim && head.status !== 101) {
@@ -404,8 +393,9 @@ export class Exchange {
     const lost = this.member;
     this.#release();
     const isSafe = !wasConnected || (wasReused && isIdempotent(this.method));
-    const canRepeat = this.#kept >= 0 && isSafe && !this.isHeadSent && this.#interim === 0;
-    if (!canRepeat || this.#retries >= this.service.settings.http.retries) {
+    const canRepeat = this.#sent.isKept && isSafe && !this.isHeadSent && this.#interim === 0;
+    const { retries } = this.service.settings.http;
+    if (!canRepeat || this.#retries >= retries || !this.#members!.mayRepeat()) {
       this.fail(reason);
       return;
     }
@@ -418,9 +408,7 @@ export class Exchange {
       )
     )
       return;
-    const buffer = this.#kept;
-    this.context.buffers.hold(buffer);
-    this.side!.resend(this, buffer, this.#keptAt, this.#keptEnd);
+    this.#sent.sendAgain(this, this.side!);
   }
 
   /** Something broke: the client gets a refusal where it has no head yet, else its connection ends. */
@@ -474,7 +462,7 @@ export class Exchange {
   end(): void {
     if (!this.isActive) return;
     this.isActive = false;
-    this.#dropKept();
+    this.#sent.drop();
     this.#filters.close();
     if (this.#waiting !== null) {
       const { queue } = this.#members!;

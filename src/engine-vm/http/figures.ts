@@ -47,6 +47,8 @@ export interface FiguresReport {
   ejections: number;
   /** Requests that have waited for a member. */
   waited: number;
+  /** Requests that went to a member again, and those that `retryBudget` kept from it. */
+  retries: { done: number; refused: number };
   /** Session cookies: those of members that could be had, could not, are not known; those that were given. */
   cookies: CookieFigures;
   /** Counters of the service's components, by type. */
@@ -77,7 +79,7 @@ export class Figures {
     }
   }
 
-  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited' | 'components'> {
+  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited' | 'retries' | 'components'> {
     const refusals: Record<string, number> = {};
     for (const [id, { name }] of REFUSALS.entries()) {
       if (this.#refusals[id]! > 0) refusals[name] = this.#refusals[id]!;

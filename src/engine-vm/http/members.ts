@@ -2,6 +2,7 @@
  * The members of a service as one thread uses them: which one gets the next request, and the connections that are kept
  * open to each. A member that does not take connections is left out for a while.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { type ConnectionEnds, SOCKET_ADDRESS_BYTES, socketAddress } from '../kernel/socket-address.ts';
 import { MemberTls } from '../tls/member-tls.ts';
 import { ALL_BUSY, Availability } from './availability.ts';
@@ -15,6 +16,7 @@ import { Member } from './member.ts';
 import { MemberConnection } from './member-connection.ts';
 import type { ProxyVersion } from './proxy-header.ts';
 import { RequestQueue, type WaitingRequest } from './request-queue.ts';
+import { RetryBudget } from './retry-budget.ts';
 import type { MemberSettings, ServiceSettings } from './service.ts';
 import { SessionCookies, UNKNOWN_COOKIE } from './session-cookie.ts';
 
@@ -43,6 +45,9 @@ export class Members {
   /** Null where clients get no cookies. */
   #cookies: SessionCookies | null = null;
   #retryAfter = line('');
+  #budget: RetryBudget | null = null;
+  /** Requests that went to a member again, and those that the budget kept from it. */
+  readonly retries = { done: 0, refused: 0 };
   /** Of the PROXY header that members get; null for none. */
   #proxyVersion: ProxyVersion | null = null;
   /** Null where members speak no TLS. */
@@ -83,6 +88,11 @@ export class Members {
       member.position = -1;
       for (const connection of member.idle.splice(0)) connection.close();
       this.#gone.push(member);
+    }
+    const { retryBudget } = settings.http;
+    const isSameBudget = isDeepStrictEqual(retryBudget, this.#settings.http.retryBudget);
+    if (!isSameBudget || this.#budget === null) {
+      this.#budget = retryBudget === undefined ? null : new RetryBudget(retryBudget);
     }
     this.#settings = settings;
     this.#hasLimit = settings.http.memberConnections.max > 0;
@@ -193,6 +203,14 @@ export class Members {
     if (this.queue.count === 0) this.#waiting.delete(this);
   }
 
+  /** Whether a request may go to a member again; it then counts as one that did. */
+  mayRepeat(): boolean {
+    const may = this.#budget === null || this.#budget.take(this.#channels.nowMs);
+    if (may) this.retries.done++;
+    else this.retries.refused++;
+    return may;
+  }
+
   /** What a client hears that finds all busy. */
   get retryAfter(): Uint8Array {
     return this.#retryAfter;
@@ -200,6 +218,7 @@ export class Members {
 
   /** A request goes to the member; `ended` follows. */
   began(member: Member): void {
+    this.#budget?.began(this.#channels.nowMs);
     this.#availability.began(member);
   }
 

@@ -235,9 +235,12 @@ export class ProxyLoop implements ExchangeContext {
     const cookies = { kept: 0, moved: 0, unknown: 0, given: 0 };
     let ejections = 0;
     let waited = 0;
+    const retries = { done: 0, refused: 0 };
     for (const pool of [this.members, ...this.#poolsByName.values()]) {
       ejections += pool.ejections;
       waited += pool.queue.waited;
+      retries.done += pool.retries.done;
+      retries.refused += pool.retries.refused;
       cookies.kept += pool.cookies.kept;
       cookies.moved += pool.cookies.moved;
       cookies.unknown += pool.cookies.unknown;
@@ -249,6 +252,7 @@ export class ProxyLoop implements ExchangeContext {
       cookies,
       ejections,
       waited,
+      retries,
       components: Object.fromEntries(components.map((one) => [one.type, one.counters()])),
     };
   }
