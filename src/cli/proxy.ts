@@ -94,6 +94,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
       import('../engine-vm/tls/with-tls.ts'),
       import('../engine-vm/tls/settings.ts'),
     ]);
+  const { withCookieKey } = await import('../engine-vm/http/cookie-key.ts');
   const say = (text: string): void => void terminal.stderr.write(`${plain(text)}\n`);
   const read = async () => {
     const documents = await readPolicyFiles(options.file, terminal, parseDocuments);
@@ -103,7 +104,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
       members: options.member,
     });
     for (const note of plan.notes) say(`note: ${note}`);
-    const { settings, notes } = withTls(plan.settings);
+    const { settings, notes } = withTls(withCookieKey(plan.settings));
     for (const note of notes) say(`note: ${note}`);
     return { ...plan, settings };
   };

@@ -22,6 +22,10 @@ export const SessionCookie = z
       .enum(['Strict', 'Lax', 'None'])
       .default('Lax')
       .meta({ description: 'Its attribute SameSite.' }),
+    keyFile: z.string().min(1).max(4096).optional().meta({
+      description:
+        'A file of 32 random bytes or more, of which the key comes that signs: cookies then mean the same to all proxies that have it, and after a restart. Where it is left out the key is made when the proxy starts.',
+    }),
     isSecure: z
       .boolean()
       .default(false)

@@ -19,6 +19,7 @@ import { Head, isIdempotent, METHOD } from './head.ts';
 import type { KeptRequest } from './kept-request.ts';
 import type { Member } from './member.ts';
 import type { Members } from './members.ts';
+import { OwnCookies } from './own-cookies.ts';
 import { REFUSALS, refusal } from './refusals.ts';
 import type { WaitingRequest } from './request-queue.ts';
 import { SentRequest } from './sent-request.ts';
@@ -83,6 +84,8 @@ export class Exchange {
   #members: Members | null = null;
   /** The member that the client's cookie stands for. */
   #wanted: Member | null = null;
+  /** Our cookies of this request, where clients get such. */
+  #cookies: OwnCookies | null = null;
   /** When the member was chosen. */
   #askedMs = 0;
   /** While it waits for a member. */
@@ -109,6 +112,10 @@ export class Exchange {
     this.wantsUpgrade = wantsUpgrade;
     this.#sourceHash = sourceHash;
     this.context.began(this);
+    if (this.service.settings.http.sessionCookie !== undefined) {
+      this.#cookies ??= new OwnCookies();
+      this.#cookies.take(head, this.context);
+    }
     for (const component of this.service.components) {
       const verdict = component.onRequest?.(this) ?? 0;
       if (verdict === 0) continue;
@@ -205,7 +212,7 @@ export class Exchange {
     // Not by `?? `: looking for position -1 takes as long as parsing a field.
     const members = index < 0 ? this.context.members : this.context.pools[index]!;
     this.#members = members;
-    if (members.hasCookies) this.#wanted = members.memberOf(this.request);
+    if (members.hasCookies && this.#cookies !== null) this.#wanted = this.#cookies.memberOf(members);
     return members;
   }
 

@@ -10,7 +10,6 @@ import type { Channels } from './channel.ts';
 import { usesSourceHash } from './choice/registry.ts';
 import type { Exchange } from './exchange.ts';
 import type { ClientSide, MemberSide } from './exchange-sides.ts';
-import type { Head } from './head.ts';
 import { HeadWriter, line } from './head-writer.ts';
 import { Member } from './member.ts';
 import { MemberConnection } from './member-connection.ts';
@@ -18,7 +17,7 @@ import type { ProxyVersion } from './proxy-header.ts';
 import { RequestQueue, type WaitingRequest } from './request-queue.ts';
 import { RetryBudget } from './retry-budget.ts';
 import type { MemberSettings, ServiceSettings } from './service.ts';
-import { SessionCookies, UNKNOWN_COOKIE } from './session-cookie.ts';
+import { NO_COOKIE, SessionCookies } from './session-cookie.ts';
 
 export interface CookieFigures {
   kept: number;
@@ -137,18 +136,17 @@ export class Members {
     return this.#cookies !== null;
   }
 
-  /** The member that a request's cookie stands for, if it takes requests; only where there are cookies. */
-  memberOf(head: Head): Member | null {
-    const index = this.#cookies!.find(head);
-    if (index < 0) {
-      if (index === UNKNOWN_COOKIE) this.cookies.unknown++;
-      return null;
-    }
-    const member = this.#members[index]!;
+  /** What a pair of a Cookie stands for: the position of a member, or NO_COOKIE, UNKNOWN_COOKIE. */
+  cookiePosition(bytes: Uint8Array, at: number, end: number): number {
+    return this.#cookies === null ? NO_COOKIE : this.#cookies.find(bytes, at, end);
+  }
+
+  /** Whether a client that has the cookie of that member gets it, now or when there is room. */
+  comesBack(member: Member): boolean {
     const isOpen = this.#availability.takes(member) || (this.hasQueue && member.isFull);
     if (isOpen) this.cookies.kept++;
     else this.cookies.moved++;
-    return isOpen ? member : null;
+    return isOpen;
   }
 
   /** The line that gives a client the cookie of that member; null where it has been taken out. */

@@ -5,14 +5,12 @@
  */
 import { createHmac } from 'node:crypto';
 import type { SessionCookie as CookiePolicy } from '../../policy/http-persistence.ts';
-import { FIELD } from './field-names.ts';
-import type { Head } from './head.ts';
 import { line } from './head-writer.ts';
 
 /** Characters of the signature: 132 bits. */
 const LENGTH = 22;
 
-/** What `find` says where no member is meant. */
+/** What `find` says of pairs of another name. */
 export const NO_COOKIE = -1;
 /** Of no member there is: forged, of another key, or of a member that is gone. */
 export const UNKNOWN_COOKIE = -2;
@@ -58,33 +56,12 @@ export class SessionCookies {
     }
   }
 
-  /** Position of the member that the request's cookie stands for, or NO_COOKIE, UNKNOWN_COOKIE. */
-  find(head: Head): number {
-    let found = NO_COOKIE;
-    for (let n = 0; n < head.count; n++) {
-      if (head.ids[n] !== FIELD.cookie) continue;
-      const position = this.#findIn(head.bytes, head.valueAt[n]!, head.valueEnd[n]!);
-      if (position >= 0) return position;
-      if (position === UNKNOWN_COOKIE) found = position;
-    }
-    return found;
-  }
-
-  #findIn(bytes: Uint8Array, from: number, end: number): number {
-    let found = NO_COOKIE;
-    for (let at = from; at < end; ) {
-      while (at < end && bytes[at] === 32) at++;
-      let stop = at;
-      while (stop < end && bytes[stop] !== 59) stop++;
-      const valueAt = at + this.#prefix.length;
-      if (valueAt <= stop && isEqual(bytes, at, this.#prefix)) {
-        const position = stop - valueAt === LENGTH ? this.#member(bytes, valueAt) : -1;
-        if (position >= 0) return position;
-        found = UNKNOWN_COOKIE;
-      }
-      at = stop + 1;
-    }
-    return found;
+  /** What a pair `name=value` stands for: the position of a member, or NO_COOKIE, UNKNOWN_COOKIE. */
+  find(bytes: Uint8Array, at: number, end: number): number {
+    const valueAt = at + this.#prefix.length;
+    if (valueAt > end || !isEqual(bytes, at, this.#prefix)) return NO_COOKIE;
+    const position = end - valueAt === LENGTH ? this.#member(bytes, valueAt) : -1;
+    return position >= 0 ? position : UNKNOWN_COOKIE;
   }
 
   #member(bytes: Uint8Array, at: number): number {

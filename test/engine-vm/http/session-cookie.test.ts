@@ -1,10 +1,32 @@
 /** Session cookies: clients come back to their member, on every thread and after a reload; nobody else's cookie counts. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { withCookieKey } from '../../../src/engine-vm/http/cookie-key.ts';
+import type { ServiceSettings } from '../../../src/engine-vm/http/service.ts';
 import { HttpService } from '../../../src/policy/http-service.ts';
 import { ProxySite, request, settingsOf } from './proxy-site.ts';
 import { RecordingOrigin } from './recording-origin.ts';
 
 const cookieOf = (answer: string): string | null => /\r\nSet-Cookie: ([^;]+);/.exec(answer)?.[1] ?? null;
+
+/** The fields that members got of a request, those between its own. */
+function seenBy(origins: readonly RecordingOrigin[]): string[][] {
+  return origins.flatMap((origin) =>
+    origin
+      .take()
+      .map(({ fields }) =>
+        fields
+          .filter(([name]) => name === 'cookie' || name === 'x-after')
+          .map(([name, value]) => `${name}: ${value.trim()}`),
+      ),
+  );
+}
 
 describe('session cookies', () => {
   const origins = [new RecordingOrigin(), new RecordingOrigin(), new RecordingOrigin()];
@@ -37,7 +59,10 @@ describe('session cookies', () => {
   async function first(): Promise<{ cookie: string; member: number }> {
     taken();
     const answer = await ask('');
-    assert.match(answer, /\r\nSet-Cookie: weft=[\w-]{22}; Path=\/; Max-Age=60; HttpOnly; SameSite=Lax\r\n/);
+    assert.match(
+      answer,
+      /\r\nSet-Cookie: weft=[\w-]{22}; Path=\/; (Max-Age=60; )?HttpOnly; SameSite=Lax\r\n/,
+    );
     return { cookie: cookieOf(answer)!, member: taken().indexOf(1) };
   }
 
@@ -100,6 +125,68 @@ describe('session cookies', () => {
     assert.match(answer, /^HTTP\/1.1 200 /);
     assert.notEqual(cookieOf(answer), null);
     assert.notEqual(cookieOf(answer), cookie);
+  });
+
+  it('are taken out before members see them, and make nothing a secret', async () => {
+    const { cookie } = await first();
+    for (const [sent, seen] of [
+      [cookie, null],
+      [`a=b; ${cookie}`, 'a=b'],
+      [`${cookie}; a=b`, 'a=b'],
+      [`a=b; ${cookie}; weft-x=1; c="d e";weft=forged; z`, 'a=b; weft-x=1; c="d e"; z'],
+      ['a=b', 'a=b'],
+    ] as const) {
+      taken();
+      const text = (await site.talk(request('GET /x', [`Cookie: ${sent}`, 'X-After: 1']))).slice(0, 15);
+      assert.equal(text, 'HTTP/1.1 200 OK');
+      const [got] = seenBy(origins);
+      assert.deepEqual(got, seen === null ? ['x-after: 1'] : [`cookie: ${seen}`, 'x-after: 1'], sent);
+    }
+  });
+
+  it('let responses be compressed and stored that others may have', async () => {
+    const server = createServer((_, response) => {
+      response.writeHead(200, { 'Content-Type': 'text/plain', 'Cache-Control': 'max-age=60' });
+      response.end('again and '.repeat(1000));
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const other = await ProxySite.start([port], { sessionCookie: {}, cache: {}, compression: {} });
+    try {
+      const ours = cookieOf(await other.talk(request('GET /')))!;
+      const ask = (text: string, path = '/'): Promise<string> =>
+        other.talk(request(`GET ${path}`, [`Cookie: ${text}`, 'Accept-Encoding: gzip']));
+      const answer = await ask(ours);
+      assert.match(answer, /\r\nContent-Encoding: gzip\r\n/i);
+      assert.match(await ask(ours), /\r\nAge: /);
+      assert.doesNotMatch(await ask(`${ours}; id=7`, '/mine'), /\r\nContent-Encoding: gzip\r\n/i);
+    } finally {
+      await other.stop();
+      server.close();
+    }
+  });
+
+  it('mean the same to all proxies that have the key, after a restart, too', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'weft-cookie-'));
+    const keyFile = join(folder, 'key');
+    writeFileSync(keyFile, 'short');
+    const load = (): ServiceSettings =>
+      withCookieKey(settingsOf(site.port, ports, { sessionCookie: { keyFile } }));
+    assert.throws(load, /holds 5 bytes: a key has 32 at least/);
+    writeFileSync(keyFile, randomBytes(32));
+    const settings = load();
+    await site.workers.reload(settings);
+    const { cookie, member } = await first();
+    const other = await ProxySite.start(ports, { sessionCookie: {} });
+    await other.workers.reload({ ...load(), listeners: other.settings.listeners });
+    try {
+      for (let n = 0; n < 5; n++) await other.talk(request('GET /', [`Cookie: ${cookie}`]));
+      assert.equal(taken()[member], 5);
+    } finally {
+      await other.stop();
+      rmSync(folder, { recursive: true });
+    }
+    assert.throws(load, /cannot be read \(ENOENT\)/);
   });
 
   it('are one for each pool of routes', async () => {
