@@ -74,6 +74,13 @@ describe('the table of rates', () => {
     assert.ok(table.take(1000, 10, 1e6 + 1001));
   });
 
+  it('is not led astray by a thread whose clock is behind', () => {
+    const table = new RateTable(RateTable.allocate(1024));
+    of(table, 'key');
+    for (let n = 0; n < 3; n++) assert.ok(table.take(1000, 3, 5e6 + 50));
+    assert.ok(!table.take(1000, 3, 5e6));
+  });
+
   it('is one for all that have its memory', () => {
     const memory = RateTable.allocate(1024);
     const tables = [new RateTable(memory), new RateTable(memory)];
@@ -100,12 +107,12 @@ describe('rate limits', () => {
     (await site.talk(request(text, fields))).slice(9, 12);
 
   it('refuse an address by 429 that says when to come again, on whichever thread it asks', async () => {
-    const site = await start([{ name: 'each', requests: 1, withinMs: 20_000, burst: 4 }], 3);
+    const site = await start([{ name: 'each', requests: 1, withinMs: 100_000, burst: 4 }], 3);
     const answers = await Promise.all(Array.from({ length: 12 }, () => site.talk(request('GET /a'))));
     const refused = answers.filter((one) => one.startsWith('HTTP/1.1 429 Too Many Requests\r\n'));
     assert.equal(answers.filter((one) => one.startsWith('HTTP/1.1 200')).length, 4);
     assert.equal(refused.length, 8);
-    for (const one of refused) assert.match(one, /\r\nRetry-After: (19|20)\r\n/);
+    for (const one of refused) assert.match(one, /\r\nRetry-After: (9\d|100)\r\n/);
     assert.equal(origin.take().length, 4);
     const figures = await site.workers.figures();
     const limited = figures.map(({ components }) => components['rate-limits']!['limited each']!);

@@ -8,6 +8,8 @@ import { randomFillSync } from 'node:crypto';
 import { KeyedHash } from '../../keyed-hash.ts';
 
 const PLACES = 8;
+/** Threads look at the clock once a turn, so one may be behind another. */
+const SKEW_MS = 1000;
 /** Of a place: two words of the key, and the number. */
 const PLACE_WORDS = 4;
 /** In front of the buckets: the key of the hash. */
@@ -56,7 +58,7 @@ export class RateTable {
     const place = this.#place(bucket * PLACES, high, low, nowMs);
     const until = this.#numbers[place * 2 + 1]!;
     // A time farther away than the rate allows was written by other terms.
-    const from = until > nowMs && until <= nowMs + burst * intervalMs + 1 ? until : nowMs;
+    const from = until > nowMs && until <= nowMs + burst * intervalMs + SKEW_MS ? until : nowMs;
     const wait = from - nowMs - (burst - 1) * intervalMs;
     // Sums of fractions miss by less than this.
     const isFree = wait <= 1e-6;
