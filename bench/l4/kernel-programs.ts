@@ -19,6 +19,8 @@ const CONFIG_BYTES = 88;
 const HEAD = 32;
 const PROG_TEST_RUN = 10;
 const BPF_F_TEST_XDP_LIVE_FRAMES = 2;
+/** The kernel's own number of frames between two looks at what is waiting. */
+const BURST = 64;
 
 export interface TrafficProgram {
   /** 32-bit words: ifindex, flows, random, next, packets (two), sum, ip sum. */
@@ -27,8 +29,8 @@ export interface TrafficProgram {
   head: Uint8Array;
   packets(): number;
   attach(name: string): void;
-  /** Gives the program `count` live frames made from `frame`, in this thread, now. */
-  run(frame: Uint8Array, count: number): void;
+  /** Gives the program `count` live frames made from `frame`, in this thread, now, `burst` at a time. */
+  run(frame: Uint8Array, count: number, burst?: number): void;
 }
 
 /** Loads one of generate, syn, redirect, sink, skb-sink, echo. */
@@ -57,7 +59,7 @@ export function loadTraffic(name: string): TrafficProgram {
     attach(interfaceName) {
       attachProgram(program, libc.if_nametoindex(interfaceName), type, interfaceName);
     },
-    run(frame, count) {
+    run(frame, count, burst = BURST) {
       const context = new Uint8Array(24);
       new DataView(context.buffer).setUint32(4, frame.length, true);
       new DataView(context.buffer).setUint32(12, 1, true);
@@ -69,7 +71,7 @@ export function loadTraffic(name: string): TrafficProgram {
         view.setUint32(40, context.length, true);
         view.setBigUint64(48, addressOf(context), true);
         view.setUint32(64, BPF_F_TEST_XDP_LIVE_FRAMES, true);
-        view.setUint32(72, 64, true);
+        view.setUint32(72, burst, true);
       });
       if (result < 0) throw kernelError('bpf PROG_TEST_RUN', 'the generator');
     },
