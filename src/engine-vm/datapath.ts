@@ -8,6 +8,7 @@ import { FastPath, type FastPathCounters, type FastPathKind } from './fastpath/f
 import type { FlowSlots } from './fastpath/flow-slots.ts';
 import { Pins } from './fastpath/pins.ts';
 import { ShareFilter } from './fastpath/share-filter.ts';
+import { SynAnswers } from './fastpath/syn-answers.ts';
 import { UpcallShares } from './fastpath/upcall-shares.ts';
 import type { FastPathPlan } from './link.ts';
 
@@ -18,6 +19,8 @@ const TEXTS = {
 
 export class Datapath {
   readonly shares = new UpcallShares();
+  readonly #answers = new SynAnswers();
+  #flooded: ReadonlySet<string> = new Set();
   readonly #plan: FastPathPlan | null;
   readonly #onFault: (error: unknown) => void;
   #program: FastPath | null = null;
@@ -102,7 +105,17 @@ export class Datapath {
   load(graph: ServiceGraph): void {
     this.#program?.setFailMode(graph.engine.failMode === 'open', graph.engine.deadAfterMs);
     this.#useShares();
+    this.#answers.load(graph);
+    this.answerSyns(this.#flooded);
     this.shares.load(graph);
+  }
+
+  /** Has the program answer SYNs of services that TypeScript has no time for; `flooded`: those under a flood. */
+  answerSyns(flooded: ReadonlySet<string>): void {
+    this.#flooded = flooded;
+    if (this.#program?.kind !== 'xdp') return;
+    this.#answers.tick(new Int32Array(this.#program.shares.config), Date.now());
+    this.shares.answer(this.#answers.order(flooded));
   }
 
   /** Takes what a graph says of the way of packets; true where another one is to be begun with (`remove`, `start`). */

@@ -282,6 +282,7 @@ export class PacketLoop {
     const dataplane = this.#dataplane;
     const message = this.#counters.message(dataplane.counters(), this.#ports, this.#now, this.#failedFrames);
     dataplane.setFloods(this.#counters.flooded());
+    this.#datapath.answerSyns(this.#counters.flooded());
     const firewallLog = dataplane.takeFirewallLog();
     this.#options.post({ ...message, heartbeat: this.#heartbeat, firewallLog });
     this.#options.post({ type: 'peers', peers: dataplane.peers() });

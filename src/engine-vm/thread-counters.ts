@@ -100,13 +100,16 @@ export class ThreadCounters {
     evictedOf: ReadonlyMap<string, number>,
     answeredOf: ReadonlyMap<string, number>,
   ): Map<string, FloodFigures> {
-    const refusedOf = this.#datapath.shares.refused();
+    const { shares } = this.#datapath;
+    const refusedOf = shares.refused();
     const figures = new Map<string, FloodFigures>();
     for (const service of [...refusedOf.keys(), ...evictedOf.keys(), ...answeredOf.keys()]) {
+      // By the program; answeredOf has those of TypeScript.
+      const answered = shares.answered().get(service) ?? 0;
       figures.set(service, {
-        refused: refusedOf.get(service) ?? 0,
+        refused: (refusedOf.get(service) ?? 0) - answered,
         evicted: evictedOf.get(service) ?? 0,
-        answered: answeredOf.get(service) ?? 0,
+        answered: (answeredOf.get(service) ?? 0) + answered,
       });
     }
     return figures;

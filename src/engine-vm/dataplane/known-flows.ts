@@ -7,6 +7,8 @@ import { dropIndex } from '../drops.ts';
 import { end, track } from '../flow/flow-life.ts';
 import {
   FLAG_METERED,
+  FLAG_SPLICED,
+  FLAG_SPLICING,
   FLAGS,
   FORWARD,
   JUDGED,
@@ -183,13 +185,27 @@ export class KnownFlows {
     const state = words[at + STATE];
     if (packet.protocol === PROTOCOL_TCP) {
       if ((packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN)
-        return state === STATE_CLOSING && this.isOfLaterConnection(at);
+        return (
+          (state === STATE_CLOSING && this.isOfLaterConnection(at)) ||
+          ((state === STATE_CLOSING || state === STATE_HALF_OPEN) && this.isProven(at))
+        );
       if (state === STATE_CLOSING) return true;
       if (state !== STATE_HALF_OPEN) return false;
     }
     const tier = words[at + TIER];
     if (tier < 0 || words[at + KIND] === KIND_DIRECT) return false;
     return !this.health.isUp(graph.tierPool[tier], words[at + MEMBER]);
+  }
+
+  /**
+   * Whether the packet brings a cookie back that the kernel's program gave: the SYN before it, repeated or of a later
+   * connection, did not come up, and the flow's member knows nothing of what its client takes for granted.
+   */
+  private isProven(at: number): boolean {
+    const { words } = this.state.flows;
+    if (words[at + KIND] === KIND_REMOTE || (words[at + FLAGS] & (FLAG_SPLICED | FLAG_SPLICING)) !== 0)
+      return false;
+    return this.splicer.check(words[at + TIER]);
   }
 
   /**

@@ -45,6 +45,12 @@ export class SynCookies {
     return (cookie & HASH) === this.hash(packet, first, index, place) ? COOKIE_MSS[index]! : 0;
   }
 
+  /** The period at hand, modulo 32, and the two words of its key: for whoever else gives cookies. */
+  current(wallMs: number): { period: number; key: readonly [number, number] } {
+    const period = this.turnTo(wallMs) % PERIODS;
+    return { period, key: [this.keys[2]!, this.keys[3]!] };
+  }
+
   private turnTo(wallMs: number): number {
     const period = Math.floor(wallMs / PERIOD_MS);
     if (period === this.period) return period;

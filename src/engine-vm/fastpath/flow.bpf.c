@@ -81,7 +81,9 @@ struct config {
 	u16 has_tunnels;
 	u32 unused;
 	u64 awaited_until_ns; /* a process that takes over is on its way: no fail mode before that */
-	u32 unused_too[10];
+	u32 cookie_keys[2][2]; /* of even and of odd periods */
+	u32 cookie_period;     /* modulo 32, COOKIES_KNOWN; 0 where there are no keys */
+	u32 unused_too[5];
 };
 
 /* What a service address has had of TypeScript: fastpath/upcall-shares.ts. */
@@ -94,8 +96,14 @@ struct share {
 	u32 taken; /* these two since the map was made: let up, and refused */
 	u32 refused;
 	u32 most_opened; /* a limit of its own for packets that begin flows; 0: none */
-	u32 unused[5];
+	u32 mtu;	 /* of what its SYNs are answered for here where they are over its share; 0: they are not answered */
+	u32 mac;	 /* to which those come, as on the wire */
+	u16 mac_rest;
+	u16 unused;
+	u32 answered; /* of `refused` */
+	u32 unused_too;
 };
+#define COOKIES_KNOWN 0x100
 
 struct entry {
 	u32 hash;
@@ -473,8 +481,11 @@ INLINE u32 drained(u32 used, u32 most, u32 passed)
 	return passed >= BURST * SLICES || most * passed >= used ? 0 : used - most * passed;
 }
 
-/* Whether a frame is over what its service may take of TypeScript: each has the same, whatever the others get. */
-INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *config)
+/*
+ * Whether a frame is over what its service may take of TypeScript: each has the same, whatever the others get. `syns_of`
+ * is then the share of a service whose SYNs are answered, where the frame is one.
+ */
+INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *config, struct share **syns_of)
 {
 	if (config->share == 0)
 		return 0;
@@ -509,6 +520,10 @@ INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *c
 		most = BURST;
 	if (*used >= most * SLICES) {
 		__sync_fetch_and_add(&share->refused, 1);
+#ifdef WEFT_XDP
+		if (target.opens && share->mtu != 0 && port == 0)
+			*syns_of = share;
+#endif
 		return 1;
 	}
 	__sync_fetch_and_add(used, SLICES);
@@ -517,8 +532,8 @@ INLINE int is_over_share(u8 *head, u8 *end, u32 room, u32 port, struct config *c
 }
 
 #ifndef WEFT_FILTER
-/* What becomes of a frame for TypeScript. */
-INLINE int go_up(struct config *config, u8 *data, u8 *data_end, u32 port)
+/* What becomes of a frame for TypeScript. `syns_of` as of is_over_share, with DROP. */
+INLINE int go_up(struct config *config, u8 *data, u8 *data_end, u32 port, struct share **syns_of)
 {
 	u32 zero = 0;
 	struct counters *counters = map_lookup(&flow_counters, &zero);
@@ -535,8 +550,9 @@ INLINE int go_up(struct config *config, u8 *data, u8 *data_end, u32 port)
 			return DROP;
 		}
 	}
-	if (unlikely(is_over_share(data, data_end, IPV6_HEAD, port, config))) {
-		counters->over_share++;
+	if (unlikely(is_over_share(data, data_end, IPV6_HEAD, port, config, syns_of))) {
+		if (*syns_of == 0)
+			counters->over_share++;
 		return DROP;
 	}
 	u32 before = __sync_fetch_and_add(&config->upcalls, 1);
@@ -817,6 +833,191 @@ INLINE int encapsulate(struct xdp_md *ctx, u32 length, struct key *key, struct c
 	return HEAD_IPV6;
 }
 
+/* HalfSipHash-2-4: dataplane/syn-cookies.ts. */
+struct sip {
+	u32 v0, v1, v2, v3;
+};
+
+INLINE u32 rotate(u32 x, u32 by) { return (x << by) | (x >> (32 - by)); }
+
+INLINE void sip_round(struct sip *sip)
+{
+	sip->v0 += sip->v1;
+	sip->v1 = rotate(sip->v1, 5) ^ sip->v0;
+	sip->v0 = rotate(sip->v0, 16);
+	sip->v2 += sip->v3;
+	sip->v3 = rotate(sip->v3, 8) ^ sip->v2;
+	sip->v0 += sip->v3;
+	sip->v3 = rotate(sip->v3, 7) ^ sip->v0;
+	sip->v2 += sip->v1;
+	sip->v1 = rotate(sip->v1, 13) ^ sip->v2;
+	sip->v2 = rotate(sip->v2, 16);
+}
+
+INLINE void sip_take(struct sip *sip, u32 word)
+{
+	sip->v3 ^= word;
+	sip_round(sip);
+	sip_round(sip);
+	sip->v0 ^= word;
+}
+
+INLINE u32 swap32(u32 x) { return __builtin_bswap32(x); }
+
+/* The cookie for the SYN of a client: as SynCookies.make. Addresses, ports and number as on the wire. */
+INLINE u32 make_cookie(u32 *keys, u32 period, u32 *from, u32 *to, u32 ports, u32 first, u32 mss)
+{
+	u32 index = mss >= 1460 ? 7 : mss >= 1440 ? 6 : mss >= 1400 ? 5 : mss >= 1300 ? 4 : mss >= 1220 ? 3 : mss >= 966 ? 2 : mss >= 536;
+	u32 k0 = keys[0], k1 = keys[1];
+	struct sip sip = { k0, k1, 0x6c796765 ^ k0, 0x74656462 ^ k1 };
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		sip_take(&sip, swap32(from[i]));
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		sip_take(&sip, swap32(to[i]));
+	sip_take(&sip, swap32(ports));
+	sip_take(&sip, swap32(first));
+	sip_take(&sip, index);
+	sip_take(&sip, 44 << 24);
+	sip.v2 ^= 0xff;
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		sip_round(&sip);
+	return ((period & 31) << 27) | (index << 24) | ((sip.v1 ^ sip.v3) & 0xffffff);
+}
+
+/*
+ * Answers the SYN of a client that TypeScript has no time for, as it would itself (Splicer.answer): the frame is then the
+ * answer. 0 where it is to be dropped. What is unusual in it (IP options, a segment size that is not the first option) is.
+ */
+INLINE int answer_syn(struct xdp_md *ctx, struct share *share, struct config *config)
+{
+	u8 *data = (u8 *)(u64)ctx->data;
+	u8 *data_end = (u8 *)(u64)ctx->data_end;
+	u32 length = data_end - data;
+	u32 zero = 0;
+	struct counters *counters = map_lookup(&flow_counters, &zero);
+	if (!counters)
+		return 0;
+	/* Unless it is answered. */
+	counters->over_share++;
+	u32 period = *(volatile u32 *)&config->cookie_period;
+	if (period == 0 || (share->service & 0xff) != TCP || data + ETH + 40 > data_end)
+		return 0;
+	if (*(u32 *)data != share->mac || *(u16 *)(data + 4) != share->mac_rest)
+		return 0;
+	u32 from[4] = { 0, 0, 0xffff0000, 0 };
+	u32 to[4] = { 0, 0, 0xffff0000, 0 };
+	u8 *tcp;
+	u32 room;
+	int is_ipv4 = *(u16 *)(data + 12) == swap16(0x0800);
+	if (is_ipv4) {
+		u32 total = swap16(*(u16 *)(data + 16));
+		tcp = data + ETH + 20;
+		room = total - 20;
+		if (total < 40 || ETH + total > length)
+			return 0;
+		from[3] = *(u32 *)(data + 26);
+		to[3] = *(u32 *)(data + 30);
+	} else {
+		tcp = data + ETH + 40;
+		room = swap16(*(u16 *)(data + 18));
+		if (data + ETH + 40 + 20 > data_end || room < 20 || ETH + 40 + room > length)
+			return 0;
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			from[i] = *(u32 *)(data + 22 + i * 4);
+			to[i] = *(u32 *)(data + 38 + i * 4);
+		}
+	}
+	if (tcp + 20 > data_end)
+		return 0;
+	u32 header = (tcp[12] >> 4) * 4;
+	u32 offered = is_ipv4 ? 536 : 1220;
+	if (header < 20 || header > room)
+		return 0;
+	if (header > 20) {
+		if (tcp + 24 > data_end || *(u16 *)(tcp + 20) != swap16(0x0204))
+			return 0;
+		offered = swap16(*(u16 *)(tcp + 22));
+	}
+	u32 ports = *(u32 *)tcp;
+	u32 first = *(u32 *)(tcp + 4);
+	/* The client's MAC, then ours. */
+	u32 macs[3];
+	macs[0] = *(u16 *)(data + 6) | (u32)*(u16 *)(data + 8) << 16;
+	macs[1] = *(u16 *)(data + 10) | (u32)*(u16 *)data << 16;
+	macs[2] = *(u16 *)(data + 2) | (u32)*(u16 *)(data + 4) << 16;
+	u32 words[6];
+	words[0] = (ports >> 16) | (ports << 16);
+	words[1] = swap32(make_cookie(config->cookie_keys[period & 1], period, from, to, ports, first, offered));
+	words[2] = swap32(swap32(first) + 1);
+	words[3] = swap32(0x60120000);
+	words[4] = 0;
+	words[5] = swap32(0x02040000 | (share->mtu - (is_ipv4 ? 40 : 60)));
+	u64 sum = swap16(TCP) + swap16(24);
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		if (is_ipv4 && i < 3)
+			continue;
+		sum += (u64)from[i] + to[i];
+	}
+#pragma unroll
+	for (int i = 0; i < 6; i++)
+		sum += words[i];
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+	words[4] = (u16)~fold16(sum);
+	/* As short as a frame may be. */
+	u32 size = is_ipv4 ? 60 : ETH + 40 + 24;
+	if (xdp_adjust_tail(ctx, (int)size - (int)length) != 0)
+		return 0;
+	data = (u8 *)(u64)ctx->data;
+	data_end = (u8 *)(u64)ctx->data_end;
+	if (data + 60 > data_end)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < 3; i++)
+		((u32 *)data)[i] = macs[i];
+	u32 *ip = (u32 *)(data + ETH);
+	if (is_ipv4) {
+		ip[0] = swap32(0x4500002c);
+		ip[1] = swap32(0x00004000);
+		ip[2] = swap32(0x40060000);
+		ip[3] = to[3];
+		ip[4] = from[3];
+		sum = (u64)ip[0] + ip[1] + ip[2] + to[3] + from[3];
+		sum = (sum & 0xffffffff) + (sum >> 32);
+		sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+		*(u16 *)(data + 24) = ~fold16(sum);
+#pragma unroll
+		for (int i = 0; i < 6; i++)
+			ip[5 + i] = words[i];
+		*(u16 *)(data + 58) = 0;
+	} else {
+		if (data + ETH + 40 + 24 > data_end)
+			return 0;
+		ip[0] = swap32(0x60000000);
+		ip[1] = swap32(0x001806ff);
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			ip[2 + i] = to[i];
+			ip[6 + i] = from[i];
+		}
+#pragma unroll
+		for (int i = 0; i < 6; i++)
+			ip[10 + i] = words[i];
+	}
+	counters->over_share--;
+	counters->packets_in[0]++;
+	counters->bytes_in[0] += length;
+	counters->packets_out[0]++;
+	counters->bytes_out[0] += size;
+	__sync_fetch_and_add(&share->answered, 1);
+	return 1;
+}
+
 SEC("program")
 int weft_flow(struct xdp_md *ctx)
 {
@@ -855,9 +1056,12 @@ int weft_flow(struct xdp_md *ctx)
 		data_end = (u8 *)(u64)ctx->data_end;
 	}
 	if (!slot) {
-		int way = go_up(config, data, data_end, port);
+		struct share *syns_of = 0;
+		int way = go_up(config, data, data_end, port, &syns_of);
 		if (way == UP)
 			return hand_up(ctx, port, length);
+		if (way == DROP && syns_of)
+			return answer_syn(ctx, syns_of, config) ? XDP_TX : XDP_DROP;
 		if (way == DROP)
 			return XDP_DROP;
 		return redirect(config->ifindex[1 - (port & 1)], 0);
@@ -910,7 +1114,8 @@ int weft_flow(struct __sk_buff *skb)
 			return -1;
 	}
 	u32 port = port_of(skb->ifindex, config);
-	if (skb->vlan_present || port > 1 || !is_over_share(head, head + IPV6_HEAD, room, port, config))
+	struct share *syns_of = 0;
+	if (skb->vlan_present || port > 1 || !is_over_share(head, head + IPV6_HEAD, room, port, config, &syns_of))
 		return -1;
 	struct counters *counters = map_lookup(&flow_counters, &zero);
 	if (counters)
@@ -1020,7 +1225,8 @@ int weft_flow(struct __sk_buff *skb)
 		data_end = (u8 *)(u64)skb->data_end;
 	}
 	if (!slot) {
-		int way = go_up(config, data, data_end, port);
+		struct share *syns_of = 0;
+		int way = go_up(config, data, data_end, port, &syns_of);
 		if (way == DROP)
 			return TCX_DROP;
 		return redirect(way == UP ? config->up[port & 1] : config->ifindex[1 - (port & 1)], 0);

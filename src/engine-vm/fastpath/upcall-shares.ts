@@ -32,6 +32,10 @@ const SERVICE = 4;
 const TAKEN = 8;
 const REFUSED = 9;
 const MOST_OPENED = 10;
+const MTU = 11;
+const MAC = 12;
+const MAC_REST = 13;
+const ANSWERED = 14;
 
 // Words of the configuration.
 const CONFIG_SEED = 0;
@@ -71,6 +75,16 @@ interface Entry {
   at: number;
   taken: number;
   refused: number;
+  answered: number;
+}
+
+/** Services whose SYNs the program answers where they are over their share, and for which MAC and size of packets. */
+export interface SynAnswerOrder {
+  services: ReadonlySet<string>;
+  /** The two halves of the MAC, as they lie in memory. */
+  mac: number;
+  macRest: number;
+  mtu: number;
 }
 
 export class UpcallShares {
@@ -88,6 +102,9 @@ export class UpcallShares {
   #most = 1;
   /** Packets refused since the start, by service. */
   readonly #refused = new Map<string, number>();
+  /** Of those, SYNs that the program answered. */
+  readonly #answered = new Map<string, number>();
+  #answers: SynAnswerOrder = { services: new Set(), mac: 0, macRest: 0, mtu: 0 };
 
   /** Packets that each service address may send up in a slice of time, now. */
   get share(): number {
@@ -107,7 +124,8 @@ export class UpcallShares {
   load(graph: ServiceGraph): void {
     this.#graph = graph;
     const names = new Set(graph.services.map(({ name }) => name));
-    for (const name of this.#refused.keys()) if (!names.has(name)) this.#refused.delete(name);
+    for (const counts of [this.#refused, this.#answered])
+      for (const name of counts.keys()) if (!names.has(name)) counts.delete(name);
     this.#file();
   }
 
@@ -135,9 +153,11 @@ export class UpcallShares {
       if (taken > busiest) busiest = taken;
       if (refused === 0) continue;
       isAnyoneRefused = true;
-      if (entry.service !== null) {
-        this.#refused.set(entry.service, (this.#refused.get(entry.service) ?? 0) + refused);
-      }
+      if (entry.service === null) continue;
+      const answered = (words[entry.at + ANSWERED]! - entry.answered) >>> 0;
+      entry.answered = words[entry.at + ANSWERED]!;
+      add(this.#refused, entry.service, refused);
+      if (answered > 0) add(this.#answered, entry.service, answered);
     }
     // A first packet is followed by its answer and by what ends the flow.
     const isOfNewFlows = all * 4 >= frames;
@@ -174,9 +194,27 @@ export class UpcallShares {
     this.#words[at + MOST_OPENED] = service !== null && this.#confined.has(service) ? this.#most : 0;
   }
 
+  /** SYNs of these services that are over the share are answered by the program from now on, those of others not. */
+  answer(order: SynAnswerOrder): void {
+    this.#answers = order;
+    for (const { service, at } of this.#entries) this.#answerFor(service, at);
+  }
+
+  #answerFor(service: string | null, at: number): void {
+    const { services, mac, macRest, mtu } = this.#answers;
+    this.#words[at + MAC] = mac;
+    this.#words[at + MAC_REST] = macRest;
+    this.#words[at + MTU] = service !== null && services.has(service) ? mtu : 0;
+  }
+
   /** Packets refused since the start, by service. */
   refused(): ReadonlyMap<string, number> {
     return this.#refused;
+  }
+
+  /** Those of them that were SYNs and answered all the same. */
+  answered(): ReadonlyMap<string, number> {
+    return this.#answered;
   }
 
   /** Writes the addresses of the graph's services where the program looks for them. */
@@ -208,11 +246,13 @@ export class UpcallShares {
 
   #enter(service: string | null, at: number): void {
     this.#confineEntry(service, at);
+    this.#answerFor(service, at);
     this.#entries.push({
       service,
       at,
       taken: this.#words[at + TAKEN]!,
       refused: this.#words[at + REFUSED]!,
+      answered: this.#words[at + ANSWERED]!,
     });
   }
 
@@ -227,4 +267,8 @@ export class UpcallShares {
     }
     return -1;
   }
+}
+
+function add(counts: Map<string, number>, service: string, more: number): void {
+  counts.set(service, (counts.get(service) ?? 0) + more);
 }

@@ -204,6 +204,32 @@ describe('a service with SYN cookies', () => {
     }
   }
 
+  it('believes a cookie that the program gave where the SYN before it had come up', () => {
+    const { say, client, member, network, A, from, to } = site('a1', false, {
+      services: cookieServices('auto'),
+    });
+    say({ flags: 'S', seq: FIRST });
+    assert.equal(member.one().flags, 'S');
+    const cookie = new SynCookies(Buffer.alloc(32, 7)).make(
+      syn(from, to),
+      FIRST | 0,
+      1460,
+      1_700_000_000_000 + network.now,
+    );
+    say({ flags: 'A', seq: FIRST + 1, ack: cookie + 1, window: 5000 });
+    const asked = member.one();
+    assert.deepEqual([asked.flags, sequence(asked)], ['S', FIRST]);
+    assert.deepEqual(client.take(), []);
+    assert.deepEqual(
+      flowsOf(A).map(({ state }) => state),
+      ['half-open'],
+    );
+    // It goes on with the member that is being asked.
+    say({ flags: 'A', seq: FIRST + 1, ack: cookie + 1, window: 5000 });
+    assert.equal(flowsOf(A).length, 1);
+    assert.deepEqual(client.take(), []);
+  });
+
   it('joins it to a member that is translated both ways', () => {
     const services = cookieServices('always', { returnPath: 'engine' });
     const { prove, say, answer, client, member, A } = site('b1', false, { services });
