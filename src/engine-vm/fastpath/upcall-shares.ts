@@ -144,18 +144,22 @@ export class UpcallShares {
     let isAnyoneRefused = false;
     for (let i = 0; i < this.#entries.length; i++) {
       const entry = this.#entries[i]!;
-      const taken = (words[entry.at + TAKEN]! - entry.taken) >>> 0;
-      const refused = (words[entry.at + REFUSED]! - entry.refused) >>> 0;
+      // Each once, as the kernel counts on; and what is a part of the refused before those.
+      const allAnswered = words[entry.at + ANSWERED]!;
+      const allTaken = words[entry.at + TAKEN]!;
+      const allRefused = words[entry.at + REFUSED]!;
+      const taken = (allTaken - entry.taken) >>> 0;
+      const refused = (allRefused - entry.refused) >>> 0;
       if (taken === 0 && refused === 0) continue;
-      entry.taken = words[entry.at + TAKEN]!;
-      entry.refused = words[entry.at + REFUSED]!;
+      entry.taken = allTaken;
+      entry.refused = allRefused;
       all += taken;
       if (taken > busiest) busiest = taken;
       if (refused === 0) continue;
       isAnyoneRefused = true;
       if (entry.service === null) continue;
-      const answered = (words[entry.at + ANSWERED]! - entry.answered) >>> 0;
-      entry.answered = words[entry.at + ANSWERED]!;
+      const answered = (allAnswered - entry.answered) >>> 0;
+      entry.answered = allAnswered;
       add(this.#refused, entry.service, refused);
       if (answered > 0) add(this.#answered, entry.service, answered);
     }
