@@ -10,6 +10,7 @@ import { ServerTls } from '../tls/server-tls.ts';
 import { AccessLog } from './access-log.ts';
 import { type Channel, Channels } from './channel.ts';
 import { ClientConnection } from './client-connection.ts';
+import { ConnectionList } from './connection-list.ts';
 import type { Exchange } from './exchange.ts';
 import type { ExchangeContext } from './exchange-sides.ts';
 import { Figures, type FiguresReport } from './figures.ts';
@@ -53,7 +54,7 @@ export class ProxyLoop implements ExchangeContext {
   #blocks: BlockWriter | null = null;
   readonly #log: AccessLog | null;
   readonly #listeners = new Map<string, number>();
-  readonly #connections = new Set<ClientConnection | ClientSession | ServerSession>();
+  readonly #connections = new ConnectionList<ClientConnection | ClientSession | ServerSession>();
   readonly #closed = (connection: ClientConnection | ClientSession | ServerSession): void => {
     this.#connections.delete(connection);
     this.figures.open--;
@@ -212,7 +213,7 @@ export class ProxyLoop implements ExchangeContext {
     this.#drainUntilMs = performance.now() + withinMs;
     for (const fd of this.#listeners.values()) this.#channels.loop.stopAccepting(fd);
     this.#listeners.clear();
-    for (const connection of [...this.#connections]) {
+    for (const connection of this.#connections.all()) {
       connection.isDraining = true;
       connection.closeIfIdle();
     }
@@ -221,7 +222,7 @@ export class ProxyLoop implements ExchangeContext {
   /** Runs until it is drained. */
   run(): void {
     while (!this.#isDraining || (this.#connections.size > 0 && this.nowMs < this.#drainUntilMs)) this.turn();
-    for (const connection of [...this.#connections]) connection.close();
+    for (const connection of this.#connections.all()) connection.close();
     this.members.close();
     for (const pool of this.#poolsByName.values()) pool.close();
     // What was closed is told to the kernel, and what it was sending comes back.
