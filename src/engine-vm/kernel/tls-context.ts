@@ -12,10 +12,10 @@ import {
   useCertificate,
 } from './certificates.ts';
 import { lib, library } from './openssl.ts';
+import type { TicketKey } from './ticket-key.ts';
 
 const P = 'pointer';
 const CTRL_SERVERNAME_CALLBACK = 53;
-const CTRL_TICKET_KEYS = 59;
 /** No compression, no renegotiation, ChaCha20 for clients that put it first, else our order. */
 const OPTIONS = (1n << 17n) | (1n << 21n) | (1n << 22n) | (1n << 30n);
 const CIPHERS = 'ECDHE+AESGCM:ECDHE+CHACHA20:!aPSK:!aNULL';
@@ -34,6 +34,8 @@ const NO_ACK = 3;
 /** Whom OpenSSL asks in the middle of a handshake. */
 export interface TlsCalls {
   readonly protocols: readonly string[];
+  /** Tickets are made with the first; those of the others are taken, and replaced. */
+  readonly ticketKeys: readonly TicketKey[];
   contextFor(name: string): TlsContext | null;
 }
 
@@ -94,6 +96,31 @@ const onProtocols = library.registerCallback(
   },
 );
 
+const NO_TICKET = 0;
+const GOOD = 1;
+const RENEW = 2;
+
+const onTicket = library.registerCallback(
+  { arguments: [P, P, P, P, P, 'i32'], return: 'i32' },
+  (_ssl, namePointer, vectorPointer, cipherPointer, macPointer, isMade): number => {
+    const [name, vector, cipher, mac] = [namePointer, vectorPointer, cipherPointer, macPointer] as [
+      bigint,
+      bigint,
+      bigint,
+      bigint,
+    ];
+    try {
+      const keys = asked?.ticketKeys ?? [];
+      if (isMade === 1) return keys[0]?.seal(name, vector, cipher, mac) === true ? GOOD : NO_TICKET;
+      const index = keys.findIndex((key) => key.isOf(name));
+      if (index < 0 || !keys[index]!.open(vector, cipher, mac)) return NO_TICKET;
+      return index === 0 ? GOOD : RENEW;
+    } catch {
+      return NO_TICKET;
+    }
+  },
+);
+
 /** What is stapled, by the address of the context that shows the certificate. */
 const staples = new Map<bigint, { readonly bytes: Uint8Array; readonly untilMs: number }>();
 
@@ -124,7 +151,7 @@ const onVerify = library.registerCallback(
 );
 
 // Callbacks live as long as the library that they are registered with.
-const callbacks = { library, onServerName, onProtocols, onVerify, onStatus };
+const callbacks = { library, onServerName, onProtocols, onVerify, onStatus, onTicket };
 
 /** SSL_CTX: a certificate with its key, and how TLS is spoken. */
 export class TlsContext {
@@ -143,6 +170,7 @@ export class TlsContext {
     lib.SSL_CTX_set_cipher_list(this.pointer, CIPHERS);
     lib.SSL_CTX_callback_ctrl(this.pointer, CTRL_SERVERNAME_CALLBACK, callbacks.onServerName);
     lib.SSL_CTX_set_alpn_select_cb(this.pointer, callbacks.onProtocols, 0n);
+    lib.SSL_CTX_set_tlsext_ticket_key_evp_cb(this.pointer, callbacks.onTicket);
     if (!useCertificate(this.pointer, chain, key)) {
       this.close();
       throw new WeftError(
@@ -155,11 +183,6 @@ export class TlsContext {
 
   #control(command: number, value: bigint): bigint {
     return lib.SSL_CTX_ctrl(this.pointer, command, value, 0n);
-  }
-
-  /** 80 bytes: name, HMAC key and AES key of session tickets. */
-  setTicketKeys(keys: Uint8Array): void {
-    lib.SSL_CTX_ctrl(this.pointer, CTRL_TICKET_KEYS, BigInt(keys.length), ffi.getRawPointer(keys));
   }
 
   /** Clients that ask get that OCSP response with the certificate, until then (milliseconds since 1970). */

@@ -2,6 +2,7 @@
 import { hkdfSync } from 'node:crypto';
 import { closeStore, openStore } from '../kernel/certificates.ts';
 import type { SocketBuffers } from '../kernel/socket-buffers.ts';
+import { TICKET_KEY_BYTES, TicketKey } from '../kernel/ticket-key.ts';
 import { type TlsCalls, TlsContext } from '../kernel/tls-context.ts';
 import { TlsPipe } from '../kernel/tls-pipe.ts';
 import type { CertificateSettings, TlsSettings } from './settings.ts';
@@ -22,6 +23,7 @@ export class ServerTls implements TlsCalls {
   #handshakes = 0;
   #isClosed = false;
   #epoch = -1;
+  #ticketKeys: readonly TicketKey[] = [];
 
   private constructor(settings: TlsSettings, pipe: TlsPipe) {
     this.#settings = settings;
@@ -68,21 +70,24 @@ export class ServerTls implements TlsCalls {
     return this.#settings.clients?.fields ?? null;
   }
 
-  /** The context that sessions begin with. Its tickets are of the latest keys: a key is used for half a day. */
+  /** The context that sessions begin with. */
   get context(): TlsContext {
+    return this.#first;
+  }
+
+  /** Of this half day, and of the one before; none where there is no secret to make them of. */
+  get ticketKeys(): readonly TicketKey[] {
     const epoch = Math.floor(Date.now() / (TICKET_HOURS * 3_600_000));
     if (epoch !== this.#epoch) {
       this.#epoch = epoch;
-      const secret = this.#settings.ticketSecret;
-      if (secret !== undefined) {
-        this.#first.setTicketKeys(
-          new Uint8Array(
-            hkdfSync('sha256', secret, '', `weft tickets ${epoch} ${this.#settings.clients?.id ?? ''}`, 80),
-          ),
-        );
-      }
+      const { ticketSecret, clients } = this.#settings;
+      const keyOf = (of: number): TicketKey => {
+        const info = `weft tickets ${of} ${clients?.id ?? ''}`;
+        return new TicketKey(new Uint8Array(hkdfSync('sha256', ticketSecret!, '', info, TICKET_KEY_BYTES)));
+      };
+      this.#ticketKeys = ticketSecret === undefined ? [] : [keyOf(epoch), keyOf(epoch - 1)];
     }
-    return this.#first;
+    return this.#ticketKeys;
   }
 
   find(name: string): CertificateSettings | null {

@@ -1,6 +1,7 @@
 /** The whole proxy in memory, for fuzzing: what members read is held against what it logged as sent there. */
 import assert from 'node:assert/strict';
 import { ProxyLoop } from '../../../src/engine-vm/http/proxy-loop.ts';
+import type { TlsSettings } from '../../../src/engine-vm/tls/settings.ts';
 import { MemoryLoop } from './memory-loop.ts';
 import { settingsOf } from './proxy-site.ts';
 import { readRequest } from './recording-origin.ts';
@@ -14,13 +15,18 @@ export class MemoryProxy {
   readonly freeBefore: number;
   #lines = '';
 
-  /** `http` are settings of the service. */
-  constructor(http: Record<string, unknown> = {}) {
+  /** `http` are settings of the service, `tls` its certificates. */
+  constructor(http: Record<string, unknown> = {}, tls?: TlsSettings) {
     const settings = settingsOf(1, [2], http);
     const decoder = new TextDecoder('latin1');
     let memory!: MemoryLoop;
     this.proxy = new ProxyLoop({
-      settings: { ...settings, listeners: [], http: { ...settings.http, maxConnections: 32 } },
+      settings: {
+        ...settings,
+        listeners: [],
+        http: { ...settings.http, maxConnections: 32 },
+        ...(tls === undefined ? {} : { tls }),
+      },
       wakeFd: -1,
       loop: (buffers, events) => {
         memory = new MemoryLoop(buffers, events);

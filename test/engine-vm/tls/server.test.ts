@@ -13,6 +13,7 @@ import { ProxyWorkers } from '../../../src/engine-vm/http/proxy-workers.ts';
 import { loadTls } from '../../../src/engine-vm/tls/settings.ts';
 import { freePort, loopKinds, request, settingsOf } from '../http/proxy-site.ts';
 import { RecordingOrigin } from '../http/recording-origin.ts';
+import { Authority } from './authority.ts';
 import { type CertificateFiles, makeCertificate } from './certificates.ts';
 
 const run = promisify(execFile);
@@ -248,6 +249,91 @@ for (const loop of loopKinds()) {
       assert.match(await get(old, 'first.test'), /^HTTP\/1.1 200 /);
       assert.match(await get(socket, 'first.test'), /^HTTP\/1.1 200 /);
       await workers.reload(settings(certificates));
+    });
+
+    it('takes new certificates under load, and no request fails', async () => {
+      const other = makeCertificate(directory, 'other', ['first.test', 'second.test', '*.wild.test']);
+      let isOver = false;
+      let answered = 0;
+      const shown = new Set<string>();
+      const ask = async (): Promise<void> => {
+        while (!isOver) {
+          const socket = await open(answered % 2 === 0 ? 'first.test' : 'x.wild.test');
+          shown.add(String(socket.getPeerCertificate().subject.CN));
+          assert.match(await get(socket, socket.servername as string), /^HTTP\/1.1 200 /);
+          answered++;
+        }
+      };
+      const kept = connectHttp2(`https://127.0.0.1:${port}`, {
+        servername: 'first.test',
+        rejectUnauthorized: false,
+      });
+      const askKept = async (): Promise<void> => {
+        while (!isOver) {
+          const stream = kept.request({ ':path': '/x', ':authority': 'first.test' });
+          const [headers] = (await once(stream, 'response')) as [{ ':status': number }];
+          assert.equal(headers[':status'], 200);
+          stream.resume();
+          await once(stream, 'end');
+          answered++;
+        }
+      };
+      const clients = [ask(), ask(), ask(), askKept()];
+      for (let n = 0; n < 20; n++) {
+        await workers.reload(settings(n % 2 === 0 ? [other] : certificates));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      isOver = true;
+      await Promise.all(clients);
+      kept.close();
+      assert.ok(answered > 20, `${answered} requests`);
+      assert.ok(shown.has('other') && shown.has('first'), [...shown].join());
+      await workers.reload(settings(certificates));
+    });
+
+    it('takes the PROXY header in front of the handshake', async () => {
+      const made = settings(certificates);
+      const http = { ...made.http, proxyProtocol: { from: ['127.0.0.1/32'], toMembers: 'none' as const } };
+      await workers.reload({ ...made, http });
+      const plain = connectTcp(port, '127.0.0.1');
+      plain.write('PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n');
+      const socket = await open('first.test', { socket: plain });
+      assert.match(await get(socket, 'first.test'), /^HTTP\/1.1 200 /);
+      const [received] = origin.take();
+      assert.deepEqual(
+        received!.fields
+          .filter(([name]) => name.toLowerCase() === 'x-forwarded-for')
+          .map(([, value]) => value),
+        ['192.0.2.7'],
+      );
+      await assert.rejects(open('first.test'));
+      await workers.reload(made);
+    });
+
+    it('one expired certificate among others is noted, and goes behind them', () => {
+      const authority = new Authority(directory, `expired-${loop}`);
+      const old = authority.issue('old', {
+        use: 'serverAuth',
+        names: 'DNS:first.test',
+        from: '200101000000Z',
+        to: '200201000000Z',
+      });
+      const notes: string[] = [];
+      const tls = loadTls({ certificates: [old, certificates[0]!], minVersion: '1.2' }, true, notes);
+      assert.match(notes.join(), /old\.pem has expired .*renew it/);
+      assert.deepEqual(
+        tls.certificates.map(({ certificateFile }) => certificateFile),
+        [certificates[0]!.certificateFile, old.certificateFile],
+      );
+      assert.throws(() => loadTls({ certificates: [old], minVersion: '1.2' }, true), /old\.pem has expired/);
+    });
+
+    it('reads a thousand certificates in little time', () => {
+      const many = Array.from({ length: 1000 }, (_, n) => certificates[n % 2]!);
+      const before = performance.now();
+      assert.equal(loadTls({ certificates: many, minVersion: '1.2' }, true).certificates.length, 1000);
+      const took = performance.now() - before;
+      assert.ok(took < 5000, `${Math.round(took)} ms`);
     });
 
     it('says which file is wrong, and shows none', () => {
