@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import type { EngineGroupSpec } from '../policy/engine-group.ts';
+import { poolsOf } from '../policy/virtual-service.ts';
 import { isResting, type Placement } from './actual.ts';
 import { allocateAddress, isInRange } from './address-range.ts';
 import type { Policies } from './policies.ts';
@@ -87,8 +88,8 @@ export function desire(
   for (const service of policies.services.values()) {
     for (const tier of service.tiers) {
       for (const address of tier.addresses) serviceAddresses.add(address);
-      if (service.isEnabled) used.add(tier.pool);
     }
+    if (service.isEnabled) for (const pool of poolsOf(service)) used.add(pool);
   }
   const candidates = chooseMembers(policies, world, serviceAddresses, leaving);
   const members = new Map(
@@ -107,8 +108,9 @@ export function desire(
   const observations = new Map<string, string>();
   for (const engine of engines.values()) {
     for (const service of engine.services) {
-      for (const tier of policies.services.get(service)?.tiers ?? []) {
-        for (const id of candidates.pools.get(tier.pool) ?? []) {
+      const spec = policies.services.get(service);
+      for (const pool of spec === undefined ? [] : poolsOf(spec)) {
+        for (const id of candidates.pools.get(pool) ?? []) {
           const member = candidates.members.get(id);
           if (member?.cloud !== engine.cloud || member.host.id !== engine.host) continue;
           if (member.production === engine.production) {
@@ -116,7 +118,7 @@ export function desire(
           } else {
             shortcomings.push({
               kind: 'pool',
-              name: tier.pool,
+              name: pool,
               message: `${member.vm.name} is on segment ${member.nic.segment}, but engine ${engine.id} stands on ${engine.production}: it ${engine.isMirror ? 'is not observed' : 'is served without an engine beside it'}`,
             });
           }
@@ -276,8 +278,8 @@ function chooseSeats(
   for (const [name, service] of [...policies.services].sort(byKey)) {
     const group = policies.groups.get(service.engineGroup);
     if (!service.isEnabled || !group) continue;
-    for (const tier of service.tiers) {
-      for (const id of candidates.pools.get(tier.pool) ?? []) {
+    for (const pool of poolsOf(service)) {
+      for (const id of candidates.pools.get(pool) ?? []) {
         const member = candidates.members.get(id);
         if (!member || member.cloud !== group.cloud || member.production === null) continue;
         const { host } = member;

@@ -12,7 +12,7 @@ import type {
   ServiceGraph,
 } from '../policy/graph.ts';
 import { patternMatcher } from '../policy/name-pattern.ts';
-import type { VirtualServiceSpec } from '../policy/virtual-service.ts';
+import { poolsOf, type VirtualServiceSpec } from '../policy/virtual-service.ts';
 import { type Actual, type GraphContent, isForwarding, type Placement } from './actual.ts';
 import { prefixMatcher } from './address-range.ts';
 import { announcersOf, isNear } from './announce.ts';
@@ -97,7 +97,7 @@ function compileGraph(
     const spec = desired.policies.services.get(name);
     return spec && canCompile(spec, desired) ? [{ name, spec }] : [];
   });
-  const poolNames = [...new Set(services.flatMap(({ spec }) => spec.tiers.map((tier) => tier.pool)))].sort();
+  const poolNames = [...new Set(services.flatMap(({ spec }) => poolsOf(spec)))].sort();
   const memberIds = [...new Set(poolNames.flatMap((pool) => servedBy(pool, desired)))].sort();
   const memberIndex = new Map(memberIds.map((member, index) => [member, index]));
   const sets = new SetTable(desired, tags, memberIds);
@@ -179,7 +179,7 @@ function stayingOf(engines: readonly string[], desired: Desired): string[] {
 /** The API keeps references whole; a store edited by hand may not. Half a service is worse than none. */
 function canCompile(spec: VirtualServiceSpec, desired: Desired): boolean {
   return (
-    spec.tiers.every((tier) => desired.policies.pools.has(tier.pool)) &&
+    poolsOf(spec).every((pool) => desired.policies.pools.has(pool)) &&
     spec.components.every((c) => c.type !== 'firewall' || desired.policies.firewalls.has(c.policy))
   );
 }
@@ -284,6 +284,7 @@ function compileService(
     ...(spec.returnPath === 'engine' ? { returnPath: spec.returnPath } : {}),
     ...(spec.synCookies === 'off' ? {} : { synCookies: spec.synCookies }),
     ...(spec.whenTableFull === 'hash' ? { whenTableFull: spec.whenTableFull } : {}),
+    ...(spec.http === undefined ? {} : { http: spec.http }),
     tiers: spec.tiers.map((tier): GraphTier => {
       const announced = tier.addresses.filter((address) => !actual.world.owners.has(address));
       const isRouted = spec.attraction === 'bgp';

@@ -25,8 +25,9 @@ import { collectFlows } from './flow-answers.ts';
 import { HealthElection } from './health/election.ts';
 import { type FastPathPlan, PORT_NAMES, prepareLinks, setDataAddresses, setRoutes } from './link.ts';
 import { joinSystem, readProperties } from './membership.ts';
-import { type FromDataplane, REQUEST_METHODS } from './messages.ts';
+import { type FromDataplane, REQUEST_METHODS, type ToDataplane } from './messages.ts';
 import { endPredecessor } from './predecessor.ts';
+import { ProxiedServices } from './proxied-services.ts';
 import { Reporter } from './reporter.ts';
 import { keepGraph, keptGraph, makeStateDirectory, nextEpoch } from './state-file.ts';
 
@@ -48,6 +49,8 @@ export interface EngineOptions {
 const LINK_RETRY_MS = 1000;
 /** From the end of the process that is replaced until this one is at work, at the longest. */
 const HAND_OVER_MS = 5000;
+/** What requests that are proxied have to end in, when the engine ends: a successor waits no longer (predecessor.ts). */
+const DRAIN_MS = 1200;
 const METHODS: readonly string[] = REQUEST_METHODS;
 
 /**
@@ -70,14 +73,15 @@ export async function runEngine(options: EngineOptions): Promise<void> {
   log.info({ epoch }, 'engine starts');
   try {
     const agent = new Agent(stateDir, options.pins, log, signal);
+    const kept = await keptGraph(stateDir, engine);
     if (options.replaces !== undefined) {
-      await agent.prepare();
+      await agent.prepare(kept);
       announceTakeover(bgpDirectory(stateDir));
       awaitSuccessor(options.pins, log);
       await endPredecessor(options.replaces, signal);
       endTakeover(bgpDirectory(stateDir));
     }
-    agent.start(await keptGraph(stateDir, engine));
+    agent.start(kept);
     try {
       await agent.join(await joinSystem({ configPath, stateDir, epoch, log, signal }), engine);
     } finally {
@@ -130,6 +134,7 @@ class Agent {
   #election: HealthElection | null = null;
   readonly #reporter = new Reporter();
   readonly #speaker: BgpSpeaker;
+  readonly #proxied: ProxiedServices;
   #disk: Promise<void> = Promise.resolve();
 
   constructor(stateDir: string, pins: string | undefined, log: Logger, signal: AbortSignal) {
@@ -142,6 +147,11 @@ class Agent {
       onReport: (report) => this.#reporter.bgp(report),
       onLine: (line) => log.warn({ bird: line }, 'BIRD says'),
     });
+    this.#proxied = new ProxiedServices({
+      signal,
+      onTrouble: (service, error) =>
+        log.error({ service, err: error }, 'a service is not proxied as it should be'),
+    });
     this.#thread = new DataplaneThread({
       ports: PORT_NAMES,
       fastPath: () => this.#fastPath,
@@ -152,8 +162,9 @@ class Agent {
   }
 
   /** Does what takes time and can be done while another process of this engine is still at work. */
-  async prepare(): Promise<void> {
+  async prepare(kept: ServiceGraph | null): Promise<void> {
     this.#fastPath = await this.#prepareLinks();
+    if (kept !== null) await this.#proxied.expect(kept);
     await this.#thread.prepare(this.#signal);
   }
 
@@ -195,7 +206,7 @@ class Agent {
     this.#engine = engine;
     this.#exchange = new Exchange(
       shared,
-      (message) => this.#thread.post(message),
+      (message) => this.#tell(message),
       (key, error) => this.#log.error({ key, err: error }, 'an entry of the shared state was passed over'),
     );
     this.#exchange.start();
@@ -244,6 +255,8 @@ class Agent {
     this.#exchange = null;
     await this.#shared?.close();
     await this.#disk;
+    // The data plane still moves what ends meanwhile.
+    await this.#proxied.stop(DRAIN_MS);
     // Last: whoever takes this process's place begins when it has ended.
     await this.#thread.stop();
   }
@@ -263,7 +276,21 @@ class Agent {
     }
     this.#latestText = text;
     this.#wanted = whole;
-    if (this.#thread.isRunning) this.#hand(whole);
+    const ready = this.#proxied.expect(whole);
+    if (ready === null) {
+      if (this.#thread.isRunning) this.#hand(whole);
+      return;
+    }
+    // Nobody is to be brought to a proxy that does not listen yet.
+    void ready.then(() => {
+      if (this.#wanted === whole && this.#thread.isRunning && !this.#pending.includes(whole))
+        this.#hand(whole);
+    });
+  }
+
+  #tell(message: ToDataplane): void {
+    this.#thread.post(message);
+    if (message.type === 'health') this.#proxied.judge(message.pool, message.members);
   }
 
   #hand(graph: ServiceGraph): void {
@@ -395,6 +422,7 @@ class Agent {
     await setRoutes(routesOf(graph.engine, graph.peers, graph.members), this.#signal);
     // From the addresses that the stack has now, and about services that are in force.
     this.#speaker.say(speechOf(graph));
+    await this.#proxied.load(graph);
     this.#settled = graph;
     this.#judge();
     await keepGraph(this.#stateDir, graph);

@@ -20,7 +20,7 @@ import { WeftError } from '../policy/errors.ts';
 
 /** Interface names in the order of the data plane's port numbers. */
 export const PORT_NAMES = ['out', 'in', 'weft-self-dp'];
-const SELF = 'weft-self';
+export const SELF = 'weft-self';
 const SELF_PEER = 'weft-self-dp';
 /** Links by which the kernel's program hands packets of virtual interfaces up: it sends to `down`, we read `up`. */
 const UPS = [
@@ -70,7 +70,8 @@ interface InterfaceAddresses {
 
 const run = promisify(execFile);
 
-async function ip(signal: AbortSignal, ...args: string[]): Promise<string> {
+/** Runs `ip` and gives what it prints. Throws ERR_KERNEL, or the signal's reason. */
+export async function ip(signal: AbortSignal, ...args: string[]): Promise<string> {
   try {
     return (await run('ip', args, { signal })).stdout;
   } catch (cause) {
@@ -163,6 +164,10 @@ async function prepareStack(): Promise<void> {
     'net/ipv4/conf/all/arp_ignore': 1,
     'net/ipv4/conf/all/arp_announce': 2,
     'net/ipv4/ip_forward': 0,
+    // Clients of proxied services come from anywhere; where a listener is closed, another one takes what waits in it.
+    'net/ipv4/conf/all/rp_filter': 0,
+    [`net/ipv4/conf/${SELF}/rp_filter`]: 0,
+    'net/ipv4/tcp_migrate_req': 1,
     'net/ipv4/ip_local_port_range': LOCAL_PORTS,
   };
   for (const [key, value] of Object.entries(settings)) await set(key, value);

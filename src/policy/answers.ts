@@ -366,10 +366,11 @@ export interface FlowListing {
   protocol: 'tcp' | 'udp';
   client: string;
   address: string;
+  /** Empty where the engine proxies the connection: each request has a member of its own. */
   member: string;
   vm: string;
   /** What is done with its packets: docs/path-of-a-packet.md. */
-  kind: 'local' | 'remote' | 'translated both ways' | 'direct' | 'through';
+  kind: 'local' | 'remote' | 'translated both ways' | 'direct' | 'through' | 'proxied';
   state: FlowState;
   /** The directions that the kernel forwards by itself now, as seen from the client. */
   kernel: 'both' | 'forward' | 'reverse' | 'none';

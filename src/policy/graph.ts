@@ -9,6 +9,7 @@
 import type { BalancingMethod } from './balancing-methods.ts';
 import type { BgpSettings, FastPathChoice, FlowTimeouts } from './engine-group.ts';
 import type { FirewallPolicySpec, FirewallRule } from './firewall-policy.ts';
+import type { HttpService } from './http-service.ts';
 import type { HealthMonitor } from './pool.ts';
 import type { ReturnPath, SynCookieChoice } from './virtual-service.ts';
 
@@ -125,6 +126,8 @@ export interface GraphService {
   delivery?: 'dsr';
   /** `engine`: answers return through the engine that chose the member. `direct` where it is not said. */
   returnPath?: ReturnPath;
+  /** The engine proxies HTTP of the first tier; pools of its routes are among `pools`, by name. */
+  http?: HttpService;
   /** When SYNs are answered with cookies; never where it is not said. */
   synCookies?: Exclude<SynCookieChoice, 'off'>;
   /** `hash`: where the flow table is full, new flows are forwarded without a record. `refuse` where it is not said. */

@@ -223,7 +223,7 @@ export const HttpService = z
   })
   .meta({
     description:
-      'Proxy HTTP/1.1 and HTTP/2: balance by request and not by flow. `weft proxy` runs such a service; engines refuse it so far.',
+      'Proxy HTTP/1.1 and HTTP/2: balance by request and not by flow. Engines do so for the first tier; so does `weft proxy`, by itself.',
   });
 
 export type HttpService = z.output<typeof HttpService>;

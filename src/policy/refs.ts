@@ -85,13 +85,14 @@ export function addressConflicts(services: readonly PolicyItem[]): Problem[] {
   return problems;
 }
 
-/** Services that engines do not carry: those that proxy HTTP, which `weft proxy` runs. */
+/** Services that engines do not carry: those that speak TLS, whose keys are files of the machine that runs `weft proxy`. */
 export function uncarriedServices(services: readonly PolicyItem[]): Problem[] {
   return services
-    .filter(({ spec }) => (spec as VirtualServiceSpec).http !== undefined)
+    .filter(({ spec }) => (spec as VirtualServiceSpec).http?.tls !== undefined)
     .map(({ name }) => ({
-      path: '$.spec.http',
-      message: 'is not carried by engines so far: run the service with `weft proxy`, or leave http out',
+      path: '$.spec.http.tls',
+      message:
+        'is not carried by engines so far: they have no keys; run the service with `weft proxy`, or leave tls out',
       where: `virtual-service "${name}"`,
     }));
 }

@@ -133,12 +133,44 @@ export const VirtualServiceSpec = z
       for (const [path, isWrong, message] of [
         ['protocol', spec.protocol !== 'tcp', 'must be tcp with http'],
         [
+          'returnPath',
+          spec.returnPath !== 'direct',
+          'must be direct with http: members answer the proxy anyway',
+        ],
+        [
+          'synCookies',
+          spec.synCookies !== 'off',
+          'must be off with http: the stack that ends connections has its own',
+        ],
+        [
+          'whenTableFull',
+          spec.whenTableFull !== 'refuse',
+          'must be refuse with http: connections end in the engine',
+        ],
+        [
           'delivery',
           spec.delivery !== 'translated',
           'must be translated with http: the proxy itself speaks to members',
         ],
       ] as const) {
         if (isWrong) context.addIssue({ code: 'custom', path: [path], message });
+      }
+      const sticky = spec.components.findIndex(
+        (one) => one.type === 'load-balancer' && one.persistence.type !== 'none',
+      );
+      if (sticky >= 0) {
+        context.addIssue({
+          code: 'custom',
+          path: ['components', sticky, 'persistence'],
+          message: 'must be none with http: requests have no flow to keep; http.sessionCookie keeps members',
+        });
+      }
+      if (spec.tiers[0]?.handsOn !== undefined) {
+        context.addIssue({
+          code: 'custom',
+          path: ['tiers', 0, 'handsOn'],
+          message: 'must not be with http: the proxy speaks to members itself',
+        });
       }
     }
     if (spec.synCookies !== 'off' && (spec.protocol !== 'tcp' || spec.delivery === 'dsr')) {
@@ -218,6 +250,11 @@ function checkChain(
     if (earlier.pool !== tier.pool) continue;
     complain('pool', `must not be that of tier "${earlier.name}", which hands packets on to this one`);
   }
+}
+
+/** The pools that the service sends to: those of its tiers, then those of its routes. */
+export function poolsOf({ tiers, http }: VirtualServiceSpec): string[] {
+  return [...new Set([...tiers, ...(http?.routes ?? [])].map(({ pool }) => pool))];
 }
 
 export type VirtualServiceSpec = z.output<typeof VirtualServiceSpec>;

@@ -109,6 +109,9 @@ export class CompiledGraph {
   readonly tierMemberPort: Int32Array;
   /** 1 where members get packets for the service address itself (DSR). */
   readonly tierIsDsr: Uint8Array;
+  /** 1 where connections end in the engine's own stack, at a proxy. */
+  readonly tierIsProxied: Uint8Array;
+  readonly hasProxied: boolean;
   /** 1 where answers return through the engine that chose the member. */
   readonly tierReturns: Uint8Array;
   /** COOKIES_NEVER, or when SYNs to the tier are answered with cookies. */
@@ -308,6 +311,7 @@ export class CompiledGraph {
     this.tierReturns = new Uint8Array(tierCount);
     this.tierCookies = new Uint8Array(tierCount);
     this.tierIsDsr = new Uint8Array(tierCount);
+    this.tierIsProxied = new Uint8Array(tierCount);
     this.tierHashes = new Uint8Array(tierCount);
     this.tierHandsOn = new Uint8Array(tierCount);
     this.tierFailsOpen = new Uint8Array(tierCount);
@@ -330,6 +334,7 @@ export class CompiledGraph {
         this.tierPosition[index] = position;
         this.tierPool[index] = tier.pool;
         this.tierMemberPort[index] = pools[tier.pool].port;
+        this.tierIsProxied[index] = service.http !== undefined && position === 0 ? 1 : 0;
         this.tierIsDsr[index] = service.delivery === 'dsr' ? 1 : 0;
         this.tierHashes[index] = isHashing(service) ? 1 : 0;
         if (tier.handsOn !== undefined) {
@@ -386,6 +391,7 @@ export class CompiledGraph {
       });
     });
     this.hasHandsOn = this.tierHandsOn.includes(1);
+    this.hasProxied = this.tierIsProxied.includes(1);
     this.announcedCount = announcers.length;
     this.announced = Int32Array.from(announced);
     this.announcedText = announcedText;

@@ -51,6 +51,7 @@ import { Observer } from './observer.ts';
 import { Orphans } from './orphans.ts';
 import { PathState, type Wire } from './path-state.ts';
 import { Peers } from './peers.ts';
+import { Proxied } from './proxied.ts';
 import { Refusals } from './refusals.ts';
 import { Replicas } from './replicas.ts';
 import { Replicator } from './replicator.ts';
@@ -221,6 +222,7 @@ export class Dataplane {
       hashed,
       handOn: new HandOn(this.state, this.fragments),
       icmpErrors,
+      proxied: new Proxied(this.state, path),
       unserved: new Unserved(this.state, refusals),
       observer: this.observer,
       controlFrames: this.controlFrames,

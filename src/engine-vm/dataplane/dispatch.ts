@@ -37,6 +37,7 @@ import type { KnownFlows } from './known-flows.ts';
 import type { MemberSide } from './member-side.ts';
 import type { Observer } from './observer.ts';
 import { type PathState, PORT_IN, PORT_OUT, PORT_SELF } from './path-state.ts';
+import type { Proxied } from './proxied.ts';
 import type { Tunnel } from './tunnel.ts';
 import type { Unserved } from './unserved.ts';
 
@@ -67,6 +68,7 @@ export interface Stations {
   readonly hashed: Hashed;
   readonly handOn: HandOn;
   readonly icmpErrors: IcmpErrors;
+  readonly proxied: Proxied;
   readonly unserved: Unserved;
   readonly observer: Observer;
   readonly controlFrames: ControlFrames;
@@ -86,6 +88,7 @@ export class Dispatch {
   private readonly hashed: Hashed;
   private readonly handOn: HandOn;
   private readonly icmpErrors: IcmpErrors;
+  private readonly proxied: Proxied;
   private readonly unserved: Unserved;
   private readonly observer: Observer;
   private readonly controlFrames: ControlFrames;
@@ -104,6 +107,7 @@ export class Dispatch {
     this.hashed = stations.hashed;
     this.handOn = stations.handOn;
     this.icmpErrors = stations.icmpErrors;
+    this.proxied = stations.proxied;
     this.unserved = stations.unserved;
     this.observer = stations.observer;
     this.controlFrames = stations.controlFrames;
@@ -138,7 +142,7 @@ export class Dispatch {
     const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
     const kind = macKind(source);
     if (port === PORT_SELF) {
-      this.bridge.forward(port);
+      if (!state.graph.hasProxied || !this.proxied.takeFromStack()) this.bridge.forward(port);
       return;
     }
     if (kind === MAC_SELF || (port === PORT_IN && kind === MAC_PEER)) {
@@ -225,7 +229,12 @@ export class Dispatch {
         protocol,
       );
       if (tier >= 0) {
-        if (isFromPeer) this.memberSide.receive(-1);
+        if (graph.tierIsProxied[tier] === 1) {
+          if (!isHere || this.isTranslatedAfar(destination)) return false;
+          if (!this.proxied.isTaken(isFromPeer, destinationKind))
+            return this.proxied.isStopped(isFromPeer, tier);
+          this.entry.begin(port, tier);
+        } else if (isFromPeer) this.memberSide.receive(-1);
         else if (isHere && this.isTranslatedAfar(destination))
           return this.direct.takeFromClient(macIndex(destination));
         else if (isHere) this.entry.begin(port, tier + state.stage);

@@ -83,6 +83,10 @@ export class Entry {
     const { packet } = state;
     const chain = state.chains[state.graph.tierService[tier]];
     this.decide(tier, true);
+    if (state.graph.tierIsProxied[tier] === 1) {
+      this.beginProxied(port, tier, chain);
+      return;
+    }
     if (
       !isRenewed &&
       packet.protocol === PROTOCOL_TCP &&
@@ -97,6 +101,28 @@ export class Entry {
     }
     const flow = this.open(port, tier, chain, false);
     if (flow >= 0) this.start(flow);
+  }
+
+  /**
+   * Takes the packet at hand, of no known flow, to a tier whose connections end in this engine's own stack. Where that
+   * does not know the connection, it is the stack that resets it.
+   */
+  private beginProxied(port: number, tier: number, chain: ServiceChain): void {
+    const { state, decision } = this;
+    const { packet } = state;
+    if ((packet.tcpFlags & TCP_RST) !== 0) {
+      state.drop(NO_FLOW);
+      return;
+    }
+    decision.isNewFlow = (packet.tcpFlags & (TCP_SYN | TCP_ACK | TCP_FIN)) === TCP_SYN;
+    const verdict = chain.judge(packet, decision);
+    if (verdict !== PASS) {
+      this.turnAway(port, verdict);
+      return;
+    }
+    const flow = this.opener.openProxied(tier);
+    if (flow < 0) state.drop(refusal(flow));
+    else this.start(flow);
   }
 
   /** Whether a new flow of the tier would get no record, and needs none: what a cookie begins would. */

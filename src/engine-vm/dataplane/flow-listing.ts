@@ -21,6 +21,7 @@ import {
   KIND_DIRECT,
   KIND_FAR,
   KIND_LOCAL,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   LAST_SEEN,
@@ -49,6 +50,7 @@ const KIND_NAMES: Record<number, FlowListing['kind']> = {
   [KIND_FAR]: 'translated both ways',
   [KIND_DIRECT]: 'direct',
   [KIND_THROUGH]: 'through',
+  [KIND_PROXIED]: 'proxied',
 };
 const STATE_NAMES: Record<number, FlowState> = {
   [STATE_HALF_OPEN]: 'half-open',
@@ -131,7 +133,8 @@ export class FlowLister {
     const at = flow * STRIDE;
     const state = STATE_NAMES[flows.words[at + STATE]];
     const kind = KIND_NAMES[flows.words[at + KIND]];
-    return `${state}, ${kind}, to ${graph.source.members[flows.words[at + MEMBER]].vm}`;
+    const member = flows.words[at + MEMBER];
+    return `${state}, ${kind}, to ${member < 0 ? 'the proxy' : graph.source.members[member].vm}`;
   }
 
   /** One flow that lives, in words. */
@@ -142,7 +145,7 @@ export class FlowLister {
     flows.refresh(flow);
     const tier = words[at + TIER];
     const service = tier < 0 ? null : graph.source.services[graph.tierService[tier]];
-    const member = graph.source.members[words[at + MEMBER]];
+    const member = words[at + MEMBER] < 0 ? null : graph.source.members[words[at + MEMBER]];
     const text = (from: number) =>
       formatAddress(words[at + from], words[at + from + 1], words[at + from + 2], words[at + from + 3]);
     const ports = words[at + PORTS];
@@ -154,8 +157,8 @@ export class FlowLister {
       protocol: words[at + PROTOCOL] === PROTOCOL_TCP ? 'tcp' : 'udp',
       client: endpoint(text(CLIENT), ports >>> 16),
       address: endpoint(text(SERVICE), ports & 0xffff),
-      member: member.id,
-      vm: member.vm,
+      member: member?.id ?? '',
+      vm: member?.vm ?? '',
       kind: KIND_NAMES[words[at + KIND]],
       state: STATE_NAMES[words[at + STATE]],
       kernel: isForward ? (isReverse ? 'both' : 'forward') : isReverse ? 'reverse' : 'none',
@@ -230,7 +233,7 @@ export class FlowLister {
         const tier = words[at + TIER];
         if (tier < 0 || graph.tierService[tier] !== index) return false;
       }
-      if (members[words[at + MEMBER]] !== true) return false;
+      if (member !== null && members[words[at + MEMBER]] !== true) return false;
       return range === null || isWithin(range, words, at + CLIENT);
     };
   }

@@ -16,11 +16,13 @@ import {
   KIND_DIRECT,
   KIND_FAR,
   KIND_LOCAL,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   MEMBER,
   MEMBER_PORTS,
   MEMBER_SIDE,
+  PORTS,
   SERVICE,
   STRIDE,
   TIER,
@@ -147,6 +149,23 @@ export class FlowOpener {
    */
   openRemote(tier: number, member: number): number {
     return this.add(KIND_REMOTE, member, tier);
+  }
+
+  /** Opens the flow that the packet at hand begins or goes on with, to the engine's own stack; as `open`. */
+  openProxied(tier: number): number {
+    const { flows } = this.state;
+    const flow = this.add(KIND_PROXIED, -1, tier);
+    if (flow < 0) return refused(FULL);
+    const { words } = flows;
+    const at = flow * STRIDE;
+    for (let i = 0; i < 4; i++) {
+      words[at + MEMBER_SIDE + i] = words[at + SERVICE + i];
+      words[at + CLIENT_SEEN + i] = words[at + CLIENT + i];
+    }
+    const ports = words[at + PORTS];
+    words[at + MEMBER_PORTS] = (ports << 16) | (ports >>> 16);
+    flows.fileReverse(flow);
+    return flow;
   }
 
   /**

@@ -31,6 +31,7 @@ import {
   KIND,
   KIND_FAR,
   KIND_LOCAL,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   MEMBER,
@@ -84,6 +85,12 @@ export class FlowPath {
     const kind = words[at + KIND];
     const member = words[at + MEMBER];
     if (packet.isFragment) this.fragments.remember(flow * 2);
+    if (kind === KIND_PROXIED) {
+      words[at + CLIENT_MAC_HIGH] = sourceHigh(packet);
+      words[at + CLIENT_MAC_LOW] = sourceLow(packet);
+      this.giveToStack();
+      return;
+    }
     if (kind !== KIND_REMOTE && (words[at + FLAGS] & (FLAG_SPLICED | FLAG_SPLICING)) !== 0) {
       if ((words[at + FLAGS] & FLAG_SPLICING) !== 0) {
         state.drop(PENDING);
@@ -109,6 +116,21 @@ export class FlowPath {
       return;
     }
     this.translate(flow);
+  }
+
+  /** Gives the packet at hand, as it is, to the engine's own stack, whose MAC is that of `out`. */
+  giveToStack(): void {
+    const { packet, graph } = this.state;
+    writeDestination(packet, graph.macHigh, graph.macLow);
+    this.state.send(PORT_SELF);
+  }
+
+  /** Sends the packet at hand, which the engine's own stack sent for a proxied flow, to the MAC of its client. */
+  leaveStack(flow: number): void {
+    const { packet, flows } = this.state;
+    const at = flow * STRIDE;
+    writeDestination(packet, flows.words[at + CLIENT_MAC_HIGH], flows.words[at + CLIENT_MAC_LOW]);
+    this.state.send(this.bridge.portOf(destinationHigh(packet), destinationLow(packet)));
   }
 
   /** Sends the packet at hand, as its client sends it to the service, to the member of a flow that is translated here. */

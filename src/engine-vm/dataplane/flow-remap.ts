@@ -20,6 +20,7 @@ import {
   KIND_DIRECT,
   KIND_FAR,
   KIND_LOCAL,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   MEMBER,
@@ -123,7 +124,7 @@ export function recount(state: PathState): void {
     const kind = words[at + KIND];
     if (words[at + STATE] === STATE_FREE || words[at + STATE] === STATE_CLOSING || kind === KIND_REMOTE)
       continue;
-    if ((words[at + FLAGS] & FLAG_COUNTED_LOCAL) !== 0) continue;
+    if (kind === KIND_PROXIED || (words[at + FLAGS] & FLAG_COUNTED_LOCAL) !== 0) continue;
     countAnew(state, flow);
   }
 }
@@ -135,7 +136,8 @@ export function adaptFlows(state: PathState, remap: Remap): void {
   for (let flow = 0; flow < flows.highWater; flow++) {
     const at = flow * STRIDE;
     if (words[at + STATE] === STATE_FREE) continue;
-    const member = remap.members[words[at + MEMBER]];
+    const isProxied = words[at + KIND] === KIND_PROXIED;
+    const member = isProxied ? -1 : remap.members[words[at + MEMBER]];
     words[at + MEMBER] = member;
     const head = tierOf(words, at, graph);
     words[at + TIER] = head < 0 ? -1 : head + flows.offsetOf(flow);
@@ -230,6 +232,8 @@ function tierOf(words: Int32Array, at: number, graph: CompiledGraph): number {
 
 function survives(words: Int32Array, at: number, next: CompiledGraph, remap: Remap, offset: number): boolean {
   const kind = words[at + KIND];
+  // Whoever proxies it ends it, also where the service is not proxied any more.
+  if (kind === KIND_PROXIED) return tierOf(words, at, next) >= 0;
   const member = remap.members[words[at + MEMBER]];
   if (member === undefined || member < 0) return false;
   const head = tierOf(words, at, next);

@@ -18,6 +18,7 @@ import {
   KIND,
   KIND_DIRECT,
   KIND_FAR,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   MEMBER,
@@ -75,6 +76,11 @@ export class IcmpErrors {
     const at = flow * STRIDE;
     const kind = words[at + KIND];
     if (kind === KIND_DIRECT) return false;
+    if (kind === KIND_PROXIED) {
+      if ((found & 1) !== 0) return false;
+      this.path.giveToStack();
+      return true;
+    }
     if (kind === KIND_REMOTE || kind === KIND_THROUGH) {
       if (isFromPeer) return false;
       this.path.forward(flow);

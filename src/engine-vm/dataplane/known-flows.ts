@@ -16,6 +16,7 @@ import {
   KIND_DIRECT,
   KIND_FAR,
   KIND_LOCAL,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   LAST_SEEN,
@@ -97,7 +98,7 @@ export class KnownFlows {
     const at = flow * STRIDE;
     const kind = flows.words[at + KIND];
     if ((found & 1) === REVERSE) {
-      if (port !== PORT_IN && kind !== KIND_FAR) return false;
+      if (kind === KIND_PROXIED || (port !== PORT_IN && kind !== KIND_FAR)) return false;
       track(flows, connections, flow, REVERSE, packet, now);
       this.path.reverse(flow);
       return true;
@@ -122,6 +123,7 @@ export class KnownFlows {
     const { packet, flows, connections } = state;
     const words = flows.words;
     const at = flow * STRIDE;
+    if (isFromPeer && words[at + KIND] === KIND_PROXIED) return false;
     if (isFromPeer && (words[at + KIND] !== KIND_DIRECT || words[at + TIER] >= 0)) {
       this.memberSide.receive(flow);
       return true;
@@ -158,6 +160,8 @@ export class KnownFlows {
     const state = this.state;
     const { flows, connections, graph } = state;
     const at = flow * STRIDE;
+    // What the engine's stack answers comes by its own port (proxied.ts).
+    if (flows.words[at + KIND] === KIND_PROXIED) return false;
     const isInside = graph.memberPlace[flows.words[at + MEMBER]] === PLACE_HERE;
     if (isInside && port !== PORT_IN) return false;
     if (flows.words[at + KIND] === KIND_FAR && destinationKind !== MAC_SELF) return false;
@@ -193,7 +197,8 @@ export class KnownFlows {
       if (state !== STATE_HALF_OPEN) return false;
     }
     const tier = words[at + TIER];
-    if (tier < 0 || words[at + KIND] === KIND_DIRECT) return false;
+    const kind = words[at + KIND];
+    if (tier < 0 || kind === KIND_DIRECT || kind === KIND_PROXIED) return false;
     return !this.health.isUp(graph.tierPool[tier], words[at + MEMBER]);
   }
 

@@ -22,6 +22,7 @@ import {
   KIND,
   KIND_DIRECT,
   KIND_FAR,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   MEMBER,
@@ -189,7 +190,7 @@ export class Orphans {
     const words = flows.words;
     const record = flow * FLOW_STRIDE;
     const kind = words[record + KIND];
-    if (kind === KIND_DIRECT) return;
+    if (kind === KIND_DIRECT || kind === KIND_PROXIED) return;
     const member = words[record + MEMBER];
     if (kind === KIND_REMOTE && words[record + RELAY] >= 0) return;
     const isRelay = kind === KIND_FAR;

@@ -27,7 +27,7 @@ export const TIER = 23;
 export const LAST_SEEN = 24;
 /** The graph epoch whose firewall passed the flow; 0 before the first judgement. */
 export const JUDGED = 25;
-/** The client's MAC as last seen; only for flows that are translated both ways, or whose member is still asked (FLAG_SPLICING). */
+/** The client's MAC as last seen; only for flows that are translated both ways or proxied, or whose member is still asked (FLAG_SPLICING). */
 export const CLIENT_MAC_HIGH = 26;
 export const CLIENT_MAC_LOW = 27;
 /** In its place for local flows, once their member has answered: when peers are to be told of the flow (again), as LAST_SEEN. */
@@ -61,6 +61,8 @@ export const KIND_FAR = 3;
 export const KIND_DIRECT = 4;
 /** To a member that hands the same packet on, beside this engine or a peer: only MACs change. No reverse key. */
 export const KIND_THROUGH = 5;
+/** Its TCP ends in this engine's own stack, where a proxy speaks HTTP. No member: each request has its own. */
+export const KIND_PROXIED = 6;
 
 /** States. 0 is a free record. */
 export const STATE_FREE = 0;

@@ -13,6 +13,7 @@ import {
   JUDGED,
   KIND,
   KIND_LOCAL,
+  KIND_PROXIED,
   KIND_REMOTE,
   KIND_THROUGH,
   LAST_SEEN,
@@ -82,10 +83,11 @@ function isWhole(table: FlowTable, flow: number): boolean {
   const at = flow * STRIDE;
   const state = words[at + STATE];
   const kind = words[at + KIND];
-  if (state < STATE_HALF_OPEN || state > STATE_CLOSING || kind < KIND_LOCAL || kind > KIND_THROUGH)
+  if (state < STATE_HALF_OPEN || state > STATE_CLOSING || kind < KIND_LOCAL || kind > KIND_PROXIED)
     return false;
   const hasReverse = (words[at + FLAGS] & FLAG_HAS_REVERSE) !== 0;
-  if (words[at + MEMBER] < 0 || (kind !== KIND_REMOTE && kind !== KIND_THROUGH && !hasReverse)) return false;
+  if (kind === KIND_PROXIED ? !hasReverse : words[at + MEMBER] < 0) return false;
+  if (kind !== KIND_REMOTE && kind !== KIND_THROUGH && !hasReverse) return false;
   const stage = table.stageOf(flow);
   if (table.findOf(flow, FORWARD, stage) >= 0) return false;
   return !hasReverse || table.findOf(flow, REVERSE, stage) < 0;

@@ -49,6 +49,7 @@ export class Availability {
     this.#members = members;
     this.#balancer = createRequestBalancer(settings.method, {
       weights: Float64Array.from(settings.members, ({ weight }) => weight),
+      hops: Float64Array.from(settings.members, ({ hops }) => hops ?? 0),
       ids: Uint32Array.from(members, ({ key }) => hashText(key)),
     });
     if (before !== null) {

@@ -161,12 +161,10 @@ export class ProxyLoop implements ExchangeContext {
   }
 
   #listen(): void {
-    const wanted = new Map(
-      this.service.settings.listeners.map(({ address, port }) => [`${address} ${port}`, { address, port }]),
-    );
-    for (const [key, { address, port }] of wanted) {
+    const wanted = new Map(this.service.settings.listeners.map((one) => [`${one.address} ${one.port}`, one]));
+    for (const [key, { address, port, mark }] of wanted) {
       if (this.#listeners.has(key)) continue;
-      const fd = listenTcp(address, port, BACKLOG);
+      const fd = listenTcp(address, port, BACKLOG, mark);
       this.#listeners.set(key, fd);
       this.#channels.loop.accept(fd);
     }

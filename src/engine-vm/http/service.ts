@@ -15,7 +15,7 @@ import { Router } from './router.ts';
 export interface ServiceSettings {
   readonly name: string;
   readonly tier: string;
-  readonly listeners: readonly { readonly address: string; readonly port: number }[];
+  readonly listeners: readonly ListenerSettings[];
   readonly method: BalancingMethod;
   readonly members: readonly MemberSettings[];
   /** Pools of routes, but for that of the tier. */
@@ -36,6 +36,13 @@ export interface ServiceSettings {
   readonly rateMemory?: SharedArrayBuffer;
 }
 
+export interface ListenerSettings {
+  readonly address: string;
+  readonly port: number;
+  /** Of an address that is not this machine's: as `listenTcp` has it. */
+  readonly mark?: number;
+}
+
 export interface PoolSettings {
   readonly name: string;
   readonly poolTls?: MemberTls;
@@ -48,6 +55,8 @@ export interface MemberSettings {
   readonly address: string;
   readonly port: number;
   readonly weight: number;
+  /** How far it is from here, for the topological load; 0 where it is not said. */
+  readonly hops?: number;
   /** Keeps its requests, gets no new ones. */
   readonly isDraining: boolean;
   /** Its health monitors say so. */

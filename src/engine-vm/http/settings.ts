@@ -54,11 +54,6 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
     .map((pool) => ({ name: pool, spec: poolOf(documents, name, pool) }));
   const balancer = spec.components.find((component) => component.type === 'load-balancer')!;
   const notes: string[] = [];
-  if (balancer.type === 'load-balancer' && balancer.persistence.type !== 'none') {
-    throw invalid(
-      `${name}: persistence ${balancer.persistence.type} is not done by \`weft proxy\`: take it out`,
-    );
-  }
   for (const component of spec.components) {
     if (component.type === 'firewall') {
       throw invalid(

@@ -13,6 +13,10 @@ const IPPROTO_TCP = 6;
 const TCP_NODELAY = [1, 'TCP_NODELAY'] as const;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = [26, 'IPV6_V6ONLY'] as const;
+const IPV6_TRANSPARENT = [75, 'IPV6_TRANSPARENT'] as const;
+const IPPROTO_IP = 0;
+const IP_TRANSPARENT = [19, 'IP_TRANSPARENT'] as const;
+const SO_MARK = [36, 'SO_MARK'] as const;
 
 /** Room for a sockaddr_in6. */
 export const SOCKET_ADDRESS_BYTES = 28;
@@ -96,9 +100,10 @@ export function tcpSocket(address: Uint8Array): number {
 
 /**
  * A listening socket that may share its address with those of other threads (SO_REUSEPORT). What it accepts inherits
- * TCP_NODELAY. Throws ERR_KERNEL.
+ * TCP_NODELAY. `mark`: the address need not be one of this machine (IP_TRANSPARENT), and what is sent in connections to
+ * it is marked so (SO_MARK), which its routes may go by; that takes CAP_NET_ADMIN. Throws ERR_KERNEL.
  */
-export function listenTcp(address: string, port: number, backlog: number): number {
+export function listenTcp(address: string, port: number, backlog: number, mark?: number): number {
   const bytes = socketAddress(address, port);
   const name = `${address} port ${port}`;
   const fd = tcpSocket(bytes);
@@ -107,6 +112,11 @@ export function listenTcp(address: string, port: number, backlog: number): numbe
     setOption(fd, SOL_SOCKET, SO_REUSEADDR, [1], name);
     setOption(fd, SOL_SOCKET, SO_REUSEPORT, [1], name);
     if (bytes[0] === AF_INET6) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, [1], name);
+    if (mark !== undefined) {
+      if (bytes[0] === AF_INET6) setOption(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, [1], name);
+      else setOption(fd, IPPROTO_IP, IP_TRANSPARENT, [1], name);
+      setOption(fd, SOL_SOCKET, SO_MARK, [mark], name);
+    }
     if (libc.bind(fd, bytes, bytes.length) < 0) {
       throw kernelError('bind', name, 'is the address one of this machine, and the port free?');
     }

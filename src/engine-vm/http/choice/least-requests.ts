@@ -1,16 +1,25 @@
-/** `least-connections`, and `topological` where all hops are equal: the fewest requests under way; equals take turns. */
+/**
+ * `least-connections`: the fewest requests under way; equals take turns. `topological`: the least L = C x (1 + H) of them
+ * (docs/design/balancing-by-request.md); of idle ones the nearest.
+ */
 import { MinTree } from './min-tree.ts';
 import type { BalancedMembers, RequestBalancer } from './request-balancer.ts';
 
+/** Less than any difference in L: tells idle members apart. */
+const NEARNESS = 1e-6;
+
 export class LeastRequests implements RequestBalancer {
   readonly #weights: Float64Array;
+  /** Null where distance is no matter. */
+  readonly #hops: Float64Array | null;
   readonly #tree: MinTree;
   readonly #shares: Float64Array;
   readonly #active: Float64Array;
   #last = -1;
 
-  constructor({ weights }: BalancedMembers) {
+  constructor({ weights, hops }: BalancedMembers, isTopological: boolean) {
     this.#weights = weights;
+    this.#hops = isTopological && hops?.some((one) => one > 0) ? hops : null;
     this.#tree = new MinTree(weights.length);
     this.#shares = new Float64Array(weights.length);
     this.#active = new Float64Array(weights.length);
@@ -28,7 +37,9 @@ export class LeastRequests implements RequestBalancer {
 
   #place(position: number): void {
     const share = this.#shares[position]!;
-    this.#tree.set(position, share > 0 ? this.#active[position]! / share : Number.POSITIVE_INFINITY);
+    const hops = this.#hops === null ? 0 : this.#hops[position]!;
+    const load = this.#active[position]! * (1 + hops) + hops * NEARNESS;
+    this.#tree.set(position, share > 0 ? load / share : Number.POSITIVE_INFINITY);
   }
 
   choose(): number {

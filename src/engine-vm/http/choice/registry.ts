@@ -7,9 +7,8 @@ import { Quickest } from './quickest.ts';
 import type { BalancedMembers, RequestBalancer } from './request-balancer.ts';
 
 const METHODS: Record<BalancingMethod, (members: BalancedMembers) => RequestBalancer> = {
-  // A proxy has no hops to its members.
-  topological: (members) => new LeastRequests(members),
-  'least-connections': (members) => new LeastRequests(members),
+  topological: (members) => new LeastRequests(members, true),
+  'least-connections': (members) => new LeastRequests(members, false),
   'round-robin': (members) => new InTurn(members, false),
   'weighted-round-robin': (members) => new InTurn(members, true),
   'source-hash': (members) => new ByHash(members),

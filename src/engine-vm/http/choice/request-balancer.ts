@@ -7,6 +7,8 @@
 export interface BalancedMembers {
   /** By policy; 0: gets no requests. */
   readonly weights: Float64Array;
+  /** How far each is from here; none is where it is left out, as in `weft proxy`. */
+  readonly hops?: Float64Array;
   /** 32-bit hashes of what names them, the same in every thread, whatever their order. */
   readonly ids: Uint32Array;
 }

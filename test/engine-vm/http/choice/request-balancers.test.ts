@@ -264,3 +264,17 @@ describe('the quickest', () => {
     assert.equal(balancer.choose(0), 1);
   });
 });
+
+describe('topological, by request', () => {
+  it('takes the least C x (1 + H): of (20,0), (4,3), (5,1) the third, and of idle members the nearest', () => {
+    const hops = Float64Array.of(0, 3, 1);
+    const balancer = createRequestBalancer('topological', { ...membersOf([1, 1, 1]), hops });
+    for (let n = 0; n < 3; n++) balancer.share(n, 1);
+    assert.equal(balancer.choose(0), 0);
+    for (const [n, active] of [20, 4, 5].entries()) balancer.loaded(n, active);
+    assert.equal(balancer.choose(0), 2);
+    balancer.loaded(0, 0);
+    balancer.loaded(2, 0);
+    assert.equal(balancer.choose(0), 0);
+  });
+});

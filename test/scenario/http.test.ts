@@ -1,0 +1,159 @@
+/** HTTP that engines proxy: clients outside and inside, members on every host, changes and deaths under load. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
+import { parseDocuments } from '../../src/policy/parse.ts';
+import { requireRoot } from '../root.ts';
+import { REQUESTS } from './requests-program.ts';
+import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
+import { failuresOf, sleep } from './traffic.ts';
+
+const FRONT = ['10.77.0.161', 'fd77::161'];
+const policy = (http: string, components = '') => `
+kind: virtual-service
+name: front
+spec:
+  engineGroup: edge
+  tiers:
+    - { name: shop, addresses: [10.77.0.161, "fd77::161"], port: 80, pool: shop }
+  components:
+    ${components}
+    - { type: load-balancer, method: round-robin }
+  http: ${http}
+`;
+
+describe('HTTP that engines proxy', function () {
+  this.timeout(60_000);
+  let lab: ScenarioLab;
+
+  const apply = async (text: string): Promise<void> => {
+    await lab.controller.apply(parseDocuments(text, 'http'));
+  };
+  const inside = (place: string, ...command: string[]) =>
+    promisify(execFile)('nsenter', [`--net=${namespaceFile(namespaceOf(lab.name, place))}`, ...command]);
+  const get = async (place: string, path: string, ...options: string[]) =>
+    (await inside(place, 'curl', '-sS', '-m', '5', ...options, `http://10.77.0.161${path}`)).stdout;
+  /** Hosts of the members that answered, and the client addresses that they saw. */
+  const ask = async (place: string, address: string, port: number, count = 12) => {
+    const { stdout } = await inside(
+      place,
+      process.execPath,
+      '-e',
+      REQUESTS,
+      address,
+      String(port),
+      String(count),
+    );
+    const all = JSON.parse(stdout) as [string, string][];
+    return { hosts: [...new Set(all.map(([host]) => host))].sort(), clients: new Set(all.map(([, c]) => c)) };
+  };
+  const underLoad = async (work: () => Promise<unknown>) => {
+    lab.client.forget();
+    const targets = FRONT.map((address) => ({ address, port: 80 }));
+    lab.client.startLoad(targets, { workers: 6, pauseMs: 10, timeoutMs: 4000 });
+    await sleep(300);
+    try {
+      await work();
+    } finally {
+      lab.client.stopLoad();
+    }
+    await sleep(300);
+    return [...lab.client.results];
+  };
+
+  before(async function () {
+    requireRoot(this, 'scenarios in the lab');
+    lab = await startScenarioLab('h');
+    await apply(policy('{}'));
+    await lab.until('all is in line and serves', ({ services, members }) => {
+      const isServing = services.every((service) => service.state === 'serving');
+      return isServing && members.every(({ health, isIntercepted }) => health === 'up' && isIntercepted);
+    });
+  });
+  after(async () => lab?.close());
+
+  it('reaches members of every host, from outside and from VMs, in both families', async () => {
+    for (const place of ['client', 'app1', 'app4']) {
+      for (const address of FRONT) {
+        const { hosts, clients } = await ask(place, address, 80);
+        assert.deepEqual(hosts, ['h1', 'h2', 'h3'], `${place} to ${address}`);
+        for (const client of clients) assert.match(client, /^10\.77\.0\.2[0-3]\d$/, 'members see the engine');
+      }
+    }
+    const told = JSON.parse(await get('client', '/json')) as { forwardedFor: string };
+    assert.equal(told.forwardedFor, '10.77.0.9');
+  });
+
+  it('brings large bodies whole', async () => {
+    const { stdout } = await inside(
+      'client',
+      'curl',
+      '-sS',
+      '-m',
+      '20',
+      '-o',
+      '/dev/null',
+      '-w',
+      '%{size_download}',
+      'http://10.77.0.161/bytes?n=20000000',
+    );
+    assert.equal(stdout, '20000000');
+  });
+
+  it('loses no request in a steady run', async () => {
+    const results = await underLoad(() => sleep(3000));
+    assert.ok(results.length > 100, `${results.length} requests`);
+    assert.deepEqual(failuresOf(results), []);
+  });
+
+  it('loses no request where its policy changes', async () => {
+    const results = await underLoad(async () => {
+      for (const name of ['first', 'second', 'third']) {
+        await apply(policy(`{ responseFields: { set: [{ name: X-Policy, value: ${name} }] } }`));
+        const deadline = performance.now() + 5000;
+        while (!(await get('client', '/', '-i')).includes(`X-Policy: ${name}`)) {
+          assert.ok(performance.now() < deadline, `${name} is not in force`);
+          await sleep(50);
+        }
+      }
+      // By flow, and by request again.
+      await apply(policy('{}').replace(/\n {2}http: .*/, ''));
+      await sleep(1000);
+      await apply(policy('{}'));
+      await sleep(1000);
+    });
+    assert.deepEqual(failuresOf(results), []);
+  });
+
+  it('leaves out a member that hangs, and one that drains, and judges clients first', async () => {
+    await lab.context.fault('hang', 'app3');
+    try {
+      await lab.until('it is down', ({ members }) =>
+        members.some(({ vm, health }) => vm === 'app3' && health === 'down'),
+      );
+      const results = await underLoad(() => sleep(1000));
+      assert.deepEqual(failuresOf(results), []);
+      assert.equal(
+        results.some(({ vm }) => vm === 'app3'),
+        false,
+      );
+    } finally {
+      await lab.context.fault('resume', 'app3');
+    }
+    await lab.until('it is up', ({ members }) => members.every(({ health }) => health === 'up'));
+    const { kind, name, spec } = await lab.controller.get('pool', 'shop');
+    await lab.controller.apply([{ kind, name, spec: { ...(spec as object), drain: ['app1'] } }]);
+    const deadline = performance.now() + 10_000;
+    while ((await underLoad(() => sleep(200))).some(({ vm }) => vm === 'app1')) {
+      assert.ok(performance.now() < deadline, 'app1 drains and gets requests');
+    }
+    await lab.controller.apply([{ kind, name, spec }]);
+    await apply(policy('{}', '- { type: firewall, policy: shop-clients }'));
+    while ((await lab.client.get({ address: '10.77.0.161', port: 80, from: '10.77.0.59' })).error === null) {
+      assert.ok(performance.now() < deadline + 10_000, 'a client that the firewall rejects is answered');
+    }
+    const allowed = await lab.client.get({ address: '10.77.0.161', port: 80, from: '10.77.0.9' });
+    assert.equal(allowed.error, null);
+  });
+});
