@@ -3,6 +3,7 @@ import { z } from 'zod';
 
 /** The components of an HTTP service, in the order that they have where a policy says nothing. */
 export const HTTP_COMPONENTS = [
+  'request-id',
   'access-rules',
   'rate-limits',
   'redirects',

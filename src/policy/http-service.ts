@@ -10,6 +10,7 @@ import { HttpRateLimits } from './http-rate-limits.ts';
 import { HttpRedirects } from './http-redirects.ts';
 import { HttpRoutes } from './http-routes.ts';
 import { ClientTls } from './http-tls.ts';
+import { RequestId, TrustedProxies } from './http-trusted-proxies.ts';
 
 const FieldName = z
   .string()
@@ -52,8 +53,13 @@ export const HttpService = z
   .strictObject({
     clientAddress: z.enum(['replace', 'append', 'none']).default('replace').meta({
       description:
-        'X-Forwarded-For, -Proto and -Host to members: `replace` what clients sent, `append` to it (behind another proxy), or `none` of it, what clients sent included.',
+        'What members are told of clients in header fields: `replace` tells of the client alone, `append` of the `trustedProxies` between, too, `none` of nobody. What clients send of it never goes on.',
     }),
+    clientFields: z.enum(['x-forwarded', 'forwarded']).default('x-forwarded').meta({
+      description: 'In which fields: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239).',
+    }),
+    trustedProxies: TrustedProxies.optional(),
+    requestId: RequestId.optional(),
     http2: z.boolean().default(true).meta({
       description: 'Accept HTTP/2 from clients: those that begin with its preface (prior knowledge).',
     }),
@@ -201,6 +207,10 @@ export const HttpService = z
       path: ['memberConnections', 'queue'],
       message: 'needs max: without a limit of connections nobody has to wait',
     });
+  })
+  .refine(({ clientAddress, trustedProxies }) => clientAddress !== 'append' || trustedProxies !== undefined, {
+    path: ['clientAddress'],
+    message: 'append needs trustedProxies: whose word is appended to',
   })
   .superRefine(({ cache, routes, tls }, context) => {
     if (cache === undefined) return;

@@ -23,6 +23,7 @@ const SENT = line(',"sent":');
 const TOTAL = line(',"ms":');
 const MEMBER_MS = line(',"memberMs":');
 const RULE = line('","rule":"');
+const ID = line('","id":"');
 const END = line('"}\n');
 const REASONS = REFUSALS.map(({ name }) => line(`","reason":"${name}`));
 const NOTHING = line('-');
@@ -82,7 +83,7 @@ export class AccessLog {
     if (exchange.rule === null && ++this.#count < this.#every) return;
     this.#count = 0;
     this.#time();
-    this.#add(part(this.#clients, exchange.client.clientAddress, clientPart));
+    this.#add(part(this.#clients, exchange.clientAddress, clientPart));
     if (note.length === 0) this.#add(NOTHING);
     else {
       this.#bytes.set(note.length <= SHORT_BYTES ? note.short : note.bytes, this.#length);
@@ -106,6 +107,10 @@ export class AccessLog {
     if (exchange.rule !== null) {
       this.#add(RULE);
       this.#add(exchange.rule);
+    }
+    if (exchange.idLength > 0) {
+      this.#add(ID);
+      for (let n = 0; n < exchange.idLength; n++) this.#bytes[this.#length++] = exchange.id![n]!;
     }
     this.#add(END);
     note.length = 0;

@@ -3,17 +3,19 @@
  * answered (client-response.ts writes that). A request that comes before the response to the one before is out waits,
  * and the connection is read no further.
  */
+import type { HttpService } from '../../policy/http-service.ts';
 import { hashText } from '../balance/hash.ts';
 import type { ConnectionEnds } from '../kernel/socket-address.ts';
 import type { ServerSession } from '../tls/server-session.ts';
 import { BodyDecoder, BY_LENGTH, CHUNKED, NO_BODY } from './body-decoder.ts';
 import type { Channel, ChannelOwner, Channels } from './channel.ts';
+import { clientLines } from './client-lines.ts';
 import { ClientResponse } from './client-response.ts';
 import { Exchange } from './exchange.ts';
 import type { ClientSide, ExchangeContext } from './exchange-sides.ts';
 import { beginsPreface } from './h2/frames.ts';
 import { CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, CONNECTION_UPGRADE, Head } from './head.ts';
-import { type HeadWriter, line } from './head-writer.ts';
+import type { HeadWriter } from './head-writer.ts';
 import { parseRequestHead } from './parse-head.ts';
 import { refusal } from './refusals.ts';
 import { Stash } from './stash.ts';
@@ -58,7 +60,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   #lingered = 0;
   #address: string | null = null;
   #forwarded: Uint8Array | null = null;
-  #forwardedBy: string | null = null;
+  #forwardedBy: HttpService | null = null;
   #sourceHash = -1;
   /** Set while the proxy drains: each response is the last one. */
   isDraining = false;
@@ -106,13 +108,11 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   }
 
   forwardedLines(exchange: Exchange): Uint8Array {
-    const how = exchange.service.settings.http.clientAddress;
-    if (this.#forwarded === null || this.#forwardedBy !== how) {
+    const { http } = exchange.service.settings;
+    if (this.#forwarded === null || this.#forwardedBy !== http) {
       const scheme = this.channel.session === null ? 'http' : 'https';
-      const text =
-        how === 'none' ? '' : `X-Forwarded-For: ${this.clientAddress}\r\nX-Forwarded-Proto: ${scheme}\r\n`;
-      this.#forwarded = line(text);
-      this.#forwardedBy = how;
+      this.#forwarded = clientLines(http, [this.clientAddress], { scheme });
+      this.#forwardedBy = http;
     }
     return this.#forwarded;
   }

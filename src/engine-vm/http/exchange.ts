@@ -11,6 +11,7 @@
  */
 import type { RequestNote } from './access-log.ts';
 import { ALL_BUSY } from './availability.ts';
+import type { ClientOrigin, ClientOrigins } from './client-origin.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
 import type { ClientSide, ExchangeContext, MemberSide } from './exchange-sides.ts';
 import { FieldLines } from './field-lines.ts';
@@ -61,6 +62,11 @@ export class Exchange {
   member: Member | null = null;
   /** What the access log keeps of the request. */
   note: RequestNote | null = null;
+  /** Who the client is where a trusted proxy says so; null where it is who connected. */
+  origin: ClientOrigin | null = null;
+  /** Its first bytes are the id that the request has; none where services give none. */
+  id: Uint8Array | null = null;
+  idLength = 0;
   /** Name of an access rule that the log is to have. */
   rule: Uint8Array | null = null;
   isActive = false;
@@ -111,6 +117,8 @@ export class Exchange {
     this.#reset(head);
     this.wantsUpgrade = wantsUpgrade;
     this.#sourceHash = sourceHash;
+    const { origins } = this.service;
+    if (origins !== null) this.#findOrigin(origins, head);
     this.context.began(this);
     if (this.service.settings.http.sessionCookie !== undefined) {
       this.#cookies ??= new OwnCookies();
@@ -127,6 +135,12 @@ export class Exchange {
     if (!this.#take(position, false)) return false;
     this.side!.sendHead(this, length);
     return true;
+  }
+
+  #findOrigin(origins: ClientOrigins, head: Head): void {
+    const { clientAddress, tls } = this.client;
+    this.origin = origins.find(clientAddress, tls != null, head);
+    if (this.origin !== null) this.#sourceHash = this.origin.sourceHash;
   }
 
   /** What came is no request that can go on: it is answered, counted and logged like one. */
@@ -146,6 +160,8 @@ export class Exchange {
     this.refusal = 0;
     this.startedMs = this.context.nowMs;
     this.rule = null;
+    this.origin = null;
+    this.idLength = 0;
     this.answeredMs = 0;
     this.requestBytes = 0;
     this.responseBytes = 0;
@@ -447,7 +463,12 @@ export class Exchange {
   }
 
   get clientAddress(): string {
-    return this.client.clientAddress;
+    return this.origin === null ? this.client.clientAddress : this.origin.address;
+  }
+
+  /** Lines that tell members of the client. */
+  get forwardedLines(): Uint8Array {
+    return this.origin === null ? this.client.forwardedLines(this) : this.origin.lines;
   }
 
   get isHead(): boolean {

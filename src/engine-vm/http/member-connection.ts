@@ -116,7 +116,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
     const { request, service } = exchange;
     const { http } = service.settings;
     const writer = this.#writer;
-    writer.request(request, length >= 0, http.clientAddress !== 'append', length < 0);
+    writer.request(request, length >= 0, true, length < 0);
     if (request.hostIndex < 0) {
       writer.add(HOST);
       writer.add(line(this.member.host));
@@ -125,8 +125,10 @@ export class MemberConnection implements ChannelOwner, MemberSide {
     this.#isChunking = length < 0;
     if (length < 0) writer.chunked();
     if (http.clientAddress !== 'none') {
-      writer.add(exchange.client.forwardedLines(exchange));
-      if (request.hostIndex >= 0) {
+      writer.add(exchange.forwardedLines);
+      const hasHost =
+        http.clientFields === 'forwarded' || (exchange.origin !== null && exchange.origin.host !== '');
+      if (request.hostIndex >= 0 && !hasHost) {
         writer.add(FORWARDED_HOST);
         writer.value(request, request.hostIndex);
       }

@@ -10,6 +10,7 @@ import { FieldChanges } from './component/field-changes.ts';
 import { HostCheck } from './component/host-check.ts';
 import { RateLimits } from './component/rate-limits/rate-limits.ts';
 import { Redirects } from './component/redirects.ts';
+import { RequestId } from './component/request-id.ts';
 import type { HttpComponent } from './component.ts';
 import type { ServiceSettings } from './service.ts';
 
@@ -28,6 +29,7 @@ const OF_CONNECTION: readonly Create[] = [(http) => HostCheck.of(http), (http) =
 
 /** Those that the policy orders, by their names there. */
 const COMPONENTS: Record<HttpComponentName, Create> = {
+  'request-id': (http) => RequestId.of(http),
   'access-rules': (_http, settings, before) => AccessRules.of(settings, before),
   'rate-limits': (_http, settings, before) => RateLimits.of(settings, before),
   redirects: (http) => Redirects.of(http),

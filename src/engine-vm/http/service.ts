@@ -6,6 +6,7 @@ import type { HttpService } from '../../policy/http-service.ts';
 import type { MemberTls } from '../../policy/pool-tls.ts';
 import type { MemberTlsSettings, TlsSettings } from '../tls/settings.ts';
 import { AddressList } from './address-list.ts';
+import { ClientOrigins } from './client-origin.ts';
 import type { HttpComponent } from './component.ts';
 import type { HeadLimits } from './parse-fields.ts';
 import { createComponents } from './registry.ts';
@@ -72,6 +73,8 @@ export class Service {
   readonly router: Router | null;
   /** Whose connections begin with a header of the PROXY protocol; null where there are none. */
   readonly proxies: AddressList | null;
+  /** Null where no proxies in front tell of clients in fields. */
+  readonly origins: ClientOrigins | null;
   /** Those that want to know of time. */
   readonly ticking: readonly HttpComponent[];
 
@@ -100,6 +103,7 @@ export class Service {
     );
     const from = http.proxyProtocol?.from ?? [];
     this.proxies = from.length > 0 ? new AddressList(from) : null;
+    this.origins = ClientOrigins.of(http);
     this.components = createComponents(settings, before?.components);
     this.ticking = this.components.filter(({ tick }) => tick !== undefined);
   }

@@ -2,12 +2,13 @@
  * An HTTP/2 connection of a client: each stream is a request, with an exchange of its own. Begins with the client's
  * preface.
  */
+import type { HttpService } from '../../../policy/http-service.ts';
 import { hashText } from '../../balance/hash.ts';
 import { RECEIVE_BYTES } from '../../kernel/socket-buffers.ts';
 import type { Channel, Channels } from '../channel.ts';
+import { clientLines } from '../client-lines.ts';
 import type { ExchangeContext } from '../exchange-sides.ts';
 import { Head } from '../head.ts';
-import { line } from '../head-writer.ts';
 import { parseTrailers } from '../parse-fields.ts';
 import { parseRequestHead } from '../parse-head.ts';
 import { refusal } from '../refusals.ts';
@@ -40,7 +41,7 @@ export class ClientSession extends Session {
   #isFinal = false;
   #address: string | null = null;
   #forwarded: Uint8Array | null = null;
-  #forwardedBy: string | null = null;
+  #forwardedBy: HttpService | null = null;
   #sourceHash = -1;
 
   constructor(
@@ -66,13 +67,11 @@ export class ClientSession extends Session {
     return this.#address;
   }
 
-  forwardedLines(how: string): Uint8Array {
-    if (this.#forwarded === null || this.#forwardedBy !== how) {
+  forwardedLines(http: HttpService): Uint8Array {
+    if (this.#forwarded === null || this.#forwardedBy !== http) {
       const scheme = this.channel.session === null ? 'http' : 'https';
-      this.#forwarded = line(
-        how === 'none' ? '' : `X-Forwarded-For: ${this.clientAddress}\r\nX-Forwarded-Proto: ${scheme}\r\n`,
-      );
-      this.#forwardedBy = how;
+      this.#forwarded = clientLines(http, [this.clientAddress], { scheme });
+      this.#forwardedBy = http;
     }
     return this.#forwarded;
   }

@@ -104,7 +104,7 @@ export class ClientStream extends Stream implements ClientSide {
   }
 
   forwardedLines(exchange: Exchange): Uint8Array {
-    return this.session.forwardedLines(exchange.service.settings.http.clientAddress);
+    return this.session.forwardedLines(exchange.service.settings.http);
   }
 
   #awaitBody(): void {

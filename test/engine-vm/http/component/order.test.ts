@@ -6,6 +6,7 @@ import { HttpService } from '../../../../src/policy/http-service.ts';
 import { settingsOf } from '../proxy-site.ts';
 
 const ALL = {
+  requestId: {},
   accessRules: {},
   rateLimits: { limits: [{ name: 'each', requests: 1 }] },
   redirects: [{ paths: ['/old'], to: 'http://new.example/' }],

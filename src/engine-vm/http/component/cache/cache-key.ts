@@ -3,7 +3,6 @@
  * Requests that members may answer by something that is no part of the key are kept from the cache: whoever could send
  * one would choose what others get.
  */
-import { FIELD } from '../../field-names.ts';
 import type { Head } from '../../head.ts';
 import { line } from '../../head-writer.ts';
 import { isOverride } from '../../override-fields.ts';
@@ -15,17 +14,11 @@ const MOST_BYTES = 2048;
 export const BY_TLS = 9;
 /** Comes before the name of a pool. */
 export const OF_POOL = 11;
-const HTTPS = line('https');
+const HTTPS = [line('Proto: https\r'), line('proto=https')];
 
 export class CacheKey {
   readonly bytes = new Uint8Array(MOST_BYTES);
   length = 0;
-  readonly #trustsForwarded: boolean;
-
-  /** `trustsForwarded`: what clients say in X-Forwarded-Host and -Proto goes on to members, so it is part of the key. */
-  constructor(trustsForwarded: boolean) {
-    this.#trustsForwarded = trustsForwarded;
-  }
 
   /**
    * Builds the key of a request. False where it has none. `forwarded` are the lines that tell members of the client:
@@ -38,18 +31,9 @@ export class CacheKey {
     this.#add(head, head.valueAt[head.hostIndex]!, head.valueEnd[head.hostIndex]!, true);
     this.#add(head, head.targetAt, head.targetEnd, false);
     for (let n = 0; n < head.count; n++) {
-      const id = head.ids[n]!;
-      if (id === 0) {
-        if (head.isDropped[n] === 0 && isOverride(head, n)) return false;
-      } else if (this.#trustsForwarded) {
-        if (id === FIELD.forwarded) return false;
-        if (id === FIELD['x-forwarded-host'] || id === FIELD['x-forwarded-proto']) {
-          this.bytes[this.length++] = id === FIELD['x-forwarded-host'] ? 10 : 13;
-          this.#add(head, head.valueAt[n]!, head.valueEnd[n]!, true);
-        }
-      }
-      if (this.length >= MOST_BYTES) return false;
+      if (head.isDropped[n] === 0 && isOverride(head, n)) return false;
     }
+    if (this.length >= MOST_BYTES) return false;
     // Names of pools have up to 63 bytes.
     if (this.length + pool.length + 2 > MOST_BYTES) return false;
     if (pool !== '') {
@@ -76,10 +60,25 @@ export class CacheKey {
   }
 }
 
+/** Whether that is the request's Host; true of the empty text, which names none. */
+export function isHostOf({ bytes, hostIndex, valueAt, valueEnd }: Head, host: string): boolean {
+  if (host === '') return true;
+  const at = valueAt[hostIndex]!;
+  if (hostIndex < 0 || valueEnd[hostIndex]! - at !== host.length) return false;
+  for (let n = 0; n < host.length; n++) if (lower(bytes[at + n]!) !== lower(host.charCodeAt(n))) return false;
+  return true;
+}
+
+function lower(byte: number): number {
+  return byte >= 65 && byte <= 90 ? byte | 32 : byte;
+}
+
 function saysHttps(lines: Uint8Array): boolean {
-  search: for (let at = 0; at + HTTPS.length <= lines.length; at++) {
-    for (let n = 0; n < HTTPS.length; n++) if (lines[at + n] !== HTTPS[n]) continue search;
-    return true;
+  for (const wanted of HTTPS) {
+    search: for (let at = 0; at + wanted.length <= lines.length; at++) {
+      for (let n = 0; n < wanted.length; n++) if (lines[at + n] !== wanted[n]) continue search;
+      return true;
+    }
   }
   return false;
 }

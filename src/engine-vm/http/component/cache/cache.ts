@@ -19,7 +19,7 @@ import { KeptRequest } from '../../kept-request.ts';
 import { refusal } from '../../refusals.ts';
 import { BackgroundClient } from './background-client.ts';
 import { CacheFill, EntryWriter } from './cache-fill.ts';
-import { CacheKey } from './cache-key.ts';
+import { CacheKey, isHostOf } from './cache-key.ts';
 import { type CacheFetcher, CacheRequest } from './cache-request.ts';
 import { CacheStore, type EntryTerms } from './cache-store.ts';
 import { Collapses } from './collapse.ts';
@@ -70,24 +70,24 @@ export class Cache implements HttpComponent, CacheFetcher {
     purged: 0,
   };
 
-  constructor(http: HttpService, policy: HttpCache, memory: SharedArrayBuffer | undefined) {
+  constructor(policy: HttpCache, memory: SharedArrayBuffer | undefined) {
     this.#policy = policy;
     this.store = new CacheStore(memory ?? CacheStore.allocate(policy.maxBytes));
     this.#responses = new StoredResponses(this.store, policy.cacheStatus);
-    this.#key = new CacheKey(http.clientAddress === 'append');
+    this.#key = new CacheKey();
     this.#purge = policy.purgeFrom.length === 0 ? null : new Purge(policy.purgeFrom, this.store, this.#key);
   }
 
   /** Null where the service stores nothing. */
   static of(http: HttpService, memory: SharedArrayBuffer | undefined): Cache | null {
-    return http.cache === undefined ? null : new Cache(http, http.cache, memory);
+    return http.cache === undefined ? null : new Cache(http.cache, memory);
   }
 
   onRequest(exchange: Exchange): number {
     const { request } = exchange;
     const { method } = request;
     if (method !== METHOD.GET && method !== METHOD.HEAD) return this.#onUnsafe(exchange);
-    const forwarded = exchange.client.forwardedLines(exchange);
+    const forwarded = exchange.forwardedLines;
     if (!this.#isForCache(exchange) || !this.#key.build(request, forwarded, poolOf(exchange))) {
       this.#counts.bypassed++;
       return 0;
@@ -113,7 +113,9 @@ export class Cache implements HttpComponent, CacheFetcher {
   }
 
   /** Whether anything stored may answer a GET or HEAD, or its response be stored. */
-  #isForCache({ request, wantsUpgrade }: Exchange): boolean {
+  #isForCache({ request, wantsUpgrade, origin }: Exchange): boolean {
+    // Members are told of another host or port than the key holds.
+    if (origin !== null && (origin.hasPort || !isHostOf(request, origin.host))) return false;
     if (request.contentLength > 0 || request.isChunked || wantsUpgrade) return false;
     for (let n = 0; n < request.count; n++) {
       const id = request.ids[n];
@@ -240,7 +242,7 @@ export class Cache implements HttpComponent, CacheFetcher {
     const kept = this.#kept.pop() ?? new KeptRequest();
     kept.keep(request);
     dropConditions(kept.head);
-    const background = new BackgroundClient(context, exchange.client.forwardedLines(exchange).slice());
+    const background = new BackgroundClient(context, exchange.forwardedLines.slice());
     const key = this.#key.bytes.slice(0, this.#key.length);
     background.exchange.startKept(kept, exchange.sourceHash);
     for (const added of exchange.requestLines) background.exchange.requestLines.push(added);

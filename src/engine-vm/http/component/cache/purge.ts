@@ -45,7 +45,7 @@ export class Purge {
   }
 
   onRequest(exchange: Exchange, counts: { purged: number }): number {
-    const isAllowed = this.#from.has(exchange.client.clientAddress);
+    const isAllowed = this.#from.has(exchange.clientAddress);
     if (!isAllowed || !this.#key.build(exchange.request, NO_LINES, '')) return FORBIDDEN;
     const { bytes, length } = this.#key;
     const count =
