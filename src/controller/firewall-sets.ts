@@ -80,6 +80,11 @@ export class SetTable {
     };
   }
 
+  /** Puts the set of that name into the graph, for access rules of `http`, which know it by its name. */
+  use(name: string): void {
+    this.#named(name);
+  }
+
   #named(name: string): number {
     const spec = this.#desired.policies.addressSets.get(name);
     // The API keeps references whole; a set that is gone all the same holds nobody.

@@ -277,6 +277,7 @@ function compileService(
   desired: Desired,
   actual: Actual,
 ): GraphService {
+  for (const { fromSets } of spec.http?.accessRules?.rules ?? []) for (const set of fromSets) sets.use(set);
   return {
     name,
     protocol: spec.protocol,

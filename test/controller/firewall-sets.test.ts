@@ -74,6 +74,18 @@ describe('the sets of firewall rules', () => {
     assert.equal(graph().addressSets, undefined);
   });
 
+  it('go to engines for access rules, too, which know them by name', async () => {
+    await begin([]);
+    await harness.apply('virtual-service', 'web', {
+      engineGroup: 'edge',
+      tiers: [{ name: 'shop', addresses: ['10.77.0.101'], port: 80, pool: 'shop' }],
+      http: { accessRules: { rules: [{ name: 'one', action: 'deny', fromSets: ['known'] }] } },
+    });
+    await harness.run(500);
+    assert.deepEqual(entries(), ['address-set/known']);
+    assert.equal(graph().addressSets?.[0]?.name, 'known');
+  });
+
   it('made of tags follow the VMs that carry them', async () => {
     await begin([{ name: 'one', action: 'allow', fromTags: ['app=shop'] }]);
     const count = () => unpackPrefixes(graph().addressSets?.[0]?.prefixes ?? '').ipv4.length / 2;

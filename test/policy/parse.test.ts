@@ -149,6 +149,8 @@ describe('policy text', () => {
     assert.equal(parseDocuments(accelerated, 'accelerated.yaml').length, 2);
     const tls = readFileSync(new URL('../../templates/tls.yaml', import.meta.url), 'utf8');
     assert.equal(parseDocuments(tls, 'tls.yaml').length, 2);
+    const guarded = readFileSync(new URL('../../templates/guarded.yaml', import.meta.url), 'utf8');
+    assert.equal(parseDocuments(guarded, 'guarded.yaml').length, 3);
     assert.throws(
       () => parseDocuments(tls.replace('serverName:', 'keyFile: /k, serverName:'), 'tls.yaml'),
       /tls\.certificateFile.*is missing: a certificate and its key go together/s,

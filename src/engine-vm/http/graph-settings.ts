@@ -2,7 +2,9 @@
  * From an engine's graph to what its proxies run: the settings of the services whose HTTP it proxies. Pure. The sibling
  * for `weft proxy` is settings.ts.
  */
+
 import { createHmac } from 'node:crypto';
+import { packPrefixes } from '../../packet/packed-prefixes.ts';
 import type { GraphPool, GraphService, ServiceGraph } from '../../policy/graph.ts';
 import { STACK_GATEWAY_MARK } from '../stack-gateway.ts';
 import type { MemberSettings, ServiceSettings } from './service.ts';
@@ -26,6 +28,9 @@ export function proxiedAddresses(graph: ServiceGraph): string[] {
   return [...new Set(proxied.flatMap(({ tiers }) => tiers[0]!.addresses.map(({ address }) => address)))];
 }
 
+/** Of a set whose content has not come. */
+const NO_PREFIXES = packPrefixes([]);
+
 function settingsOf(graph: ServiceGraph, service: GraphService, verdicts: Verdicts): ServiceSettings | null {
   const { http, name, tiers, components } = service;
   const tier = tiers[0];
@@ -44,6 +49,9 @@ function settingsOf(graph: ServiceGraph, service: GraphService, verdicts: Verdic
       .filter((one) => further.has(one.name))
       .map((one) => ({ name: one.name, members: membersOf(graph, one, verdicts) })),
     http,
+    addressSets: Object.fromEntries(
+      (graph.addressSets ?? []).map((set) => [set.name, set.prefixes ?? NO_PREFIXES]),
+    ),
     // A cookie that one engine gives, all others of the group know, also after a restart.
     cookieKey: createHmac('sha256', Buffer.from(graph.engine.groupKey, 'base64'))
       .update(`session cookies of ${name}`)

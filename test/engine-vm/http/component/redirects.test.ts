@@ -66,6 +66,10 @@ describe('redirects', () => {
       'https://{path}',
       'javascript:x',
       'https://x/\n',
+      'https://x:99999/',
+      'https://x:0/',
+      'https://[::1]:65536/',
+      'https://[1.2.3]/',
     ]) {
       assert.equal(HttpService.safeParse({ redirects: [{ to }] }).success, false, to);
     }
