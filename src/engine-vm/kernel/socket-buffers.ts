@@ -1,17 +1,18 @@
 /**
  * The memory that bytes of sockets are received into and sent from: equal buffers in one mapped region.
  *
- *   buffer  [ headroom 512 | what was received ...            | tailroom 64 ]      16 KB
+ *   buffer  [ headroom 512 | what was received ...            | tailroom 64 ]      16 KB and 320 bytes
  *
  * One region, because a buffer goes from the socket that received it to the socket that sends it without a copy, and
  * because `copyWithin` inside one buffer allocates nothing. The room before and behind lets whoever sends put a head
  * or the framing of a chunk around what was received. Free buffers are a stack: the one used last is used next, so
- * that a busy thread stays in few pages and untouched ones cost nothing.
+ * that a busy thread stays in few pages and untouched ones cost nothing. Buffers are no power of two apart: what is used of
+ * each, its beginning, would fall into the same few sets of the processor's caches, and push out that of the others.
  */
 import ffi from 'node:ffi';
 import { kernelError, libc } from './libc.ts';
 
-export const BUFFER_BYTES = 16_384;
+export const BUFFER_BYTES = 16_704;
 export const HEADROOM = 512;
 export const TAILROOM = 64;
 /** The most bytes that one buffer receives. */
