@@ -28,6 +28,7 @@ import type { Service } from './service.ts';
 
 /** Interim responses of one exchange. */
 const MOST_INTERIM = 8;
+const NO_FIELDS: readonly Uint8Array[] = [];
 const MEMBER_NONE = refusal('member-none');
 const MEMBER_BUSY = refusal('member-busy');
 const QUEUE_FULL = refusal('queue-full');
@@ -450,7 +451,7 @@ export class Exchange {
     if (status >= 500 && this.attachment?.rescue?.(this) === true) return;
     this.refusal = reason;
     const isBusy = reason === MEMBER_BUSY || reason === QUEUE_FULL || reason === QUEUE_TIMEOUT;
-    this.answer(status, name, isBusy ? [this.#members!.retryAfter] : []);
+    this.answer(status, name, isBusy ? [this.#members!.retryAfter] : NO_FIELDS);
   }
 
   /** A response of ours, whole. Ends the exchange. */

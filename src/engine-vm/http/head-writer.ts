@@ -61,6 +61,17 @@ export const SAY_CLOSE = 1;
 export const SAY_KEEP_ALIVE = 2;
 export const SAY_UPGRADE = 3;
 
+/** The parts of a response of ours: before and behind the date, and its body. */
+interface Answer {
+  readonly status: number;
+  readonly first: Uint8Array;
+  readonly kind: Uint8Array;
+  readonly text: Uint8Array;
+}
+
+/** Some reasons bear numbers. */
+const MOST_ANSWERS = 256;
+
 export class HeadWriter {
   readonly #buffers: SocketBuffers;
   readonly #bytes: Uint8Array;
@@ -73,6 +84,7 @@ export class HeadWriter {
   #isRequest = false;
   #dropsClientFields = false;
   #dropsLength = false;
+  readonly #answers = new Map<string, Answer>();
   /** `Date: ...` of this second. */
   #dateLine = line('');
   #dateSecond = 0;
@@ -212,14 +224,30 @@ export class HeadWriter {
     closes: boolean,
   ): void {
     this.#begin();
-    const text = `${status} ${STATUS_TEXT[status] ?? ''}: ${reason}\n`;
-    this.add(line(`HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? ''}\r\n`));
+    const { first, kind, text } = this.#answerParts(status, reason);
+    this.add(first);
     this.date();
-    this.add(line(`Content-Type: text/plain\r\nContent-Length: ${text.length}\r\n`));
-    for (const one of fields) this.add(one);
+    this.add(kind);
+    for (let n = 0; n < fields.length; n++) this.add(fields[n]!);
     if (closes) this.add(CLOSE);
     this.#crlf();
-    if (!isHead) this.add(line(text));
+    if (!isHead) this.add(text);
+  }
+
+  /** Refusals come in floods: what each of them says is made once. */
+  #answerParts(status: number, reason: string): Answer {
+    const known = this.#answers.get(reason);
+    if (known?.status === status) return known;
+    const text = line(`${status} ${STATUS_TEXT[status] ?? ''}: ${reason}\n`);
+    const answer = {
+      status,
+      first: line(`HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? ''}\r\n`),
+      kind: line(`Content-Type: text/plain\r\nContent-Length: ${text.length}\r\n`),
+      text,
+    };
+    if (this.#answers.size >= MOST_ANSWERS) this.#answers.clear();
+    this.#answers.set(reason, answer);
+    return answer;
   }
 
   /**

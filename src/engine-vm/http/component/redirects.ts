@@ -2,22 +2,21 @@
 import type { HttpService } from '../../../policy/http-service.ts';
 import { ANSWERED, type HttpComponent } from '../component.ts';
 import type { Exchange } from '../exchange.ts';
-import { line } from '../head-writer.ts';
+import { LocationTemplate } from '../location-template.ts';
 import { refusal } from '../refusals.ts';
 import { Router } from '../router.ts';
 
 const HOST_MISSING = refusal('host-missing');
 const SLASH = 47;
-const PART = /\{(host|path|query)\}/g;
 
 export class Redirects implements HttpComponent {
   readonly type = 'redirects';
-  readonly #redirects: HttpService['redirects'];
+  readonly #redirects: readonly { status: number; location: LocationTemplate }[];
   readonly #router: Router;
   #redirected = 0;
 
   private constructor(redirects: HttpService['redirects'], router: Router) {
-    this.#redirects = redirects;
+    this.#redirects = redirects.map(({ status, to }) => ({ status, location: new LocationTemplate(to) }));
     this.#router = router;
   }
 
@@ -37,21 +36,10 @@ export class Redirects implements HttpComponent {
     if (request.bytes[request.targetAt] !== SLASH) return 0;
     const index = this.#router.choose(request);
     if (index < 0) return 0;
-    const redirect = this.#redirects[index]!;
-    const { hostIndex, target } = request;
-    if (hostIndex < 0 && redirect.to.includes('{host}')) return HOST_MISSING;
-    const mark = target.indexOf('?');
-    const parts: Record<string, string> = {
-      host:
-        hostIndex < 0
-          ? ''
-          : request.text(request.valueAt[hostIndex]!, request.valueEnd[hostIndex]!).replace(/:\d*$/, ''),
-      path: mark < 0 ? target : target.slice(0, mark),
-      query: mark < 0 ? '' : target.slice(mark),
-    };
-    const location = redirect.to.replaceAll(PART, (_, part: string) => parts[part]!);
+    const { status, location } = this.#redirects[index]!;
+    if (request.hostIndex < 0 && location.namesHost) return HOST_MISSING;
     this.#redirected++;
-    exchange.answer(redirect.status, 'see Location', [line(`Location: ${location}\r\n`)]);
+    exchange.answer(status, 'see Location', [location.line(request)]);
     return ANSWERED;
   }
 
