@@ -197,11 +197,10 @@ function outcome(
   if (touched.some(({ kind }) => kind === 'virtual-service' || kind === 'firewall-policy')) {
     refuse('ERR_POLICY_INVALID', firewallProblems(valid));
   }
+  if (touched.some(({ kind }) => kind === 'virtual-service' || kind === 'pool')) {
+    refuse('ERR_POLICY_INVALID', uncarriedServices(valid));
+  }
   if (touched.some((item) => item.kind === 'virtual-service')) {
-    refuse(
-      'ERR_POLICY_INVALID',
-      uncarriedServices(touched.filter((item) => item.kind === 'virtual-service')),
-    );
     refuse('ERR_ADDRESS_IN_USE', addressConflicts(valid.filter((item) => item.kind === 'virtual-service')));
   }
   return { results, writes, after };

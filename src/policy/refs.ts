@@ -6,8 +6,9 @@ import { isIPv6 } from 'node:net';
 import type { Problem } from './errors.ts';
 import type { Reference } from './kind.ts';
 import { nearestName } from './nearest-name.ts';
+import type { PoolSpec } from './pool.ts';
 import { kindNamed } from './registry.ts';
-import type { VirtualServiceSpec } from './virtual-service.ts';
+import { poolsOf, type VirtualServiceSpec } from './virtual-service.ts';
 
 /** What these functions need of an object. Specs are complete and valid. */
 export interface PolicyItem {
@@ -85,16 +86,40 @@ export function addressConflicts(services: readonly PolicyItem[]): Problem[] {
   return problems;
 }
 
-/** Services that engines do not carry: those that speak TLS, whose keys are files of the machine that runs `weft proxy`. */
-export function uncarriedServices(services: readonly PolicyItem[]): Problem[] {
-  return services
-    .filter(({ spec }) => (spec as VirtualServiceSpec).http?.tls !== undefined)
-    .map(({ name }) => ({
-      path: '$.spec.http.tls',
-      message:
-        'is not carried by engines so far: they have no keys; run the service with `weft proxy`, or leave tls out',
-      where: `virtual-service "${name}"`,
-    }));
+/** What engines do not do for services with `http`, which `weft proxy` does: files of its machine, sets in its rules. */
+export function uncarriedServices(items: readonly PolicyItem[]): Problem[] {
+  const secured = new Set(
+    items
+      .filter(({ kind, spec }) => kind === 'pool' && (spec as PoolSpec).tls !== undefined)
+      .map(({ name }) => name),
+  );
+  return items.flatMap((item): Problem[] => {
+    if (item.kind !== 'virtual-service') return [];
+    const spec = item.spec as VirtualServiceSpec;
+    const { http } = spec;
+    if (http === undefined) return [];
+    const where = `virtual-service "${item.name}"`;
+    const problems: Problem[] = [];
+    const refuse = (path: string, why: string): void => {
+      problems.push({
+        path: `$.spec.${path}`,
+        message: `is not carried by engines so far: ${why}; run the service with \`weft proxy\`, or leave it out`,
+        where,
+      });
+    };
+    if (http.tls !== undefined) refuse('http.tls', 'they have no keys');
+    if (http.sessionCookie?.keyFile !== undefined)
+      refuse('http.sessionCookie.keyFile', 'the engines of a group have a key for cookies anyway');
+    if (http.accessRules?.rules.some(({ fromSets }) => fromSets.length > 0))
+      refuse(
+        'http.accessRules',
+        'rules that name address sets (fromSets) are judged by firewall policies there',
+      );
+    for (const pool of poolsOf(spec)) {
+      if (secured.has(pool)) refuse('http', `pool "${pool}" has tls, whose files they do not have`);
+    }
+    return problems;
+  });
 }
 
 /** One text per address, however it is written; an IPv4-mapped IPv6 address is the IPv4 address it maps. */

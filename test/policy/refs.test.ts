@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { parseDocuments } from '../../src/policy/parse.ts';
-import { addressConflicts, canonicalAddress, missingReferences, referrersOf } from '../../src/policy/refs.ts';
+import {
+  addressConflicts,
+  canonicalAddress,
+  missingReferences,
+  type PolicyItem,
+  referrersOf,
+  uncarriedServices,
+} from '../../src/policy/refs.ts';
+import { virtualService } from '../../src/policy/virtual-service.ts';
 
 const service = (name: string, tiers: string, protocol = 'tcp') =>
   parseDocuments(
@@ -52,5 +60,30 @@ describe('addresses', () => {
     assert.equal(canonicalAddress('FD77:0:0::1'), 'fd77::1');
     assert.equal(canonicalAddress('::ffff:1.2.3.4'), '1.2.3.4');
     assert.equal(canonicalAddress('1.2.3.4'), '1.2.3.4');
+  });
+});
+
+describe('what engines do not do of a service with http', () => {
+  const problemsOf = (http: unknown, poolTls?: unknown) => {
+    const spec = virtualService.spec.parse({
+      engineGroup: 'edge',
+      tiers: [{ name: 'web', addresses: ['10.0.0.1'], port: 80, pool: 'web' }],
+      http,
+    });
+    const items = [
+      { kind: 'virtual-service', name: 'front', spec },
+      { kind: 'pool', name: 'web', spec: { tls: poolTls } },
+    ] as unknown as PolicyItem[];
+    return uncarriedServices(items).map(({ path }) => path);
+  };
+
+  it('is refused by name: keys, files, address sets in rules, TLS with members', () => {
+    assert.deepEqual(problemsOf({}), []);
+    const certificates = [{ certificateFile: '/c.pem', keyFile: '/k.pem' }];
+    assert.deepEqual(problemsOf({ tls: { certificates } }), ['$.spec.http.tls']);
+    assert.deepEqual(problemsOf({ sessionCookie: { keyFile: '/k' } }), ['$.spec.http.sessionCookie.keyFile']);
+    const rules = [{ name: 'bad', action: 'deny', fromSets: ['bad'] }];
+    assert.deepEqual(problemsOf({ accessRules: { rules } }), ['$.spec.http.accessRules']);
+    assert.deepEqual(problemsOf({}, {}), ['$.spec.http']);
   });
 });

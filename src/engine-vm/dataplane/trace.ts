@@ -182,7 +182,9 @@ export class Tracer {
       }
       decision.isByHash = true;
     }
+    const isProxied = graph.tierIsProxied[tier] === 1;
     for (const component of chain.components) {
+      if (isProxied && !component.judgesEstablished) continue;
       if (flow >= 0 && !component.judgesEstablished) {
         const detail = 'the flow keeps its member';
         answer.hop.steps.push({ component: component.type, verdict: 'skipped', detail });
@@ -200,6 +202,12 @@ export class Tracer {
       const isObserved = graph.source.engine.mode === 'mirror';
       const outcome = verdict === REJECT ? `rejected: ${reason}` : `dropped: ${reason}`;
       answer.outcome = isObserved ? `only observed; in line it would be ${outcome}` : outcome;
+      return -1;
+    }
+    if (isProxied) {
+      const detail = 'the connection ends in this engine, whose proxy chooses a member for each request';
+      answer.hop.steps.push({ component: 'proxy', verdict: 'self', detail });
+      answer.outcome = 'answered by the proxy of this engine';
       return -1;
     }
     if (decision.member < 0) answer.outcome = 'dropped: no-member';
