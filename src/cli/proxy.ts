@@ -18,6 +18,7 @@ interface Options {
   logEvery: number;
   drainMs: number;
   loop?: 'io_uring' | 'epoll';
+  replace?: number;
 }
 
 interface Endpoint {
@@ -27,6 +28,8 @@ interface Endpoint {
 
 /** How often OCSP responses are looked at. */
 const STAPLES_MS = 30_000;
+/** Tells a proxy that another one has its listeners. */
+const REPLACED = 'SIGUSR2';
 
 const EXAMPLES = `
 Examples:
@@ -52,7 +55,8 @@ The file holds a virtual-service with \`http: {}\` and its pool, whose members a
     port: 3000
 
 SIGHUP reads the file again; requests that have begun keep the settings that they began with.
-SIGTERM and SIGINT end it once the requests that have begun are answered.`;
+SIGTERM and SIGINT end it once the requests that have begun are answered.
+--replace PID starts another in its place (an upgrade, other options): no request fails.`;
 
 /** Adds the verb. */
 export function registerProxy(program: Command, terminal: Terminal): void {
@@ -81,18 +85,24 @@ export function registerProxy(program: Command, terminal: Terminal): void {
         ['io_uring', 'epoll'],
       ),
     )
+    .option(
+      '--replace <pid>',
+      'take the place of this running proxy, which ends what it has begun once all is ready',
+      count(1, 2 ** 31 - 1),
+    )
     .addHelpText('after', EXAMPLES)
     .action((options: Options) => run(options, terminal));
 }
 
 async function run(options: Options, terminal: Terminal): Promise<void> {
-  const [{ planProxy }, { ProxyWorkers }, { startHealth }, { withTls }, { withFreshStaples }] =
+  const [{ planProxy }, { ProxyWorkers }, { startHealth }, { withTls }, { withFreshStaples }, { takeOver }] =
     await Promise.all([
       import('../engine-vm/http/settings.ts'),
       import('../engine-vm/http/proxy-workers.ts'),
       import('../engine-vm/http/member-health.ts'),
       import('../engine-vm/tls/with-tls.ts'),
       import('../engine-vm/tls/settings.ts'),
+      import('../engine-vm/http/hand-over.ts'),
     ]);
   const { withCookieKey } = await import('../engine-vm/http/cookie-key.ts');
   const say = (text: string): void => void terminal.stderr.write(`${plain(text)}\n`);
@@ -109,6 +119,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     return { ...plan, settings };
   };
   let plan = await read();
+  const legacy = options.replace === undefined ? undefined : takeOver(options.replace);
   const logFile = openLog(options.accessLog);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
@@ -120,6 +131,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
       ? {}
       : { log: logFile ?? ((lines: Uint8Array) => void terminal.stdout.write(lines)) }),
     logEvery: options.logEvery,
+    ...(legacy === undefined ? {} : { legacy }),
     onFailure: failed.reject,
   });
   const { name, listeners, members } = plan.settings;
@@ -132,6 +144,11 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
 
   const stopped = Promise.withResolvers<void>();
   const onStop = (): void => stopped.resolve();
+  let isReplaced = false;
+  const onReplaced = (): void => {
+    isReplaced = true;
+    stopped.resolve();
+  };
   const onReload = (): void => {
     read()
       .then((next) => {
@@ -151,17 +168,22 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     health.update(plan).catch((error: Error) => say(`${name}: OCSP responses: ${error.message}`));
   };
   const staples = setInterval(lookAtStaples, STAPLES_MS);
-  process.once('SIGTERM', onStop).once('SIGINT', onStop).on('SIGHUP', onReload);
+  process.once('SIGTERM', onStop).once('SIGINT', onStop).on('SIGHUP', onReload).on(REPLACED, onReplaced);
   // Who reads this may send signals.
   say(`${name}: ${where.join(', ')} to ${members.length} members, ${options.workers} workers, ${loopKind}`);
+  if (options.replace !== undefined) {
+    process.kill(options.replace, REPLACED);
+    say(`${name}: takes the place of process ${options.replace}`);
+  }
   try {
     await Promise.race([stopped.promise, failed.promise]);
-    say(`${name}: ending; requests that have begun have ${options.drainMs} ms`);
+    const why = isReplaced ? 'replaced' : 'ending';
+    say(`${name}: ${why}; requests that have begun have ${options.drainMs} ms`);
   } finally {
     clearInterval(staples);
     process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
     health.stop();
-    const reports = await workers.drain(options.drainMs);
+    const reports = await workers.drain(options.drainMs, isReplaced);
     const requests = reports.reduce((sum, report) => sum + report.requests, 0);
     say(`${name}: ${requests} requests answered`);
     if (logFile !== undefined) closeSync(logFile);

@@ -3,19 +3,16 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { Agent, createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../engine-vm/http/proxy-site.ts';
+import { echoOrigin, ProxyLoad } from './proxy-load.ts';
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 const RELOADS = 50;
 const KEPT_CLIENTS = 16;
 const NEW_CLIENTS = 8;
-/** More than a buffer holds, so that responses are under way when a policy changes. */
-const BODY = 'x'.repeat(40_000);
-
 /** Each revision names itself in responses, and has other members than the one before. */
 function policy(port: number, memberPort: number, revision: number): string {
   const members = [1, 2, 3, 4].slice(revision % 2, 2 + (revision % 3)).map((n) => `127.0.0.${n}`);
@@ -37,42 +34,10 @@ spec:
 `;
 }
 
-interface Answer {
-  status: number;
-  revision: number;
-  body: string;
-}
-
-function ask(port: number, agent: Agent | false, method: string, path: string): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ host: '127.0.0.1', port, agent, method, path }, (response) => {
-      const parts: Buffer[] = [];
-      response.on('data', (bytes: Buffer) => parts.push(bytes));
-      response.on('error', reject);
-      response.on('end', () =>
-        resolve({
-          status: response.statusCode ?? 0,
-          revision: Number(response.headers['x-revision']),
-          body: Buffer.concat(parts).toString('latin1'),
-        }),
-      );
-    });
-    asked.on('error', reject);
-    asked.end(method === 'POST' ? BODY : undefined);
-  });
-}
-
 describe('reload of weft proxy', () => {
   const folder = mkdtempSync(join(tmpdir(), 'weft-reload-test-'));
   const file = join(folder, 'shop.yaml');
-  const origin = createServer((received, response) => {
-    let length = 0;
-    received.on('data', (bytes: Buffer) => {
-      length += bytes.length;
-    });
-    received.on('end', () => response.end(`${received.method} ${received.url} ${length} ${BODY}`));
-  });
-  origin.keepAliveTimeout = 60_000;
+  const origin = echoOrigin();
   let proxy: ChildProcess | undefined;
 
   after(() => {
@@ -109,49 +74,22 @@ describe('reload of weft proxy', () => {
     };
     await until('2 workers', 1);
 
-    const failures: string[] = [];
-    const answered = { kept: 0, new: 0 };
-    const revisions = new Set<number>();
-    let isOver = false;
-    let last = 0;
-    const client = async (kind: 'kept' | 'new', id: number): Promise<void> => {
-      const agent = kind === 'kept' ? new Agent({ keepAlive: true, maxSockets: 1 }) : false;
-      for (let n = 0; !isOver && failures.length === 0; n++) {
-        const method = n % 3 === 0 ? 'POST' : 'GET';
-        const path = `/${kind}/${id}/${n}`;
-        const inForce = last;
-        try {
-          const { status, revision, body } = await ask(port, agent, method, path);
-          answered[kind]++;
-          revisions.add(revision);
-          const expected = `${method} ${path} ${method === 'POST' ? BODY.length : 0} ${BODY}`;
-          if (status !== 200 || body !== expected) failures.push(`${method} ${path}: ${status}`);
-          if (revision < inForce) failures.push(`${method} ${path}: of ${revision}, ${inForce} was in force`);
-        } catch (error) {
-          failures.push(`${method} ${path}: ${(error as Error).message}`);
-        }
-      }
-      if (agent !== false) agent.destroy();
-    };
-    const clients = [
-      ...Array.from({ length: KEPT_CLIENTS }, (_, id) => client('kept', id)),
-      ...Array.from({ length: NEW_CLIENTS }, (_, id) => client('new', id)),
-    ];
+    const load = new ProxyLoad(port);
+    load.start('kept', KEPT_CLIENTS);
+    load.start('new', NEW_CLIENTS);
     try {
       for (let revision = 1; revision <= RELOADS; revision++) {
-        const before = answered.kept + answered.new;
         writeFileSync(file, policy(port, memberPort, revision));
         child.kill('SIGHUP');
         await until('the new policy is in force', revision);
-        last = revision;
+        load.inForce = revision;
         // Both kinds of clients use each policy before the next one comes.
-        while (answered.kept + answered.new < before + KEPT_CLIENTS + NEW_CLIENTS && failures.length === 0)
-          await new Promise((resolve) => setTimeout(resolve, 5));
+        await load.more(KEPT_CLIENTS + NEW_CLIENTS);
       }
     } finally {
-      isOver = true;
-      await Promise.all(clients);
+      await load.stop();
     }
+    const { failures, revisions, answered } = load;
     assert.deepEqual(failures, []);
     assert.ok(revisions.size > RELOADS / 2, `responses were of ${revisions.size} policies only`);
     assert.ok(revisions.has(RELOADS), 'the last policy was never in force');
@@ -159,6 +97,6 @@ describe('reload of weft proxy', () => {
     child.kill('SIGTERM');
     const [code] = (await once(child, 'exit')) as [number];
     assert.equal(code, 0, said);
-    assert.match(said, new RegExp(`${answered.kept + answered.new} requests answered`));
+    assert.match(said, new RegExp(`${load.total} requests answered`));
   });
 });

@@ -2,6 +2,7 @@
  * The proxy of one thread: listeners, connections of clients, members, and the loop that drives them. It never returns
  * to Node's own event loop while it runs; the main thread speaks to it by messages and an event fd.
  */
+import { listenerKey } from '../kernel/listener-takeover.ts';
 import { listenTcp } from '../kernel/socket-address.ts';
 import { SocketBuffers } from '../kernel/socket-buffers.ts';
 import { type LoopKind, openSocketLoop, type SocketEvents, type SocketLoop } from '../kernel/socket-loop.ts';
@@ -33,6 +34,8 @@ export interface ProxyOptions {
   readonly loop?: LoopKind | ((buffers: SocketBuffers, events: SocketEvents) => SocketLoop);
   /** Takes pieces of the access log; no log where it is left out. */
   readonly log?: (piece: Uint8Array) => void;
+  /** Listening sockets that are there already, by `listenerKey`: the loop's from then on. */
+  readonly listeners?: ReadonlyMap<string, readonly number[]>;
   /** One of so many requests is logged. */
   readonly logEvery?: number;
 }
@@ -53,7 +56,9 @@ export class ProxyLoop implements ExchangeContext {
   /** Once a client speaks HTTP/2. */
   #blocks: BlockWriter | null = null;
   readonly #log: AccessLog | null;
-  readonly #listeners = new Map<string, number>();
+  readonly #listeners = new Map<string, readonly number[]>();
+  /** Sockets of the process before, for the first settings. */
+  #taken: ReadonlyMap<string, readonly number[]>;
   readonly #connections = new ConnectionList<ClientConnection | ClientSession | ServerSession>();
   readonly #closed = (connection: ClientConnection | ClientSession | ServerSession): void => {
     this.#connections.delete(connection);
@@ -73,9 +78,10 @@ export class ProxyLoop implements ExchangeContext {
   #tls: ServerTls | null;
   #isDraining = false;
   #drainUntilMs = 0;
+  #isOver = false;
 
   /** Opens the listeners. Throws ERR_KERNEL. */
-  constructor({ settings, wakeFd, loop, log, logEvery }: ProxyOptions) {
+  constructor({ settings, wakeFd, loop, log, logEvery, listeners }: ProxyOptions) {
     const { maxConnections } = settings.http;
     // Two for each connection of a client, one for its member's, and what lies with the kernel.
     const buffers = new SocketBuffers(3 * maxConnections + 2048);
@@ -90,9 +96,10 @@ export class ProxyLoop implements ExchangeContext {
     this.members = new Members(settings, this.#channels, '', this.#waiting);
     this.#updatePools(settings);
     this.#log = log === undefined ? null : new AccessLog(log, logEvery);
+    this.#taken = listeners ?? new Map();
     this.#channels.onAccepted = (channel) => {
       this.figures.connections++;
-      if (this.#isDraining || this.#connections.size >= this.service.settings.http.maxConnections) {
+      if (this.#isOver || this.#connections.size >= this.service.settings.http.maxConnections) {
         channel.close();
         return;
       }
@@ -161,17 +168,23 @@ export class ProxyLoop implements ExchangeContext {
   }
 
   #listen(): void {
-    const wanted = new Map(this.service.settings.listeners.map((one) => [`${one.address} ${one.port}`, one]));
+    const wanted = new Map(
+      this.service.settings.listeners.map((listener) => [
+        listenerKey(listener.address, listener.port),
+        listener,
+      ]),
+    );
     for (const [key, { address, port, mark }] of wanted) {
       if (this.#listeners.has(key)) continue;
-      const fd = listenTcp(address, port, BACKLOG, mark);
-      this.#listeners.set(key, fd);
-      this.#channels.loop.accept(fd);
+      const fds = this.#taken.get(key) ?? [listenTcp(address, port, BACKLOG, mark)];
+      this.#listeners.set(key, fds);
+      for (const fd of fds) this.#channels.loop.accept(fd);
     }
-    for (const [key, fd] of this.#listeners) {
+    this.#taken = new Map();
+    for (const [key, fds] of this.#listeners) {
       if (wanted.has(key)) continue;
       this.#listeners.delete(key);
-      this.#channels.loop.stopAccepting(fd);
+      for (const fd of fds) this.#channels.loop.stopAccepting(fd);
     }
   }
 
@@ -205,21 +218,31 @@ export class ProxyLoop implements ExchangeContext {
     });
   }
 
-  /** No new connections; those that are there end with their request, the last of them at that time. */
-  drain(withinMs: number): void {
+  /**
+   * No new connections but those that were accepted; those that are there end with their request, the last of them at
+   * that time. One without a request ends at once; where `waitsForIdle`, with its next request: it may be on its way.
+   */
+  drain(withinMs: number, waitsForIdle: boolean): void {
     this.#isDraining = true;
     this.#drainUntilMs = performance.now() + withinMs;
-    for (const fd of this.#listeners.values()) this.#channels.loop.stopAccepting(fd);
+    for (const fds of this.#listeners.values()) {
+      for (const fd of fds) this.#channels.loop.stopAccepting(fd);
+    }
     this.#listeners.clear();
     for (const connection of this.#connections.all()) {
       connection.isDraining = true;
-      connection.closeIfIdle();
+      if (!waitsForIdle) connection.closeIfIdle();
     }
+  }
+
+  get #hasWork(): boolean {
+    return this.#connections.size > 0 || this.#channels.loop.accepting > 0;
   }
 
   /** Runs until it is drained. */
   run(): void {
-    while (!this.#isDraining || (this.#connections.size > 0 && this.nowMs < this.#drainUntilMs)) this.turn();
+    while (!this.#isDraining || (this.#hasWork && this.nowMs < this.#drainUntilMs)) this.turn();
+    this.#isOver = true;
     for (const connection of this.#connections.all()) connection.close();
     this.members.close();
     for (const pool of this.#poolsByName.values()) pool.close();

@@ -14,12 +14,14 @@ export interface ProxyThreadData {
   /** The file that lines are written to, or `message`: the main thread writes them. */
   readonly log?: number | 'message';
   readonly logEvery?: number;
+  /** As of `ProxyOptions`. */
+  readonly listeners?: ReadonlyMap<string, readonly number[]>;
 }
 
 /** What it says to a worker; the worker answers each by a message of the same `id`. */
 export type ProxyCommand =
   | { readonly id: number; readonly type: 'reload'; readonly settings: ServiceSettings }
-  | { readonly id: number; readonly type: 'drain'; readonly withinMs: number }
+  | { readonly id: number; readonly type: 'drain'; readonly withinMs: number; readonly waitsForIdle: boolean }
   | { readonly id: number; readonly type: 'figures' };
 
 /** `id` 0: the worker is ready, or cannot be. `log`: lines for the main thread to write. */
@@ -27,7 +29,7 @@ export type ProxyAnswer =
   | { readonly id: number; readonly error?: string; readonly figures?: unknown; readonly loop?: LoopKind }
   | { readonly log: Uint8Array };
 
-const { settings, port, wakeFd, loop, log, logEvery } = workerData as ProxyThreadData;
+const { settings, port, wakeFd, loop, log, logEvery, listeners } = workerData as ProxyThreadData;
 
 const answer = (message: ProxyAnswer): void => port.postMessage(message);
 
@@ -54,6 +56,7 @@ try {
     ...(loop === undefined ? {} : { loop }),
     ...(write === undefined ? {} : { log: write }),
     ...(logEvery === undefined ? {} : { logEvery }),
+    ...(listeners === undefined ? {} : { listeners }),
   });
 } catch (error) {
   answer({ id: 0, error: (error as Error).message });
@@ -68,7 +71,7 @@ if (proxy !== null) {
       const command = received.message as ProxyCommand;
       try {
         if (command.type === 'reload') running.reload(command.settings);
-        else if (command.type === 'drain') running.drain(command.withinMs);
+        else if (command.type === 'drain') running.drain(command.withinMs, command.waitsForIdle);
         answer({ id: command.id, figures: running.report() });
       } catch (error) {
         answer({ id: command.id, error: (error as Error).message });

@@ -3,10 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { WeftError } from '../../policy/errors.ts';
 import { EventFd } from '../kernel/event-fd.ts';
+import { closeListeners, listenerKey } from '../kernel/listener-takeover.ts';
 import type { LoopKind } from '../kernel/socket-loop.ts';
 import { CacheStore } from './component/cache/cache-store.ts';
 import { RateTable } from './component/rate-limits/rate-table.ts';
 import type { FiguresReport } from './figures.ts';
+import { KeyFile, type Legacy } from './hand-over.ts';
 import type { ProxyAnswer, ProxyCommand, ProxyThreadData } from './proxy-thread.ts';
 import type { ServiceSettings } from './service.ts';
 
@@ -17,6 +19,8 @@ export interface ProxyWorkersOptions {
   /** Takes lines of the access log; or the file that workers write them to themselves. */
   readonly log?: number | ((lines: Uint8Array) => void);
   readonly logEvery?: number;
+  /** Of the process whose place this one takes; its listeners are this one's then. */
+  readonly legacy?: Legacy;
   /** A worker ended that was not told to. */
   readonly onFailure: (error: Error) => void;
 }
@@ -32,7 +36,10 @@ class ProxyWorker {
   #nextId = 1;
   #last: FiguresReport | null = null;
 
-  constructor({ settings, loop, log, logEvery, onFailure }: ProxyWorkersOptions) {
+  constructor(
+    { settings, loop, log, logEvery, onFailure }: ProxyWorkersOptions,
+    listeners: ReadonlyMap<string, readonly number[]>,
+  ) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const data: ProxyThreadData = {
@@ -42,6 +49,7 @@ class ProxyWorker {
       ...(loop === undefined ? {} : { loop }),
       ...(log === undefined ? {} : { log: typeof log === 'number' ? log : 'message' }),
       ...(logEvery === undefined ? {} : { logEvery }),
+      listeners,
     };
     const worker = new Worker(new URL('./proxy-thread.ts', import.meta.url), {
       workerData: data,
@@ -102,24 +110,29 @@ class ProxyWorker {
 
 export class ProxyWorkers {
   readonly #workers: ProxyWorker[];
+  readonly #keys = new KeyFile();
   #settings: ServiceSettings;
 
   private constructor(workers: ProxyWorker[], settings: ServiceSettings) {
     this.#workers = workers;
     this.#settings = settings;
+    this.#keepKeys();
   }
 
   /** Starts them; resolves when all accept connections. Throws ERR_KERNEL where one cannot. */
   static async start(options: ProxyWorkersOptions): Promise<ProxyWorkers> {
-    const settings = withShared(options.settings, null);
-    const all = Array.from({ length: options.workers }, () => new ProxyWorker({ ...options, settings }));
+    const { legacy } = options;
+    const settings = withShared(options.settings, null, legacy);
+    const shares = sharesOf(legacy, settings, options.workers);
+    const all = shares.map((listeners) => new ProxyWorker({ ...options, settings }, listeners));
     const workers = new ProxyWorkers(all, settings);
     const started = await Promise.allSettled(workers.#workers.map(({ ready }) => ready));
     const failed = started.find((one) => one.status === 'rejected');
     if (failed !== undefined) {
       started.forEach((one, n) => {
-        if (one.status === 'fulfilled') void workers.#workers[n]!.ask({ type: 'drain', withinMs: 0 });
+        if (one.status === 'fulfilled') void workers.#workers[n]!.ask(AT_ONCE);
       });
+      workers.#keys.close();
       throw failed.reason;
     }
     return workers;
@@ -134,6 +147,7 @@ export class ProxyWorkers {
   async reload(settings: ServiceSettings): Promise<void> {
     const shared = withShared(settings, this.#settings);
     this.#settings = shared;
+    this.#keepKeys();
     await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'reload', settings: shared })));
   }
 
@@ -143,18 +157,58 @@ export class ProxyWorkers {
     )) as FiguresReport[];
   }
 
-  /** Lets requests that have begun be answered, for so long; returns the last figures. */
-  async drain(withinMs: number): Promise<FiguresReport[]> {
-    for (const worker of this.#workers) worker.ask({ type: 'drain', withinMs }).catch(() => undefined);
+  /**
+   * Lets requests that have begun be answered, for so long; returns the last figures. `waitsForIdle`: connections
+   * without a request are kept until their next one, which is their last, since another process has taken over.
+   */
+  async drain(withinMs: number, waitsForIdle = false): Promise<FiguresReport[]> {
+    for (const worker of this.#workers) {
+      worker.ask({ type: 'drain', withinMs, waitsForIdle }).catch(() => undefined);
+    }
     const reports = await Promise.all(this.#workers.map(({ ended }) => ended));
+    this.#keys.close();
     return reports.filter((report) => report !== null);
+  }
+
+  #keepKeys(): void {
+    const { name, cookieKey, tls } = this.#settings;
+    const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('base64');
+    this.#keys.write({ [name]: { cookieKey: text(cookieKey), ticketSecret: text(tls?.ticketSecret) } });
   }
 }
 
+const AT_ONCE = { type: 'drain', withinMs: 0, waitsForIdle: false } as const;
+
+/** Deals the sockets that were taken over out to the workers, and closes those that nobody wants. */
+function sharesOf(
+  legacy: Legacy | undefined,
+  { listeners }: ServiceSettings,
+  workers: number,
+): Map<string, number[]>[] {
+  const shares = Array.from({ length: workers }, () => new Map<string, number[]>());
+  if (legacy === undefined) return shares;
+  for (const { address, port } of listeners) {
+    const key = listenerKey(address, port);
+    const fds = legacy.listeners.get(key) ?? [];
+    legacy.listeners.delete(key);
+    for (const [n, fd] of fds.entries()) {
+      const share = shares[n % workers]!;
+      share.set(key, [...(share.get(key) ?? []), fd]);
+    }
+  }
+  closeListeners(legacy.listeners);
+  return shares;
+}
+
 /** Adds what the workers share: the key of session cookies, that of TLS tickets, and the memory of their caches. */
-function withShared(settings: ServiceSettings, before: ServiceSettings | null): ServiceSettings {
-  const cookieKey = settings.cookieKey ?? before?.cookieKey ?? randomBytes(32);
-  const secret = before?.tls?.ticketSecret ?? randomBytes(32);
+function withShared(
+  settings: ServiceSettings,
+  before: ServiceSettings | null,
+  legacy?: Legacy,
+): ServiceSettings {
+  const left = legacy?.keys.get(settings.name);
+  const cookieKey = settings.cookieKey ?? before?.cookieKey ?? keyOf(left?.cookieKey);
+  const secret = before?.tls?.ticketSecret ?? keyOf(left?.ticketSecret);
   const tls = settings.tls === undefined ? {} : { tls: { ...settings.tls, ticketSecret: secret } };
   return withRateMemory(withCacheMemory({ ...settings, cookieKey, ...tls }, before), before);
 }
@@ -168,6 +222,11 @@ function withRateMemory(settings: ServiceSettings, before: ServiceSettings | nul
     ...settings,
     rateMemory: (isSame ? before.rateMemory : undefined) ?? RateTable.allocate(rateLimits.entries),
   };
+}
+
+/** A key that was left, else a new one. */
+function keyOf(left: string | undefined): Uint8Array {
+  return left ? new Uint8Array(Buffer.from(left, 'base64')) : randomBytes(32);
 }
 
 /** Adds the memory that the workers' caches share: what they have had, where it is as large as it shall be. */

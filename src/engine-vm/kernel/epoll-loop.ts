@@ -5,7 +5,7 @@
 import ffi from 'node:ffi';
 import { constants } from 'node:os';
 import { errno, kernelError, libc } from './libc.ts';
-import { tcpSocket } from './socket-address.ts';
+import { setWaiting, tcpSocket } from './socket-address.ts';
 import { BUFFER_BYTES, HEADROOM, RECEIVE_BYTES, type SocketBuffers } from './socket-buffers.ts';
 import { MOST_FDS, type SocketEvents, type SocketLoop } from './socket-loop.ts';
 
@@ -18,9 +18,6 @@ const MSG_NOSIGNAL = 0x4000;
 const SOCK_NONBLOCK_CLOEXEC = 0x80800;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
-const F_GETFL = 3;
-const F_SETFL = 4;
-const O_NONBLOCK = 0x800;
 const { EAGAIN, EINTR, EINPROGRESS, ECANCELED, ECONNABORTED } = constants.errno;
 
 /** Events of one epoll_wait. */
@@ -35,10 +32,9 @@ const LISTENING = 8;
 const CLOSED = 16;
 
 // With lengths of 32 bits, which are numbers: those of 64 are bigints, allocated at every call.
-const { recv, send, fcntl } = ffi.dlopen('libc.so.6', {
+const { recv, send } = ffi.dlopen('libc.so.6', {
   recv: { arguments: ['i32', 'pointer', 'u32', 'i32'], return: 'i32' },
   send: { arguments: ['i32', 'pointer', 'u32', 'i32'], return: 'i32' },
-  fcntl: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
 }).functions;
 
 export class EpollLoop implements SocketLoop {
@@ -93,13 +89,17 @@ export class EpollLoop implements SocketLoop {
     return (this.#watched[fd]! & EPOLLOUT) !== 0;
   }
 
+  accepting = 0;
+
   accept(listener: number): void {
-    setNonBlocking(listener);
+    setWaiting(listener, false);
+    this.accepting++;
     this.#state[listener] = LISTENING;
     this.#update(listener);
   }
 
   stopAccepting(listener: number): void {
+    this.accepting--;
     this.close(listener);
   }
 
@@ -108,7 +108,7 @@ export class EpollLoop implements SocketLoop {
   }
 
   connect(fd: number, address: number, length: number): void {
-    setNonBlocking(fd);
+    setWaiting(fd, false);
     this.#state[fd] = (this.#state[fd]! | CONNECTING) & ~CLOSED;
     // How it went is told by the fd becoming writable, also where it failed at once.
     if (libc.connect(fd, this.buffers.address(address), length) < 0 && errno() !== EINPROGRESS) {
@@ -273,9 +273,4 @@ export class EpollLoop implements SocketLoop {
     for (const fd of this.#closing.splice(0)) libc.close(fd);
     libc.close(this.#fd);
   }
-}
-
-/** io_uring wants sockets that block, so that is how they are made. */
-function setNonBlocking(fd: number): void {
-  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | O_NONBLOCK);
 }

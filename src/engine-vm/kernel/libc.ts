@@ -34,6 +34,8 @@ export const libc = ffi.dlopen('libc.so.6', {
   mount: { arguments: ['string', 'string', 'string', 'u64', 'string'], return: 'i32' },
   munmap: { arguments: ['pointer', 'u64'], return: 'i32' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
+  fcntl: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+  memfd_create: { arguments: ['string', 'u32'], return: 'i32' },
   eventfd: { arguments: ['u32', 'i32'], return: 'i32' },
   read: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
   write: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },

@@ -85,6 +85,13 @@ export function socketEnds(fd: number): ConnectionEnds | null {
   return { ...source, targetAddress: addressText(peer), targetPort: portOf(peer) };
 }
 
+/** Where a socket is bound to; address `` where that cannot be told. */
+export function localEndpoint(fd: number): { readonly address: string; readonly port: number } {
+  peerLength[0] = SOCKET_ADDRESS_BYTES;
+  if (libc.getsockname(fd, peer, peerLength) < 0) return { address: '', port: 0 };
+  return { address: addressText(peer), port: portOf(peer) };
+}
+
 /** The port that a socket is bound to. */
 export function localPort(fd: number): number {
   peerLength[0] = SOCKET_ADDRESS_BYTES;
@@ -126,4 +133,15 @@ export function listenTcp(address: string, port: number, backlog: number, mark?:
     libc.close(fd);
     throw error;
   }
+}
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0x800;
+
+/** Whether calls on a socket wait (io_uring wants that) or not (epoll). Sockets are made waiting. */
+export function setWaiting(fd: number, isWaiting: boolean): void {
+  const flags = libc.fcntl(fd, F_GETFL, 0);
+  const wanted = isWaiting ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+  if (wanted !== flags) libc.fcntl(fd, F_SETFL, wanted);
 }

@@ -33,8 +33,10 @@ export interface SocketLoop {
   readonly buffers: SocketBuffers;
   /** Goes on accepting until `stopAccepting`. */
   accept(listener: number): void;
-  /** Ends accepting, and closes the listener. */
+  /** Ends accepting, and closes the listener. Connections that the kernel has accepted by then still come. */
   stopAccepting(listener: number): void;
+  /** Listeners of which connections may still come. */
+  readonly accepting: number;
   /** A fresh TCP socket for an address (socket-address.ts); -1 where none can be had. */
   socket(address: Uint8Array): number;
   /** Connects a socket; `length` bytes at `address` of `buffers.bytes` say where to. */

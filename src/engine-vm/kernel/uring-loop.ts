@@ -8,7 +8,7 @@
 import { constants } from 'node:os';
 import { IoUring } from './io-uring.ts';
 import { libc } from './libc.ts';
-import { tcpSocket } from './socket-address.ts';
+import { setWaiting, tcpSocket } from './socket-address.ts';
 import { BUFFER_BYTES, HEADROOM, RECEIVE_BYTES, type SocketBuffers } from './socket-buffers.ts';
 import { MOST_FDS, type SocketEvents, type SocketLoop } from './socket-loop.ts';
 
@@ -137,7 +137,12 @@ export class UringLoop implements SocketLoop {
     this.#ring.entries[at + 7] = POLLIN;
   }
 
+  accepting = 0;
+
   accept(listener: number): void {
+    this.accepting++;
+    // One that was taken over may come from a process with epoll.
+    setWaiting(listener, true);
     this.#state[listener] = ACCEPTING;
     const at = this.#entry(OP_ACCEPT | (ACCEPT_MULTISHOT << 16), listener, listener, ACCEPTED);
     this.#ring.entries[at + 7] = SOCK_CLOEXEC;
@@ -317,10 +322,13 @@ export class UringLoop implements SocketLoop {
 
   #accepted(listener: number, result: number, flags: number): void {
     const isLast = (flags & CQE_MORE) === 0;
-    if (isLast) this.#state[listener]! &= ~ACCEPTING;
+    if (isLast) {
+      this.#state[listener]! &= ~ACCEPTING;
+      this.accepting--;
+    }
     const isClosing = (this.#state[listener]! & CLOSING) !== 0;
     if (result >= 0) {
-      if (result >= MOST_FDS || isClosing) libc.close(result);
+      if (result >= MOST_FDS) libc.close(result);
       else {
         this.#state[result] = 0;
         this.#events.onAccept(listener, result);

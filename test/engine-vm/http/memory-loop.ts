@@ -4,6 +4,7 @@ import type { SocketEvents, SocketLoop } from '../../../src/engine-vm/kernel/soc
 
 export class MemoryLoop implements SocketLoop {
   readonly kind = 'epoll';
+  readonly accepting = 0;
   readonly buffers: SocketBuffers;
   /** Text that was sent by fd; of open ones, and of closed ones until they are forgotten. */
   readonly sent = new Map<number, string>();

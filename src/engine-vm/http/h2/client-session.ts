@@ -202,6 +202,10 @@ export class ClientSession extends Session {
 
   protected onPong(): void {
     if (!this.#isDraining || this.#isFinal) return;
+    if (this.streams.size === 0) {
+      this.#leave();
+      return;
+    }
     this.#isFinal = true;
     this.goaway(this.#lastId, f.NO_ERROR);
   }
