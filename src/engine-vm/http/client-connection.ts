@@ -427,7 +427,7 @@ export class ClientConnection implements ChannelOwner, ClientSide {
   onDeadline(): void {
     switch (this.#state) {
       case IDLE:
-        if (this.#stash.isEmpty) this.#close();
+        if (this.#stash.isEmpty) this.#leave();
         else this.#refuse(HEAD_TIMEOUT);
         break;
       case BODY:
@@ -440,7 +440,13 @@ export class ClientConnection implements ChannelOwner, ClientSide {
 
   /** Closes a connection that is between two requests, at the end of the thread's life. */
   closeIfIdle(): void {
-    if (this.isIdle && this.channel.isIdle) this.#close();
+    if (this.isIdle && this.channel.isIdle) this.#leave();
+  }
+
+  /** Ends an idle connection; over TLS not without saying so. */
+  #leave(): void {
+    if (this.channel.session === null) this.#close();
+    else this.#finish();
   }
 
   /** Cuts it short. */

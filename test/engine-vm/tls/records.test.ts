@@ -130,6 +130,27 @@ describe('TLS records of clients', () => {
     leaving.close();
   });
 
+  it('close_notify: is sent when an idle connection is ended', async () => {
+    const before = site;
+    const { settings } = site.proxy.service;
+    site = new MemoryProxy({ tls: settings.http.tls, idleTimeoutMs: 50 }, settings.tls);
+    const fd = site.memory.connectClient(3);
+    const client = new MemoryClient(clients);
+    secure(client, fd);
+    site.memory.arrive(fd, client.write(REQUEST));
+    answer();
+    client.step(takeSent(fd));
+    assert.equal(client.hasEnded, false);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    // Deadlines are looked at behind a turn; what is sent then goes out with the next.
+    site.proxy.turn(0);
+    client.step(takeSent(fd));
+    assert.equal(client.hasEnded, true);
+    assert.equal(site.memory.isOpen(fd), false);
+    client.close();
+    site = before;
+  });
+
   it('tickets of the half day before are taken and replaced, older ones are not', () => {
     const now = Date.now;
     const begin = now();
