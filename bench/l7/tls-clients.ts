@@ -73,7 +73,10 @@ export class TlsClients {
   }
 
   send(fd: number, at: number, length: number): void {
-    this.#pipe.write(this.#sessions.get(fd)!.ssl, at, at + length);
+    const session = this.#sessions.get(fd);
+    // It has failed while it waited for its turn.
+    if (session === undefined) return;
+    this.#pipe.write(session.ssl, at, at + length);
     this.#flush(fd);
   }
 
