@@ -156,4 +156,24 @@ describe('HTTP that engines proxy', function () {
     const allowed = await lab.client.get({ address: '10.77.0.161', port: 80, from: '10.77.0.9' });
     assert.equal(allowed.error, null);
   });
+
+  it('loses the connections of an engine that dies, and opens new ones at another', async () => {
+    const target = { address: '10.77.0.161', port: 80 };
+    lab.client.startSteady('kept', target, 20);
+    const deadline = performance.now() + 20_000;
+    const until = async (what: string, holds: () => Promise<boolean> | boolean) => {
+      while (!(await holds())) {
+        assert.ok(performance.now() < deadline, what);
+        await sleep(50);
+      }
+    };
+    await until('the connection is used', () => (lab.client.steady.get('kept')?.requests ?? 0) > 3);
+    const { flows } = await lab.controller.flows({ service: 'front', state: 'established' });
+    const flow = flows.find(({ kind, address }) => kind === 'proxied' && address === '10.77.0.161:80');
+    assert.ok(flow, JSON.stringify(flows));
+    await lab.context.fault('kill', flow.engine);
+    await until('the connection is lost, and said to be', () => lab.client.steadyBroken.has('kept'));
+    await until('new ones are served', async () => (await lab.client.get(target, 1000)).error === null);
+    lab.client.stopSteady();
+  });
 });
