@@ -28,26 +28,31 @@ const FieldValue = z
   .max(1024)
   .regex(/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/, 'must be visible characters, blanks only in between');
 
+const fields = () =>
+  z
+    .array(
+      z.strictObject({
+        name: FieldName.meta({ description: 'The field.' }),
+        value: FieldValue.meta({ description: 'Its value.' }),
+      }),
+    )
+    .max(32)
+    .default([]);
+
 const changes = (which: string) =>
   z
     .strictObject({
-      set: z
-        .array(
-          z.strictObject({
-            name: FieldName.meta({ description: 'The field.' }),
-            value: FieldValue.meta({ description: 'Its value.' }),
-          }),
-        )
-        .max(32)
-        .default([])
-        .meta({ description: `Fields that ${which} have, in the place of those of the same name.` }),
+      set: fields().meta({
+        description: `Fields that ${which} have, in the place of those of the same name.`,
+      }),
+      add: fields().meta({ description: `Fields that ${which} have besides those of the same name.` }),
       remove: z
         .array(FieldName)
         .max(32)
         .default([])
         .meta({ description: `Fields that are taken out of ${which}.` }),
     })
-    .default({ set: [], remove: [] });
+    .default({ set: [], add: [], remove: [] });
 
 export const HttpService = z
   .strictObject({

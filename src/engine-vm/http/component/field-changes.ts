@@ -1,4 +1,4 @@
-/** The component `field-changes`: sets and removes header fields of requests and responses (`requestFields`, `responseFields`). */
+/** The component `field-changes`: sets, adds and removes header fields of requests and responses (`requestFields`, `responseFields`). */
 import type { HttpService } from '../../../policy/http-service.ts';
 import type { HttpComponent } from '../component.ts';
 import type { Exchange } from '../exchange.ts';
@@ -27,7 +27,11 @@ export class FieldChanges implements HttpComponent {
   /** Null where the service changes nothing. */
   static of(http: HttpService): FieldChanges | null {
     const { requestFields, responseFields } = http;
-    const count = [requestFields, responseFields].flatMap(({ set, remove }) => [...set, ...remove]).length;
+    const count = [requestFields, responseFields].flatMap((one) => [
+      ...one.set,
+      ...one.add,
+      ...one.remove,
+    ]).length;
     return count === 0 ? null : new FieldChanges(http);
   }
 
@@ -45,16 +49,16 @@ export class FieldChanges implements HttpComponent {
   }
 }
 
-function compile({ set, remove }: HttpService['requestFields']): Changes {
+function compile({ set, add, remove }: HttpService['requestFields']): Changes {
   const names = [...set.map(({ name }) => name), ...remove].map((name) => name.toLowerCase());
   return {
     dropped: [...new Set(names)].map(line),
-    lines: set.map(({ name, value }) => line(`${name}: ${value}\r\n`)),
+    lines: [...set, ...add].map(({ name, value }) => line(`${name}: ${value}\r\n`)),
   };
 }
 
 function apply({ dropped, lines }: Changes, head: Head, added: FieldLines): boolean {
-  if (dropped.length === 0) return false;
+  if (dropped.length + lines.length === 0) return false;
   for (let n = 0; n < head.count; n++) {
     for (const name of dropped) {
       if (head.isNamed(n, name)) head.isDropped[n] = 1;
