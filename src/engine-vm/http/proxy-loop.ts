@@ -15,7 +15,6 @@ import { ConnectionList } from './connection-list.ts';
 import type { Exchange } from './exchange.ts';
 import type { ExchangeContext } from './exchange-sides.ts';
 import { Figures, type FiguresReport } from './figures.ts';
-import { BlockWriter } from './h2/block-writer.ts';
 import { ClientSession } from './h2/client-session.ts';
 import { HeadWriter } from './head-writer.ts';
 import { Members } from './members.ts';
@@ -53,8 +52,6 @@ export class ProxyLoop implements ExchangeContext {
   /** Pools whose requests wait for members. */
   readonly #waiting = new Set<Members>();
   readonly #writer: HeadWriter;
-  /** Once a client speaks HTTP/2. */
-  #blocks: BlockWriter | null = null;
   readonly #log: AccessLog | null;
   readonly #listeners = new Map<string, readonly number[]>();
   /** Sockets of the process before, for the first settings. */
@@ -148,8 +145,7 @@ export class ProxyLoop implements ExchangeContext {
   }
 
   #beginHttp2(channel: Channel): ClientSession {
-    this.#blocks ??= new BlockWriter(this.buffers);
-    const session = new ClientSession(channel, this.#channels, this.#blocks, this, this.#closed);
+    const session = new ClientSession(channel, this.#channels, this, this.#closed);
     this.#connections.add(session);
     if (this.#isDraining) session.isDraining = true;
     return session;

@@ -30,7 +30,16 @@ for (const [id, name] of FIELD_NAMES.entries()) INDEX[id] = staticIndex(name);
 const STATUS_INDEX = new Uint8Array(600);
 for (const [n, status] of [200, 204, 206, 304, 400, 404, 500].entries()) STATUS_INDEX[status] = 8 + n;
 
+const writers = new WeakMap<SocketBuffers, BlockWriter>();
+
 export class BlockWriter {
+  /** The one of a thread: what is built is sent before another begins. */
+  static of(buffers: SocketBuffers): BlockWriter {
+    const known = writers.get(buffers) ?? new BlockWriter(buffers);
+    writers.set(buffers, known);
+    return known;
+  }
+
   readonly #buffers: SocketBuffers;
   readonly #bytes: Uint8Array;
   readonly #start: number;

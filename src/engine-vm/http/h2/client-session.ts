@@ -12,7 +12,6 @@ import { Head } from '../head.ts';
 import { parseTrailers } from '../parse-fields.ts';
 import { parseRequestHead } from '../parse-head.ts';
 import { refusal } from '../refusals.ts';
-import type { BlockWriter } from './block-writer.ts';
 import { ClientStream } from './client-stream.ts';
 import * as f from './frames.ts';
 import { HeadText, REQUEST, TRAILERS } from './head-text.ts';
@@ -21,6 +20,7 @@ import { Session } from './session.ts';
 
 /** SETTINGS_MAX_CONCURRENT_STREAMS. */
 const MOST_STREAMS = 100;
+const LOOK_MS = 1000;
 /** New streams are refused while fewer than this share of all buffers is free. */
 const SPARE_BUFFERS = 1 / 8;
 const REQUEST_LINE = refusal('request-line-invalid');
@@ -47,15 +47,14 @@ export class ClientSession extends Session {
   constructor(
     channel: Channel,
     channels: Channels,
-    writer: BlockWriter,
     context: ExchangeContext,
     onClosed: (session: ClientSession) => void,
   ) {
-    super(channel, channels, writer, true);
+    super(channel, channels, { awaitsPreface: true, lookMs: LOOK_MS, ownWindow: f.FIRST_WINDOW });
     this.context = context;
     this.#onClosed = onClosed;
     this.#idleSinceMs = channels.nowMs;
-    channel.owner = this;
+    channel.deadlineMs = channels.nowMs + LOOK_MS;
     this.hello([
       [f.SETTING_STREAMS, MOST_STREAMS],
       [f.SETTING_HEAD_BYTES, context.service.settings.http.maxHeadBytes],

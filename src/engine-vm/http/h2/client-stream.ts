@@ -9,6 +9,7 @@ import { line } from '../head-writer.ts';
 import { REFUSALS, refusal, STATUS_TEXT } from '../refusals.ts';
 import type { ClientSession } from './client-session.ts';
 import { CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } from './frames.ts';
+import { HeldData } from './held-data.ts';
 import { staticIndex } from './static-table.ts';
 import { Stream } from './stream.ts';
 
@@ -34,10 +35,8 @@ export class ClientStream extends Stream implements ClientSide {
   #contentLength = -1;
   #received = 0;
   #isPaused = false;
-  /** Of the request, while the member is full: [buffer, at, end, ...]. */
-  #held: number[] = [];
-  #isEndHeld = false;
-  #trailersHeld: Uint8Array | null = null;
+  /** Of the request, while the member is full. */
+  readonly #held = new HeldData();
   #isHeadBuilt = false;
   #stalledSinceMs = 0;
 
@@ -52,8 +51,6 @@ export class ClientStream extends Stream implements ClientSide {
     this.#contentLength = -1;
     this.#received = 0;
     this.#isPaused = false;
-    this.#isEndHeld = false;
-    this.#trailersHeld = null;
     this.#isHeadBuilt = false;
     this.#stalledSinceMs = 0;
     if (!isLast) this.#awaitBody();
@@ -122,16 +119,22 @@ export class ClientStream extends Stream implements ClientSide {
     const error = this.#lengthError(isLast);
     if (error !== 0) {
       if (buffer >= 0) buffers.give(buffer);
-      session.consumed(null, end - at);
+      session.taken(end - at);
       this.exchange.fail(error);
       return;
     }
     if (this.#isPaused) {
-      this.#hold(buffer, at, end, isLast);
+      if (isLast) this.#held.hasEnd = true;
+      if (buffer >= 0) this.#held.add(buffers, buffer, at, end);
       return;
     }
     this.#hand(buffer, at, end, isLast, null);
-    session.consumed(this, end - at);
+    this.#taken(end - at);
+  }
+
+  #taken(length: number): void {
+    this.session.taken(length);
+    this.session.takenOf(this, length);
   }
 
   #lengthError(isLast: boolean): number {
@@ -152,8 +155,8 @@ export class ClientStream extends Stream implements ClientSide {
       return;
     }
     if (this.#isPaused) {
-      this.#isEndHeld = true;
-      this.#trailersHeld = trailers;
+      this.#held.hasEnd = true;
+      this.#held.trailers = trailers;
     } else this.#hand(-1, 0, 0, true, trailers);
   }
 
@@ -176,30 +179,6 @@ export class ClientStream extends Stream implements ClientSide {
     this.exchange.requestBody(own, start, start, isLast, trailers);
   }
 
-  /** Small pieces are put together: a window of single bytes must not take a buffer for each. */
-  #hold(buffer: number, at: number, end: number, isLast: boolean): void {
-    const { buffers } = this.session.channels;
-    const held = this.#held;
-    if (isLast) this.#isEndHeld = true;
-    if (buffer < 0) return;
-    const last = held.length - 3;
-    if (last >= 0) {
-      const to = held[last + 2]!;
-      if (to + end - at <= buffers.start(held[last]!) + HELD_BYTES) {
-        buffers.bytes.copyWithin(to, at, end);
-        held[last + 2] = to + end - at;
-        buffers.give(buffer);
-        return;
-      }
-    }
-    const start = buffers.start(buffer);
-    // Moved to the front: what comes next finds room behind it.
-    if (at > start && end - at < HELD_BYTES / 2) {
-      buffers.bytes.copyWithin(start, at, end);
-      held.push(buffer, start, start + end - at);
-    } else held.push(buffer, at, end);
-  }
-
   pauseRequest(): void {
     this.#isPaused = true;
     // Waiting is not the client's fault now.
@@ -210,16 +189,20 @@ export class ClientStream extends Stream implements ClientSide {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     const { session } = this;
-    while (this.#held.length > 0 && !this.#isPaused) {
-      const [buffer, at, end] = this.#held.splice(0, 3) as [number, number, number];
-      const isLast = this.#isEndHeld && this.#held.length === 0 && this.#trailersHeld === null;
-      if (isLast) this.#isEndHeld = false;
-      this.#hand(buffer, at, end, isLast, null);
-      session.consumed(this, end - at);
+    const held = this.#held;
+    while (!held.isEmpty && !this.#isPaused) {
+      held.take();
+      const isLast = held.hasEnd && held.isEmpty && held.trailers === null;
+      if (isLast) held.hasEnd = false;
+      const length = held.end - held.at;
+      this.#hand(held.buffer, held.at, held.end, isLast, null);
+      this.#taken(length);
     }
-    if (!this.#isPaused && this.#isEndHeld) {
-      this.#isEndHeld = false;
-      this.#hand(-1, 0, 0, true, this.#trailersHeld);
+    if (!this.#isPaused && held.hasEnd) {
+      const { trailers } = held;
+      held.hasEnd = false;
+      held.trailers = null;
+      this.#hand(-1, 0, 0, true, trailers);
     }
     if (!this.#isPaused && !this.isRemoteDone) this.#awaitBody();
     session.flushSoon();
@@ -251,8 +234,9 @@ export class ClientStream extends Stream implements ClientSide {
   sendBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
     const isHeadBuilt = this.#isHeadBuilt;
     this.#isHeadBuilt = false;
-    if (isLast && this.exchange.isActive) this.exchange.end();
     this.send(isHeadBuilt, buffer, at, end, isLast, trailers);
+    // Whoever waited for its end may build a head, so this one had to go first.
+    if (isLast && this.exchange.isActive) this.exchange.end();
   }
 
   answer(exchange: Exchange, status: number, reason: string, fields: readonly Uint8Array[]): void {
@@ -354,12 +338,7 @@ export class ClientStream extends Stream implements ClientSide {
   #clear(): void {
     if (this.exchange.isActive) this.exchange.end();
     this.dropQueue();
-    const { buffers } = this.session.channels;
-    for (let n = 0; n < this.#held.length; n += 3) {
-      buffers.give(this.#held[n]!);
-      this.session.consumed(null, this.#held[n + 2]! - this.#held[n + 1]!);
-    }
-    this.#held = [];
+    this.session.taken(this.#held.clear(this.session.channels.buffers));
     this.isRemoteDone = true;
     this.isLocalDone = true;
   }
@@ -370,6 +349,3 @@ export class ClientStream extends Stream implements ClientSide {
     this.session.streamDone(this);
   }
 }
-
-/** What is put together in one buffer. */
-const HELD_BYTES = 14_000;

@@ -3,11 +3,12 @@
  * blocks of fields, and writes what streams send as the windows and the channel allow. Streams are the subclass's: those
  * of a client (client-session.ts), or those to a member (member-session.ts).
  *
- * What a peer can make us do for nothing is paid for (`#calm`): frames that carry nothing, streams that are reset. It
- * gets that back as time passes and as real messages end. One that has nothing left is sent away (ENHANCE_YOUR_CALM).
+ * What a peer can make us do for nothing is paid for (calm.ts). One that has nothing left is sent away.
  */
 import type { Channel, ChannelOwner, Channels } from '../channel.ts';
-import type { BlockWriter } from './block-writer.ts';
+import { BlockWriter } from './block-writer.ts';
+import { Calm } from './calm.ts';
+import { ControlFrames } from './control-frames.ts';
 import { Ending } from './ending.ts';
 import { FieldBlock } from './field-block.ts';
 import { type FrameEvents, FrameReader } from './frame-reader.ts';
@@ -17,14 +18,17 @@ import type { Stream } from './stream.ts';
 
 /** Bytes of all streams that may be on their way to us. */
 const CONNECTION_WINDOW = 262_144;
-/** What a peer may ask for nothing, at once and in a second (nghttp2 has these numbers for resets). */
-const CALM = 1000;
-const CALM_A_SECOND = 33;
 /** Streams that we have reset, to which frames may still come. */
 const RESETS_KEPT = 256;
-const LOOK_MS = 1000;
 const LINGER_MS = 1000;
-const CONTROL_BYTES = 4096;
+
+/** What differs between the two sides. */
+export interface SessionTerms {
+  /** The peer begins with the preface of clients. */
+  readonly awaitsPreface: boolean;
+  readonly lookMs: number;
+  readonly ownWindow: number;
+}
 
 export abstract class Session implements ChannelOwner, FrameEvents {
   readonly channel: Channel;
@@ -43,26 +47,30 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   #hasSettings = false;
   #receiveWindow = CONNECTION_WINDOW;
   #unacknowledged = 0;
-  // What is written.
-  #control = -1;
-  #controlAt = 0;
-  #controlEnd = 0;
+  readonly #control: ControlFrames;
   /** Streams that have something to send and a window for it. */
   readonly #waiting = new Set<Stream>();
   readonly #resets = new Int32Array(RESETS_KEPT);
   #resetCount = 0;
-  #calm = CALM;
-  #calmMs: number;
+  readonly #calm: Calm;
+  /** How often `look` is called. */
+  readonly #lookMs: number;
+  /** SETTINGS_INITIAL_WINDOW_SIZE, as we say it. */
+  readonly ownWindow: number;
   /** Since when nothing of what is written has gone out. */
   #stuckSinceMs = 0;
   #ending: Ending | null = null;
 
-  constructor(channel: Channel, channels: Channels, writer: BlockWriter, awaitsPreface: boolean) {
+  constructor(channel: Channel, channels: Channels, { awaitsPreface, lookMs, ownWindow }: SessionTerms) {
     this.#reader = new FrameReader(this, channels.buffers, awaitsPreface);
+    this.#control = new ControlFrames(channel, channels, () => this.close());
     this.channel = channel;
     this.channels = channels;
-    this.writer = writer;
-    this.#calmMs = channels.nowMs;
+    this.writer = BlockWriter.of(channels.buffers);
+    this.#calm = new Calm(channels.nowMs);
+    this.#lookMs = lookMs;
+    this.ownWindow = ownWindow;
+    channel.owner = this;
   }
 
   /** A whole block for that stream. Calls `decode` on it in any case, as the table depends on it. */
@@ -80,18 +88,9 @@ export abstract class Session implements ChannelOwner, FrameEvents {
 
   /** Sends our settings, and the larger window of the connection. */
   protected hello(settings: readonly (readonly [number, number])[]): void {
-    const at = this.#frame(settings.length * 6, f.SETTINGS, 0, 0);
-    const { bytes } = this.channels.buffers;
-    if (at >= 0) {
-      for (const [n, [id, value]] of settings.entries()) {
-        bytes[at + n * 6] = 0;
-        bytes[at + n * 6 + 1] = id;
-        f.writeNumber(bytes, at + n * 6 + 2, value);
-      }
-    }
+    this.#control.settings(settings);
     this.#number(f.WINDOW_UPDATE, 0, CONNECTION_WINDOW - f.FIRST_WINDOW);
     this.flush();
-    this.channel.deadlineMs = this.channels.nowMs + LOOK_MS;
   }
 
   onBytes(buffer: number, at: number, end: number): void {
@@ -102,7 +101,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   onData(buffer: number, at: number, end: number, isLast: boolean): boolean {
     const stream = this.streams.get(this.#reader.id);
     if (stream === undefined || stream.isRemoteDone) {
-      this.consumed(null, end - at);
+      this.taken(end - at);
       return false;
     }
     if (buffer < 0 && !isLast) return false;
@@ -111,7 +110,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   }
 
   onPadding(length: number): void {
-    this.consumed(null, length);
+    this.taken(length);
   }
 
   onFrameHeader(): void {
@@ -181,8 +180,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
         else if ((flags & f.ACK) !== 0) this.onPong();
         else {
           this.spend(1);
-          const to = this.#frame(8, f.PING, f.ACK, 0);
-          if (to >= 0) for (let n = 0; n < 8; n++) this.channels.buffers.bytes[to + n] = bytes[at + n]!;
+          this.#control.pong(bytes, at);
         }
         break;
       case f.GOAWAY:
@@ -275,7 +273,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
         this.fail(f.PROTOCOL_ERROR);
       } else this.onSettings(id, value);
     }
-    if (!this.isClosed) this.#frame(0, f.SETTINGS, f.ACK, 0);
+    if (!this.isClosed) this.#control.begin(0, f.SETTINGS, f.ACK, 0);
   }
 
   #firstWindow(value: number): void {
@@ -328,30 +326,28 @@ export abstract class Session implements ChannelOwner, FrameEvents {
 
   /** The peer asked for something that leads to nothing. */
   spend(cost: number): void {
-    this.#calm -= cost;
-    if (this.#calm >= 0) return;
-    const { nowMs } = this.channels;
-    this.#calm = Math.min(CALM, this.#calm + ((nowMs - this.#calmMs) / 1000) * CALM_A_SECOND);
-    this.#calmMs = nowMs;
-    if (this.#calm < 0) this.fail(f.ENHANCE_YOUR_CALM);
+    if (!this.#calm.spend(cost, this.channels.nowMs)) this.fail(f.ENHANCE_YOUR_CALM);
   }
 
   /** A message ended as it should, or data went out: the peer's acknowledgements are no flood. */
   earn(worth: number): void {
-    if (this.#calm < CALM) this.#calm += worth;
+    this.#calm.earn(worth);
   }
 
-  /** Data went on: the peer may send as much again. `stream` null: only the connection's window counts. */
-  consumed(stream: Stream | null, length: number): void {
+  /** Data went on, or was thrown away: the peer may send as much again on the connection. */
+  taken(length: number): void {
     this.#unacknowledged += length;
-    if (this.#unacknowledged >= CONNECTION_WINDOW / 4) {
-      this.#number(f.WINDOW_UPDATE, 0, this.#unacknowledged);
-      this.#receiveWindow += this.#unacknowledged;
-      this.#unacknowledged = 0;
-    }
-    if (stream === null || stream.isRemoteDone || this.isClosed) return;
+    if (this.#unacknowledged < CONNECTION_WINDOW / 4) return;
+    this.#number(f.WINDOW_UPDATE, 0, this.#unacknowledged);
+    this.#receiveWindow += this.#unacknowledged;
+    this.#unacknowledged = 0;
+  }
+
+  /** Data of a stream went on: the peer may send as much again on it. */
+  takenOf(stream: Stream, length: number): void {
+    if (stream.isRemoteDone || this.isClosed) return;
     stream.unacknowledged += length;
-    if (stream.unacknowledged < f.FIRST_WINDOW / 4) return;
+    if (stream.unacknowledged < this.ownWindow / 4) return;
     this.#number(f.WINDOW_UPDATE, stream.id, stream.unacknowledged);
     stream.receiveWindow += stream.unacknowledged;
     stream.unacknowledged = 0;
@@ -362,7 +358,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
     if (this.isClosed) return;
     this.#number(f.RST_STREAM, id, code);
     this.#resets[this.#resetCount++ % RESETS_KEPT] = id;
-    if (code !== f.NO_ERROR) this.spend(1);
+    if (code !== f.NO_ERROR && code !== f.CANCEL) this.spend(1);
   }
 
   /** Whether we reset that stream not long ago. */
@@ -416,7 +412,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
 
   onDeadline(): void {
     const { nowMs } = this.channels;
-    this.channel.deadlineMs = nowMs + LOOK_MS;
+    this.channel.deadlineMs = nowMs + this.#lookMs;
     if (!this.channel.isFull) this.#stuckSinceMs = 0;
     else if (this.#stuckSinceMs === 0) this.#stuckSinceMs = nowMs;
     this.look(nowMs);
@@ -432,55 +428,23 @@ export abstract class Session implements ChannelOwner, FrameEvents {
     this.close();
   }
 
-  /** Takes room for a frame of few bytes among those that are written next; returns where its payload is, -1: none. */
-  #frame(length: number, type: number, flags: number, id: number): number {
-    const { buffers } = this.channels;
-    if (this.isClosed || this.#ending !== null) return -1;
-    if (
-      this.#control >= 0 &&
-      this.#controlEnd + length + f.FRAME_HEADER_BYTES > this.#controlAt + CONTROL_BYTES
-    ) {
-      this.flush();
-    }
-    if (this.#control < 0) {
-      this.#control = buffers.take();
-      if (this.#control < 0) {
-        this.close();
-        return -1;
-      }
-      this.#controlAt = buffers.start(this.#control);
-      this.#controlEnd = this.#controlAt;
-    }
-    const at = this.#controlEnd;
-    f.writeFrameHeader(buffers.bytes, at, length, type, flags, id);
-    this.#controlEnd = at + f.FRAME_HEADER_BYTES + length;
-    return at + f.FRAME_HEADER_BYTES;
-  }
-
   #number(type: number, id: number, value: number): void {
-    const at = this.#frame(4, type, 0, id);
-    if (at >= 0) f.writeNumber(this.channels.buffers.bytes, at, value);
+    if (!this.isClosed) this.#control.number(type, id, value);
   }
 
   protected ping(): void {
-    const at = this.#frame(8, f.PING, 0, 0);
-    if (at >= 0) this.channels.buffers.bytes.fill(0, at, at + 8);
+    if (!this.isClosed) this.#control.ping();
   }
 
   protected goaway(lastStream: number, code: number): void {
-    const at = this.#frame(8, f.GOAWAY, 0, 0);
-    if (at < 0) return;
-    f.writeNumber(this.channels.buffers.bytes, at, lastStream);
-    f.writeNumber(this.channels.buffers.bytes, at + 4, code);
+    if (this.isClosed) return;
+    this.#control.goaway(lastStream, code);
     this.isEnding = true;
   }
 
   /** Sends the small frames that wait. Before anything of a stream is written, as they may be about it. */
   flush(): void {
-    const buffer = this.#control;
-    if (buffer < 0) return;
-    this.#control = -1;
-    this.channel.write(buffer, this.#controlAt, this.#controlEnd);
+    this.#control.flush();
   }
 
   protected abstract get lastStream(): number;
@@ -520,8 +484,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
       return;
     }
     this.isClosed = true;
-    if (this.#control >= 0) this.channels.buffers.give(this.#control);
-    this.#control = -1;
+    this.#control.drop();
     this.#lose();
     this.channel.close();
     this.onClosed();

@@ -26,10 +26,11 @@ export abstract class Stream {
     this.session = session;
   }
 
+  /** Begins anew. */
   protected begin(id: number): void {
     this.id = id;
     this.sendWindow = this.session.peerWindow;
-    this.receiveWindow = FIRST_WINDOW;
+    this.receiveWindow = this.session.ownWindow;
     this.unacknowledged = 0;
     this.isRemoteDone = false;
     this.isLocalDone = false;
