@@ -45,7 +45,7 @@ The file holds a virtual-service with \`http: {}\` and its pool, whose members a
     engineGroup: any
     tiers: [{ name: web, addresses: [127.0.0.1], port: 8080, pool: web }]
     components: [{ type: load-balancer, method: least-connections }]
-    http: {}
+    http: {}            # with memberProtocol: http/2 for members of gRPC
   ---
   kind: pool
   name: web
@@ -62,7 +62,9 @@ SIGTERM and SIGINT end it once the requests that have begun are answered.
 export function registerProxy(program: Command, terminal: Terminal): void {
   program
     .command('proxy')
-    .description('proxy the HTTP of one virtual service on this machine, without controller or engines')
+    .description(
+      'proxy the HTTP/1.1, HTTP/2 and gRPC of one virtual service on this machine, without controller or engines',
+    )
     .requiredOption(
       '-f, --file <file>',
       'policy that holds the service and its pool; more than once for several',

@@ -131,7 +131,8 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'proxy',
-    summary: 'proxy the HTTP of one virtual service on this machine, without controller or engines',
+    summary:
+      'proxy the HTTP/1.1, HTTP/2 and gRPC of one virtual service on this machine, without controller or engines',
     load: async () => (await import('./proxy.ts')).registerProxy,
   },
   {

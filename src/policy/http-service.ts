@@ -68,6 +68,10 @@ export const HttpService = z
     http2: z.boolean().default(true).meta({
       description: 'Accept HTTP/2 from clients: those that begin with its preface (prior knowledge).',
     }),
+    memberProtocol: z.enum(['http/1.1', 'http/2']).default('http/1.1').meta({
+      description:
+        'How members are spoken to. `http/2`: many requests share a connection, as gRPC needs; members have to take it with prior knowledge, and WebSocket still comes by HTTP/1.1.',
+    }),
     proxyProtocol: ProxyProtocol.optional(),
     via: z.boolean().default(true).meta({ description: 'Add Via to requests, as proxies must.' }),
     allowsEncodedSlash: z.boolean().default(false).meta({
@@ -216,6 +220,14 @@ export const HttpService = z
   .refine(({ clientAddress, trustedProxies }) => clientAddress !== 'append' || trustedProxies !== undefined, {
     path: ['clientAddress'],
     message: 'append needs trustedProxies: whose word is appended to',
+  })
+  .superRefine(({ memberProtocol, proxyProtocol }, context) => {
+    if (memberProtocol === 'http/1.1' || (proxyProtocol?.toMembers ?? 'none') === 'none') return;
+    context.addIssue({
+      code: 'custom',
+      path: ['proxyProtocol', 'toMembers'],
+      message: 'must be none with memberProtocol http/2: a connection there carries requests of many clients',
+    });
   })
   .superRefine(({ cache, routes, tls }, context) => {
     if (cache === undefined) return;

@@ -91,7 +91,8 @@ export class Availability {
 
   #isAtLimit(member: Member): boolean {
     const limit = this.#settings!.http.memberConnections.max;
-    return limit > 0 && member.connections >= limit && member.idle.length === 0;
+    if (limit === 0 || member.connections < limit || member.idle.length > 0) return false;
+    return !member.sessions.some(({ hasRoom }) => hasRoom);
   }
 
   #shareOf(member: Member): number {

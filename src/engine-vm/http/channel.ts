@@ -6,7 +6,7 @@
  * be sent. Back-pressure: who writes looks at `isFull` and stops reading its own source until `onDrained`.
  */
 import { type ConnectionEnds, peerAddress, socketEnds } from '../kernel/socket-address.ts';
-import type { SocketBuffers } from '../kernel/socket-buffers.ts';
+import { BUFFER_BYTES, type SocketBuffers } from '../kernel/socket-buffers.ts';
 import { MOST_FDS, type SocketEvents, type SocketLoop } from '../kernel/socket-loop.ts';
 
 /** Who speaks on a channel: an HTTP/1 or HTTP/2 connection, to a client or a member. */
@@ -37,6 +37,8 @@ export interface Session {
 
 /** Buffers on their way in one channel, from which on it is full. */
 const FULL = 3;
+/** What is so short and has to wait is put together with what waits behind it. */
+const SHORT_BYTES = 1024;
 
 export class Channel {
   readonly fd: number;
@@ -59,6 +61,8 @@ export class Channel {
   #endsWhenSent = false;
   #closesWhenSent = false;
   #wasFull = false;
+  /** The last one of the queue, where it is the channel's own and takes more. */
+  #gathering = -1;
   isOpen = false;
 
   constructor(fd: number, loop: SocketLoop, links: Links) {
@@ -83,6 +87,7 @@ export class Channel {
     this.#endsWhenSent = false;
     this.#closesWhenSent = false;
     this.#wasFull = false;
+    this.#gathering = -1;
     this.isOpen = true;
   }
 
@@ -118,6 +123,7 @@ export class Channel {
       this.#loop.buffers.give(buffer);
       return;
     }
+    if (this.#first >= 0 && end - at <= SHORT_BYTES && this.#gather(buffer, at, end)) return;
     const { next, from, to } = this.#links;
     from[buffer] = at;
     to[buffer] = end;
@@ -128,6 +134,33 @@ export class Channel {
     this.#pending++;
     if (this.#pending >= FULL) this.#wasFull = true;
     this.#sendNext();
+  }
+
+  /** Something is on its way, so this waits: with others, in one buffer, as each send costs the same. */
+  #gather(buffer: number, at: number, end: number): boolean {
+    const { buffers } = this.#loop;
+    const { from, to, next } = this.#links;
+    let own = this.#gathering;
+    const takesMore =
+      own >= 0 &&
+      own === this.#last &&
+      !(own === this.#first && this.#isSending) &&
+      to[own]! + end - at <= (own + 1) * BUFFER_BYTES;
+    if (!takesMore) {
+      own = buffers.take();
+      if (own < 0) return false;
+      from[own] = own * BUFFER_BYTES;
+      to[own] = from[own]!;
+      next[own] = -1;
+      next[this.#last] = own;
+      this.#last = own;
+      this.#gathering = own;
+      if (++this.#pending >= FULL) this.#wasFull = true;
+    }
+    buffers.bytes.copyWithin(to[own]!, at, end);
+    to[own]! += end - at;
+    buffers.give(buffer);
+    return true;
   }
 
   /** For sessions: what the owner shall get. */
@@ -279,7 +312,7 @@ export class Channels implements SocketEvents {
   }
 
   /** A channel on a fresh socket, connecting to the address at that offset; the owner hears `onConnect`. */
-  connect(fd: number, owner: ChannelOwner, address: number, length: number): Channel {
+  connect(fd: number, owner: ChannelOwner | null, address: number, length: number): Channel {
     const channel = this.#at(fd);
     channel.open(owner, false);
     this.#loop.connect(fd, address, length);

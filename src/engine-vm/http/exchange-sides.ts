@@ -42,6 +42,8 @@ export interface ClientSide {
 /** The member's half. */
 export interface MemberSide {
   readonly member: Member;
+  /** What it keeps for a second attempt is frames of HTTP/2. */
+  readonly isHttp2: boolean;
   /** Has carried an exchange before: the member may have closed it meanwhile. */
   readonly isReused: boolean;
   /** Builds the head of the request, to be sent with the next `sendBody`. `length` -1: not known. */

@@ -283,7 +283,7 @@ export class Exchange {
       this.refuse(position !== ALL_BUSY ? MEMBER_NONE : members.hasQueue ? QUEUE_FULL : MEMBER_BUSY);
       return false;
     }
-    const side = members.open(position, isFresh, this.client);
+    const side = members.open(position, isFresh, this);
     if (side === null) {
       this.refuse(MEMBER_CONNECT);
       return false;
@@ -415,6 +415,7 @@ export class Exchange {
    */
   onMemberLost(reason: number, wasConnected: boolean, wasReused: boolean): void {
     const lost = this.member;
+    const wasHttp2 = this.side?.isHttp2;
     this.#release();
     const isSafe = !wasConnected || (wasReused && isIdempotent(this.method));
     const canRepeat = this.#sent.isKept && isSafe && !this.isHeadSent && this.#interim === 0;
@@ -432,6 +433,11 @@ export class Exchange {
       )
     )
       return;
+    if (this.side!.isHttp2 !== wasHttp2) {
+      // The service was changed meanwhile: what is kept is of the other version.
+      this.fail(reason);
+      return;
+    }
     this.#sent.sendAgain(this, this.side!);
   }
 

@@ -39,6 +39,7 @@ const head = new Head();
 
 export class MemberConnection implements ChannelOwner, MemberSide {
   readonly member: Member;
+  readonly isHttp2 = false;
   isReused = false;
   /** Of the PROXY header that was sent in front; null where there was none. */
   proxyVersion: ProxyVersion | null = null;

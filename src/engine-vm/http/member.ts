@@ -1,5 +1,6 @@
 /** One member of a pool as one thread uses it: its connections, its requests, and what is known of its health. */
 import { ErrorRecord } from './error-record.ts';
+import type { MemberSession } from './h2/member-session.ts';
 import type { MemberConnection } from './member-connection.ts';
 import type { MemberSettings } from './service.ts';
 
@@ -20,6 +21,8 @@ export class Member {
   /** Connections, used or idle. */
   connections = 0;
   readonly idle: MemberConnection[] = [];
+  /** Connections of HTTP/2. */
+  readonly sessions: MemberSession[] = [];
   /** Connections refused since the last response. */
   failures = 0;
   /** When its pause ends; 0 where it has none. */

@@ -9,7 +9,8 @@ import { ALL_BUSY, Availability } from './availability.ts';
 import type { Channels } from './channel.ts';
 import { usesSourceHash } from './choice/registry.ts';
 import type { Exchange } from './exchange.ts';
-import type { ClientSide, MemberSide } from './exchange-sides.ts';
+import type { MemberSide } from './exchange-sides.ts';
+import { MemberSession } from './h2/member-session.ts';
 import { HeadWriter, line } from './head-writer.ts';
 import { Member } from './member.ts';
 import { MemberConnection } from './member-connection.ts';
@@ -86,6 +87,7 @@ export class Members {
     for (const member of before.values()) {
       member.position = -1;
       for (const connection of member.idle.splice(0)) connection.close();
+      for (const session of [...member.sessions]) session.retire();
       this.#gone.push(member);
     }
     const { retryBudget } = settings.http;
@@ -102,7 +104,8 @@ export class Members {
     const toMembers = http.proxyProtocol?.toMembers ?? 'none';
     this.#proxyVersion = toMembers === 'none' ? null : toMembers;
     this.#tls = MemberTls.of(settings.memberTls, this.#channels.buffers, this.#tls);
-    for (const { idle } of this.#members) {
+    for (const { idle, sessions } of this.#members) {
+      if (http.memberProtocol !== 'http/2') for (const session of [...sessions]) session.retire();
       if (idle.some((connection) => !this.#isAsNow(connection))) {
         for (const connection of idle.splice(0)) connection.close();
       }
@@ -230,11 +233,13 @@ export class Members {
   }
 
   /**
-   * A connection to that member for one exchange: an idle one, or, with `isFresh` or where there is none, a new one.
-   * Null where no socket can be had. With a PROXY header, an idle one is of that client's connection.
+   * A connection to that member for one exchange, or a stream of one: an idle one, or, with `isFresh` or where there is
+   * none, a new one. Null where no socket can be had. With a PROXY header, an idle one is of that client's connection.
    */
-  open(index: number, isFresh: boolean, client: ClientSide): MemberSide | null {
+  open(index: number, isFresh: boolean, { client, wantsUpgrade }: Exchange): MemberSide | null {
     const member = this.#members[index]!;
+    // WebSocket over HTTP/2 is another protocol (RFC 8441), which few members have.
+    if (this.#settings.http.memberProtocol === 'http/2' && !wantsUpgrade) return this.#openStream(member);
     const version = this.#proxyVersion;
     const ends = version === null ? null : client.ends;
     while (!isFresh) {
@@ -264,6 +269,19 @@ export class Members {
   /** Begun as one would begin now. */
   #isAsNow({ proxyVersion, tls }: MemberConnection): boolean {
     return proxyVersion === this.#proxyVersion && tls === this.#tls;
+  }
+
+  #openStream(member: Member): MemberSide | null {
+    for (const session of member.sessions) if (session.hasRoom) return session.open();
+    const fd = this.#channels.loop.socket(member.addressBytes);
+    if (fd < 0) return null;
+    const channel = this.#channels.connect(fd, null, member.addressAt, member.addressBytes.length);
+    return new MemberSession(this, member, channel).open();
+  }
+
+  /** A connection of HTTP/2 takes more requests than before, or fewer. */
+  changed(member: Member): void {
+    if (this.#hasLimit) this.#availability.judge(member);
   }
 
   /** A connection is free again: kept, or closed where enough are. */
@@ -334,7 +352,10 @@ export class Members {
 
   /** Closes what is idle. */
   close(): void {
-    for (const member of this.#members) for (const connection of member.idle.splice(0)) connection.close();
+    for (const { idle, sessions } of this.#members) {
+      for (const connection of idle.splice(0)) connection.close();
+      for (const session of [...sessions]) session.close();
+    }
     this.#tls?.close();
     this.#tls = null;
   }

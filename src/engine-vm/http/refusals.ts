@@ -74,6 +74,7 @@ const NAMES = {
   'member-certificate-revoked': 502,
   'member-certificate-name': 502,
   'member-closed': 502,
+  'member-stream-reset': 502,
   'member-head-invalid': 502,
   'member-head-too-large': 502,
   'member-framing-invalid': 502,

@@ -78,7 +78,7 @@ export class Service {
   /** Those that want to know of time. */
   readonly ticking: readonly HttpComponent[];
 
-  /** `before`: in whose place it comes. Throws ERR_POLICY_INVALID where TLS is asked for without certificates. */
+  /** `before`: in whose place it comes. Throws ERR_POLICY_INVALID where TLS is asked for without certificates, or with HTTP/2 to members. */
   constructor(settings: ServiceSettings, before: Service | null = null) {
     this.settings = settings;
     const { http } = settings;
@@ -90,6 +90,13 @@ export class Service {
       throw new WeftError(
         'ERR_POLICY_INVALID',
         `${settings.name}: ${isPlain ? 'tls of a pool: its' : 'http.tls: its'} certificates are not loaded`,
+      );
+    }
+    const ofTls = [settings, ...(settings.pools ?? [])].some(({ poolTls }) => poolTls !== undefined);
+    if (ofTls && http.memberProtocol === 'http/2') {
+      throw new WeftError(
+        'ERR_POLICY_INVALID',
+        `${settings.name}: http.memberProtocol: http/2 is not spoken by TLS so far: take out tls of its pools, or memberProtocol`,
       );
     }
     this.limits = {

@@ -74,6 +74,11 @@ export class SocketBuffers {
     this.#holders[buffer]++;
   }
 
+  /** Whether somebody else has it, too: then nothing may be written where they read. */
+  isShared(buffer: number): boolean {
+    return this.#holders[buffer]! > 1;
+  }
+
   give(buffer: number): void {
     if (--this.#holders[buffer] === 0) this.#stack[this.#free++] = buffer;
   }

@@ -5,7 +5,7 @@
 import { BUFFER_BYTES, type SocketBuffers } from '../../kernel/socket-buffers.ts';
 import type { Channel } from '../channel.ts';
 import { FIELD, FIELD_NAMES } from '../field-names.ts';
-import type { Head } from '../head.ts';
+import { type Head, METHOD } from '../head.ts';
 import { line, staysBehind } from '../head-writer.ts';
 import {
   CONTINUATION,
@@ -22,6 +22,10 @@ import { staticIndex } from './static-table.ts';
 const ROOM = 65_536;
 /** What one frame of a long block carries: with its header it fills a buffer. */
 const PIECE_BYTES = BUFFER_BYTES - FRAME_HEADER_BYTES;
+const AUTHORITY = staticIndex(':authority');
+const METHOD_GET = staticIndex(':method');
+const PATH = staticIndex(':path');
+const SCHEME_HTTP = staticIndex(':scheme');
 const LITERAL = 0;
 /** For what must not get into anybody's table (RFC 7541 7.1.3). */
 const NEVER_INDEXED = 16;
@@ -72,6 +76,27 @@ export class BlockWriter {
     bytes[this.#end++] = 48 + (status % 10);
   }
 
+  /** The first lines of a request. `host`: where the request names none. */
+  request(head: Head, isSecure: boolean, host: string): void {
+    const { bytes, method, targetAt, targetEnd, hostIndex } = head;
+    if (method === METHOD.GET) this.indexed(METHOD_GET);
+    else if (method === METHOD.POST) this.indexed(METHOD_GET + 1);
+    else this.named(METHOD_GET, bytes, head.methodAt, head.methodEnd);
+    this.indexed(isSecure ? SCHEME_HTTP + 1 : SCHEME_HTTP);
+    if (targetEnd - targetAt === 1 && bytes[targetAt] === 47) this.indexed(PATH);
+    else this.named(PATH, bytes, targetAt, targetEnd);
+    if (hostIndex >= 0) this.named(AUTHORITY, bytes, head.valueAt[hostIndex]!, head.valueEnd[hostIndex]!);
+    else {
+      const own = line(host);
+      this.named(AUTHORITY, own, 0, own.length);
+    }
+  }
+
+  /** A field of that name, in lower case, which no table has. */
+  literal(name: Uint8Array, bytes: Uint8Array, at: number, end: number): void {
+    this.#field(0, bytes, at, end, name, 0, name.length);
+  }
+
   /** An entry of the static table as it is. */
   indexed(index: number): void {
     this.#bytes[this.#end++] = 0x80 | index;
@@ -89,7 +114,8 @@ export class BlockWriter {
     for (let n = 0; n < head.count; n++) {
       const id = head.ids[n]!;
       if (staysBehind(head, n, dropsClientFields, dropsLength) || (dropsHost && id === FIELD.host)) continue;
-      this.#field(id, bytes, head.nameAt[n]!, head.nameEnd[n]!, head.valueAt[n]!, head.valueEnd[n]!);
+      const { nameAt, nameEnd, valueAt, valueEnd } = head;
+      this.#field(id, bytes, valueAt[n]!, valueEnd[n]!, bytes, nameAt[n]!, nameEnd[n]!);
     }
   }
 
@@ -103,7 +129,7 @@ export class BlockWriter {
       while (valueAt < end && (bytes[valueAt] === 32 || bytes[valueAt] === 9)) valueAt++;
       let valueEnd = end;
       while (valueEnd > valueAt && (bytes[valueEnd - 1] === 32 || bytes[valueEnd - 1] === 9)) valueEnd--;
-      this.#field(0, bytes, at, colon, valueAt, valueEnd);
+      this.#field(0, bytes, valueAt, valueEnd, bytes, at, colon);
       at = end + 2;
     }
   }
@@ -121,10 +147,11 @@ export class BlockWriter {
   #field(
     id: number,
     bytes: Uint8Array,
-    nameAt: number,
-    nameEnd: number,
     valueAt: number,
     valueEnd: number,
+    nameBytes: Uint8Array,
+    nameAt: number,
+    nameEnd: number,
   ): void {
     const how =
       id === FIELD['set-cookie'] || id === FIELD.authorization || id === FIELD.cookie
@@ -138,7 +165,7 @@ export class BlockWriter {
       const target = this.#bytes;
       let to = this.#end;
       for (let p = nameAt; p < nameEnd; p++) {
-        const byte = bytes[p]!;
+        const byte = nameBytes[p]!;
         target[to++] = byte >= 65 && byte <= 90 ? byte | 32 : byte;
       }
       this.#end = to;

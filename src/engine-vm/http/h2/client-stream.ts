@@ -319,7 +319,9 @@ export class ClientStream extends Stream implements ClientSide {
   /** Once a second: a client that sends or takes nothing for too long. */
   look(nowMs: number): void {
     const { bodyTimeoutMs } = this.session.context.service.settings.http;
-    if (this.deadlineMs !== 0 && nowMs > this.deadlineMs && this.exchange.isActive) {
+    const { exchange } = this;
+    // Where the response has begun the two talk, and it is the member's turn to be quick.
+    if (this.deadlineMs !== 0 && nowMs > this.deadlineMs && exchange.isActive && !exchange.isHeadSent) {
       this.deadlineMs = 0;
       this.exchange.fail(BODY_TIMEOUT);
       return;

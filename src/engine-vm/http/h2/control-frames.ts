@@ -44,6 +44,20 @@ export class ControlFrames {
     if (at >= 0) f.writeNumber(this.#channels.buffers.bytes, at, value);
   }
 
+  /** What a client sends first. */
+  preface(): void {
+    const buffer = this.#channels.buffers.take();
+    if (buffer < 0) {
+      this.#onShort();
+      return;
+    }
+    const at = this.#channels.buffers.start(buffer);
+    this.#channels.buffers.bytes.set(f.PREFACE, at);
+    this.#buffer = buffer;
+    this.#at = at;
+    this.#end = at + f.PREFACE.length;
+  }
+
   settings(settings: readonly (readonly [number, number])[]): void {
     const { bytes } = this.#channels.buffers;
     const at = this.begin(settings.length * 6, f.SETTINGS, 0, 0);

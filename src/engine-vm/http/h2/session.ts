@@ -86,6 +86,11 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   protected abstract look(nowMs: number): void;
   abstract onConnect(error: number): void;
 
+  /** As a client: what comes before the settings. Called before anything else. */
+  protected preface(): void {
+    this.#control.preface();
+  }
+
   /** Sends our settings, and the larger window of the connection. */
   protected hello(settings: readonly (readonly [number, number])[]): void {
     this.#control.settings(settings);

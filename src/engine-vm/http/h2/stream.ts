@@ -47,6 +47,8 @@ export abstract class Stream {
   abstract wasResetByPeer(code: number): void;
   /** The connection is gone. */
   abstract lost(): void;
+  /** The head stands in front of the first data, and goes out; with `isLast` that is all. */
+  protected wroteHead(_buffer: number, _start: number, _end: number, _isLast: boolean): void {}
   /** END_STREAM went out. */
   protected abstract sentLast(): void;
   /** It was full and takes more. */
@@ -100,6 +102,7 @@ export abstract class Stream {
         const start = session.writer.putBefore(buffer, from, this.id, endsHere && !hasData);
         if (start >= 0) {
           if (hasData) this.#frame(from, length, endsHere);
+          this.wroteHead(buffer, start, hasData ? end : at, endsHere);
           session.channel.write(buffer, start, hasData ? end : at);
           this.#after(isLast, trailers);
           return true;
