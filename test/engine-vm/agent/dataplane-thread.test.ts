@@ -68,9 +68,10 @@ describe('data-plane thread', () => {
   });
 
   it('says whether a graph was taken', async () => {
-    tell({ post: { type: 'graph', graph: { revision: 12, peers: [], services: [] } } });
+    const graph = { engine: { groupKey: Buffer.alloc(32).toString('base64') }, peers: [], services: [] };
+    tell({ post: { type: 'graph', graph: { ...graph, revision: 12 } } });
     assert.deepEqual(await said('graph-applied'), { type: 'graph-applied', revision: 12, error: null });
-    tell({ post: { type: 'graph', graph: { revision: 13, peers: [], services: [] } } });
+    tell({ post: { type: 'graph', graph: { ...graph, revision: 13 } } });
     const refused = await said('graph-applied');
     assert.deepEqual(refused, { type: 'graph-applied', revision: 13, error: 'thirteen is refused' });
   });
