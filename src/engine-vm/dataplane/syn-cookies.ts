@@ -10,6 +10,7 @@
  */
 import { createHmac } from 'node:crypto';
 import type { Packet } from '../../packet/packet.ts';
+import { beginHash, endHash, hashWord } from '../half-sip.ts';
 
 /** Segment sizes that a cookie can name: a client's own, or the next smaller one. */
 export const COOKIE_MSS = [88, 536, 966, 1220, 1300, 1400, 1440, 1460] as const;
@@ -68,55 +69,20 @@ export class SynCookies {
   private hash(packet: Packet, first: number, index: number, place: number): number {
     const k0 = this.keys[place * 2]!;
     const k1 = this.keys[place * 2 + 1]!;
-    state[0] = k0;
-    state[1] = k1;
-    state[2] = 0x6c796765 ^ k0;
-    state[3] = 0x74656462 ^ k1;
-    take(packet.s0);
-    take(packet.s1);
-    take(packet.s2);
-    take(packet.s3);
-    take(packet.d0);
-    take(packet.d1);
-    take(packet.d2);
-    take(packet.d3);
-    take((packet.sourcePort << 16) | packet.destinationPort);
-    take(first);
-    take(index);
+    beginHash(k0, k1, false);
+    hashWord(packet.s0);
+    hashWord(packet.s1);
+    hashWord(packet.s2);
+    hashWord(packet.s3);
+    hashWord(packet.d0);
+    hashWord(packet.d1);
+    hashWord(packet.d2);
+    hashWord(packet.d3);
+    hashWord((packet.sourcePort << 16) | packet.destinationPort);
+    hashWord(first);
+    hashWord(index);
     // The length: eleven words.
-    take(44 << 24);
-    state[2]! ^= 0xff;
-    for (let i = 0; i < 4; i++) round();
-    return (state[1]! ^ state[3]!) & HASH;
+    hashWord(44 << 24);
+    return endHash(false) & HASH;
   }
-}
-
-const state = new Int32Array(4);
-
-function take(word: number): void {
-  state[3]! ^= word;
-  round();
-  round();
-  state[0]! ^= word;
-}
-
-function round(): void {
-  let v0 = state[0]!;
-  let v1 = state[1]!;
-  let v2 = state[2]!;
-  let v3 = state[3]!;
-  v0 = (v0 + v1) | 0;
-  v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-  v0 = (v0 << 16) | (v0 >>> 16);
-  v2 = (v2 + v3) | 0;
-  v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-  v0 = (v0 + v3) | 0;
-  v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-  v2 = (v2 + v1) | 0;
-  v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-  v2 = (v2 << 16) | (v2 >>> 16);
-  state[0] = v0;
-  state[1] = v1;
-  state[2] = v2;
-  state[3] = v3;
 }
