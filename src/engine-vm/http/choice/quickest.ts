@@ -7,8 +7,8 @@
  * As all means decay alike, their order does not change with time: they are kept as what they would be at an earlier
  * moment (forward decay, Cormode et al. 2009), so that silence costs no work.
  */
-import { MinTree } from './min-tree.ts';
 import type { BalancedMembers, RequestBalancer } from './request-balancer.ts';
+import { TreeBalancer } from './tree-balancer.ts';
 
 export const DECAY_MS = 10_000;
 /** Decays since the moment that means refer to, from which on another moment is taken. */
@@ -18,36 +18,19 @@ const UNKNOWN = 1e200;
 /** Nothing is quicker; below it, means are not told apart. */
 const LEAST_MS = 0.001;
 
-export class Quickest implements RequestBalancer {
-  readonly #weights: Float64Array;
+export class Quickest extends TreeBalancer {
   readonly #isPeak: boolean;
-  readonly #tree: MinTree;
-  readonly #shares: Float64Array;
-  readonly #active: Float64Array;
   /** Means as of `#sinceMs`; 0 where nothing is known. */
   readonly #means: Float64Array;
   readonly #heardMs: Float64Array;
   #sinceMs = 0;
-  #last = -1;
 
-  constructor({ weights }: BalancedMembers, isPeak: boolean) {
-    this.#weights = weights;
+  constructor(members: BalancedMembers, isPeak: boolean) {
+    super(members);
     this.#isPeak = isPeak;
-    this.#tree = new MinTree(weights.length);
-    this.#shares = new Float64Array(weights.length);
-    this.#active = new Float64Array(weights.length);
-    this.#means = new Float64Array(weights.length);
-    this.#heardMs = new Float64Array(weights.length);
-  }
-
-  share(position: number, share: number): void {
-    this.#shares[position] = this.#weights[position]! > 0 ? share : 0;
-    this.#place(position);
-  }
-
-  loaded(position: number, active: number): void {
-    this.#active[position] = active;
-    this.#place(position);
+    const { length } = members.weights;
+    this.#means = new Float64Array(length);
+    this.#heardMs = new Float64Array(length);
   }
 
   answered(position: number, ms: number, nowMs: number): void {
@@ -61,7 +44,7 @@ export class Quickest implements RequestBalancer {
       this.#means[position] = mean + time * (1 - kept);
     }
     this.#heardMs[position] = nowMs;
-    this.#place(position);
+    this.place(position);
   }
 
   #rebase(nowMs: number): void {
@@ -69,27 +52,19 @@ export class Quickest implements RequestBalancer {
     this.#sinceMs = nowMs;
     for (let position = 0; position < this.#means.length; position++) {
       this.#means[position]! *= factor;
-      this.#place(position);
+      this.place(position);
     }
   }
 
-  #place(position: number): void {
-    const share = this.#shares[position]!;
-    const active = this.#active[position]!;
+  protected load(position: number): number {
+    const active = this.active[position]!;
     const mean = this.#means[position]!;
-    const key = mean === 0 ? active * UNKNOWN : mean * (active + 1);
-    this.#tree.set(position, share > 0 ? key / share : Number.POSITIVE_INFINITY);
-  }
-
-  choose(): number {
-    const position = this.#tree.least(this.#last);
-    if (position >= 0) this.#last = position;
-    return position;
+    return mean === 0 ? active * UNKNOWN : mean * (active + 1);
   }
 
   adopt(before: RequestBalancer, from: Int32Array): void {
     if (!(before instanceof Quickest)) return;
-    this.#last = from.indexOf(before.#last);
+    this.last = from.indexOf(before.last);
     this.#sinceMs = before.#sinceMs;
     for (const [position, other] of from.entries()) {
       if (other < 0) continue;
