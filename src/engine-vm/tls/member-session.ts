@@ -5,9 +5,10 @@
 import type { Channel, ChannelOwner, Channels, Session } from '../http/channel.ts';
 import { refusal } from '../http/refusals.ts';
 import { verdictOf } from '../kernel/peer-certificate.ts';
-import { HEADROOM, RECEIVE_BYTES } from '../kernel/socket-buffers.ts';
+import { RECEIVE_BYTES } from '../kernel/socket-buffers.ts';
 import { BROKEN, ENDED, type TlsPipe, WANTS } from '../kernel/tls-pipe.ts';
 import type { MemberTls } from './member-tls.ts';
+import { sendRecords } from './send-records.ts';
 
 const EPROTO = 71;
 const NO_TLS = refusal('member-tls');
@@ -158,18 +159,9 @@ export class MemberSession implements Session, ChannelOwner {
   }
 
   #flush(): void {
-    const { buffers } = this.#channels;
-    while (this.#pipe.hasOutput) {
-      const buffer = buffers.take();
-      if (buffer < 0) {
-        this.#pipe.dropOutput();
-        this.#isBroken = true;
-        this.#channel.end();
-        return;
-      }
-      const at = buffers.start(buffer) - HEADROOM;
-      this.#channel.transmit(buffer, at, at + this.#pipe.take(buffer));
-    }
+    if (sendRecords(this.#pipe, this.#channels.buffers, this.#channel)) return;
+    this.#isBroken = true;
+    this.#channel.end();
   }
 
   end(): void {

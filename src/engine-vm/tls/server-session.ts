@@ -3,8 +3,9 @@
  * channel and whoever ALPN has chosen.
  */
 import type { Channel, ChannelOwner, Channels, Session } from '../http/channel.ts';
-import { HEADROOM, RECEIVE_BYTES } from '../kernel/socket-buffers.ts';
+import { RECEIVE_BYTES } from '../kernel/socket-buffers.ts';
 import { BROKEN, ENDED, type TlsPipe, WANTS } from '../kernel/tls-pipe.ts';
+import { sendRecords } from './send-records.ts';
 import type { ServerTls } from './server-tls.ts';
 import { type ShownCertificate, shownCertificate } from './shown-certificate.ts';
 
@@ -182,17 +183,8 @@ export class ServerSession implements Session, ChannelOwner {
   }
 
   #flush(): void {
-    const { buffers } = this.#channels;
-    while (this.#pipe.hasOutput) {
-      const buffer = buffers.take();
-      if (buffer < 0) {
-        this.#pipe.dropOutput();
-        this.#broken();
-        return;
-      }
-      const at = buffers.start(buffer) - HEADROOM;
-      this.channel.transmit(buffer, at, at + this.#pipe.take(buffer));
-    }
+    if (sendRecords(this.#pipe, this.#channels.buffers, this.channel)) return;
+    this.#broken();
   }
 
   end(): void {

@@ -9,14 +9,13 @@ import type { Channel, Channels } from '../channel.ts';
 import { clientLines } from '../client-lines.ts';
 import type { ExchangeContext } from '../exchange-sides.ts';
 import { Head } from '../head.ts';
-import { parseTrailers } from '../parse-fields.ts';
 import { parseRequestHead } from '../parse-head.ts';
 import { refusal } from '../refusals.ts';
 import { ClientStream } from './client-stream.ts';
 import * as f from './frames.ts';
-import { HeadText, REQUEST, TRAILERS } from './head-text.ts';
-import type { FieldSink } from './hpack-decoder.ts';
+import { HeadText, REQUEST } from './head-text.ts';
 import { Session } from './session.ts';
+import { decodeTrailers, discardBlock, INVALID_TRAILERS, UNDECODABLE } from './trailer-block.ts';
 
 /** SETTINGS_MAX_CONCURRENT_STREAMS. */
 const MOST_STREAMS = 100;
@@ -28,7 +27,6 @@ const REQUEST_LINE = refusal('request-line-invalid');
 // For one block at a time, of all connections of a thread.
 const head = new Head();
 const text = new HeadText();
-const nowhere: FieldSink = { field: () => undefined };
 
 export class ClientSession extends Session {
   readonly context: ExchangeContext;
@@ -147,21 +145,15 @@ export class ClientSession extends Session {
         stream.broken(stream.isRemoteDone ? f.STREAM_CLOSED : f.PROTOCOL_ERROR);
       return;
     }
-    text.begin(TRAILERS, trailerBytes, 0, trailerBytes.length - 8);
-    if (!this.decoder.decode(bytes, at, end, text)) {
-      this.fail(f.COMPRESSION_ERROR);
-      return;
-    }
-    const textEnd = text.finish();
-    const parsed =
-      text.error === 0 ? parseTrailers(trailerBytes, 0, textEnd, head, this.context.service.limits) : -1;
-    if (parsed !== textEnd) stream.broken(f.PROTOCOL_ERROR);
-    else stream.trailersReceived(head.count === 0 ? null : trailerBytes.slice(0, textEnd));
+    const trailers = decodeTrailers(this.decoder, bytes, at, end, this.context.service.limits);
+    if (trailers === UNDECODABLE) this.fail(f.COMPRESSION_ERROR);
+    else if (trailers === INVALID_TRAILERS) stream.broken(f.PROTOCOL_ERROR);
+    else stream.trailersReceived(trailers);
   }
 
   /** Decodes a block that nobody gets. */
   #discard(bytes: Uint8Array, at: number, end: number): boolean {
-    if (this.decoder.decode(bytes, at, end, nowhere)) return true;
+    if (discardBlock(this.decoder, bytes, at, end)) return true;
     this.fail(f.COMPRESSION_ERROR);
     return false;
   }
@@ -245,5 +237,3 @@ export class ClientSession extends Session {
     // A client's connection is connected when it is accepted.
   }
 }
-
-const trailerBytes = new Uint8Array(8192);

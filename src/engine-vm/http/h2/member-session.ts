@@ -7,14 +7,13 @@ import type { Channel } from '../channel.ts';
 import { Head } from '../head.ts';
 import type { Member } from '../member.ts';
 import type { Members } from '../members.ts';
-import { parseTrailers } from '../parse-fields.ts';
 import { parseResponseHead } from '../parse-head.ts';
 import { refusal } from '../refusals.ts';
 import * as f from './frames.ts';
-import { HeadText, RESPONSE, TRAILERS } from './head-text.ts';
-import type { FieldSink } from './hpack-decoder.ts';
+import { HeadText, RESPONSE } from './head-text.ts';
 import { MemberStream } from './member-stream.ts';
 import { Session } from './session.ts';
+import { decodeTrailers, discardBlock, INVALID_TRAILERS, UNDECODABLE } from './trailer-block.ts';
 
 /** Streams at a time, where the member allows more or has not said yet. */
 const MOST_STREAMS = 100;
@@ -30,8 +29,6 @@ const HEAD_INVALID = refusal('member-head-invalid');
 // For one block at a time, of all connections of a thread.
 const head = new Head();
 const text = new HeadText();
-const nowhere: FieldSink = { field: () => undefined };
-const trailerBytes = new Uint8Array(8192);
 
 export class MemberSession extends Session {
   readonly member: Member;
@@ -195,21 +192,15 @@ export class MemberSession extends Session {
   }
 
   #trailers(stream: MemberStream, bytes: Uint8Array, at: number, end: number, isLast: boolean): void {
-    text.begin(TRAILERS, trailerBytes, 0, trailerBytes.length - 8);
-    if (!this.decoder.decode(bytes, at, end, text)) {
-      this.fail(f.COMPRESSION_ERROR);
-      return;
-    }
-    const textEnd = text.finish();
-    const parsed =
-      text.error === 0 && isLast ? parseTrailers(trailerBytes, 0, textEnd, head, stream.limits) : -1;
-    if (parsed !== textEnd) stream.broken(f.PROTOCOL_ERROR);
-    else stream.trailersReceived(head.count === 0 ? null : trailerBytes.slice(0, textEnd));
+    const trailers = decodeTrailers(this.decoder, bytes, at, end, stream.limits);
+    if (trailers === UNDECODABLE) this.fail(f.COMPRESSION_ERROR);
+    else if (trailers === INVALID_TRAILERS || !isLast) stream.broken(f.PROTOCOL_ERROR);
+    else stream.trailersReceived(trailers);
   }
 
   /** Decodes a block that nobody gets. */
   #discard(bytes: Uint8Array, at: number, end: number): boolean {
-    if (this.decoder.decode(bytes, at, end, nowhere)) return true;
+    if (discardBlock(this.decoder, bytes, at, end)) return true;
     this.fail(f.COMPRESSION_ERROR);
     return false;
   }
