@@ -107,6 +107,7 @@ export class ProxyLoad {
   async #run(kind: ClientKind, id: number): Promise<void> {
     const agent = kind === 'kept' ? new Agent({ keepAlive: true, maxSockets: 1 }) : false;
     let session: ClientHttp2Session | null = null;
+    let isGoingAway = false;
     for (let n = 0; !this.#isOver && this.failures.length === 0; n++) {
       const method = n % 3 === 0 ? 'POST' : 'GET';
       const path = `/${kind}/${id}/${n}`;
@@ -115,6 +116,10 @@ export class ProxyLoad {
         if (kind === 'http2' && (session === null || session.closed || session.destroyed)) {
           session = connectHttp2(`http://127.0.0.1:${this.#port}`);
           session.on('error', (error: Error) => this.failures.push(`a session: ${error.message}`));
+          isGoingAway = false;
+          session.on('goaway', () => {
+            isGoingAway = true;
+          });
         }
         const { status, revision, body } =
           session === null
@@ -130,7 +135,7 @@ export class ProxyLoad {
       } catch (error) {
         const { message } = error as Error;
         // nghttp2 refuses by itself what it has not sent when a GOAWAY comes: that goes by another session.
-        if (message.includes('NGHTTP2_REFUSED_STREAM')) session?.close();
+        if (isGoingAway && message.includes('NGHTTP2_REFUSED_STREAM')) session?.close();
         else this.failures.push(`${method} ${path}: ${message}`);
       }
     }

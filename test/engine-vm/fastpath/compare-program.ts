@@ -25,6 +25,7 @@ import {
   VIP,
   VIP6,
 } from '../dataplane/network.ts';
+import { type TestRun, testRun } from './test-run.ts';
 import { inTunnel, routerAnswers, withTunnel } from './tunnel-frames.ts';
 
 const [way, count, seed] = process.argv.slice(2) as [FastPathKind | 'xsk', string, string];
@@ -89,35 +90,16 @@ function engineOf(
 const fast = new FastPath(kind);
 const ifindex = NAMES.map((name) => libc.if_nametoindex(name));
 for (const port of [0, 1]) fast.attach(port, NAMES[port]!, kind === 'tc' ? NAMES[port]! : null);
-const output = new Uint8Array(4096);
 
 /** Runs the program on a frame. The answer of tc for TypeScript is a redirect too: told apart by the upcall counter. */
-function run(port: number, bytes: Uint8Array): { verdict: number; bytes: string } {
+function run(port: number, bytes: Uint8Array): TestRun {
   const context = new DataView(new ArrayBuffer(kind === 'xdp' ? 24 : 192));
   if (kind === 'xdp') {
     context.setUint32(4, bytes.length, true);
     context.setUint32(12, ifindex[port]!, true);
   } else context.setUint32(40, ifindex[port]!, true);
   const contextBytes = new Uint8Array(context.buffer);
-  let attribute!: DataView;
-  const result = bpf(PROG_TEST_RUN, (view) => {
-    attribute = view;
-    view.setUint32(0, fast.program, true);
-    view.setUint32(8, bytes.length, true);
-    view.setUint32(12, output.length, true);
-    view.setBigUint64(16, addressOf(bytes), true);
-    view.setBigUint64(24, addressOf(output), true);
-    view.setUint32(32, 1, true);
-    view.setUint32(40, contextBytes.length, true);
-    view.setUint32(44, 0, true);
-    view.setBigUint64(48, addressOf(contextBytes), true);
-  });
-  if (result < 0) throw new Error(`BPF_PROG_TEST_RUN failed for ${bytes.length} bytes`);
-  const length = attribute.getUint32(12, true);
-  return {
-    verdict: attribute.getUint32(4, true),
-    bytes: Buffer.from(output.subarray(0, length)).toString('hex'),
-  };
+  return testRun(fast.program, bytes, contextBytes);
 }
 
 /** AF_XDP on both ports, and who sees what arrives at their other ends. */

@@ -7,23 +7,19 @@ import { Dataplane, PORT_OUT } from '../../../src/engine-vm/dataplane/dataplane.
 import { FastPath } from '../../../src/engine-vm/fastpath/fast-path.ts';
 import { SynAnswers } from '../../../src/engine-vm/fastpath/syn-answers.ts';
 import { UpcallShares } from '../../../src/engine-vm/fastpath/upcall-shares.ts';
-import { addressOf, bpf } from '../../../src/engine-vm/kernel/bpf.ts';
 import { libc } from '../../../src/engine-vm/kernel/libc.ts';
 import { HEADROOM } from '../../../src/packet/packet.ts';
 import { type FrameSpec, frame } from '../../packet/frames.ts';
+import { seededRandom } from '../../random.ts';
 import { BALANCER, engineMac, graphFor, memberMac, VIP, VIP6 } from '../dataplane/network.ts';
+import { type TestRun, testRun } from './test-run.ts';
 
 const [count, seed] = process.argv.slice(2).map(Number) as [number, number];
-const PROG_TEST_RUN = 10;
 const [DROP, TX] = [1, 3];
 const CONFIG_SHARE = 16;
 const PERIOD_MS = 64_000;
 
-let state = seed;
-const random = (): number => {
-  state = (Math.imul(state, 1664525) + 1013904223) | 0;
-  return (state >>> 0) / 0x1_0000_0000;
-};
+const random = seededRandom(seed);
 const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
 
 let wallMs = 1_700_000_000_000;
@@ -54,30 +50,12 @@ config[CONFIG_SHARE] = 1;
 const answers = new SynAnswers();
 answers.load(graph);
 
-const output = new Uint8Array(4096);
 const outIndex = libc.if_nametoindex('out');
-function run(bytes: Uint8Array): { verdict: number; bytes: string } {
+function run(bytes: Uint8Array): TestRun {
   const context = new Uint8Array(24);
   new DataView(context.buffer).setUint32(4, bytes.length, true);
   new DataView(context.buffer).setUint32(12, outIndex, true);
-  let attribute!: DataView;
-  const result = bpf(PROG_TEST_RUN, (view) => {
-    attribute = view;
-    view.setUint32(0, fast.program, true);
-    view.setUint32(8, bytes.length, true);
-    view.setUint32(12, output.length, true);
-    view.setBigUint64(16, addressOf(bytes), true);
-    view.setBigUint64(24, addressOf(output), true);
-    view.setUint32(32, 1, true);
-    view.setUint32(40, context.length, true);
-    view.setBigUint64(48, addressOf(context), true);
-  });
-  if (result < 0) throw new Error(`BPF_PROG_TEST_RUN failed for ${bytes.length} bytes`);
-  const length = attribute.getUint32(12, true);
-  return {
-    verdict: attribute.getUint32(4, true),
-    bytes: Buffer.from(output.subarray(0, length)).toString('hex'),
-  };
+  return testRun(fast.program, bytes, context);
 }
 
 const SIZES = [0, 80, 500, 536, 900, 966, 1219, 1220, 1300, 1439, 1440, 1460, 8960];

@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { type AddressInfo, connect, createServer as createTcpServer, type Server } from 'node:net';
+import {
+  type AddressInfo,
+  connect,
+  createServer as createTcpServer,
+  type Server,
+  type Socket,
+} from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
@@ -26,6 +32,8 @@ class TlsMember {
   readonly heads: string[] = [];
   readonly #servers: Server[] = [];
   readonly #sockets = new Set<TLSSocket>();
+  /** The TCP connections, by the proxy's port. */
+  readonly #below = new Map<number, Socket>();
 
   async listen(issued: Issued, more: TlsOptions = {}, port = 0): Promise<number> {
     const server = createServer({ cert: issued.certificate, key: issued.key, ...more }, (socket) => {
@@ -50,14 +58,18 @@ class TlsMember {
         text = '';
         if (/^GET \/(cut|close)/.test(head)) {
           socket.write('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart', () => {
-            // biome-ignore lint/suspicious/noExplicitAny: the socket below TLS has no public name.
-            if (head.startsWith('GET /cut')) (socket as any)._handle._parent.close();
+            if (head.startsWith('GET /cut')) this.#below.get(socket.remotePort!)!.destroy();
             else socket.end();
           });
         } else socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
       });
     });
     server.on('tlsClientError', () => undefined);
+    server.on('connection', (below: Socket) => {
+      const { remotePort } = below;
+      this.#below.set(remotePort!, below);
+      below.on('close', () => this.#below.delete(remotePort!));
+    });
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     this.#servers.push(server);
