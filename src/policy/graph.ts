@@ -165,5 +165,8 @@ export type GraphComponent =
   | {
       type: 'load-balancer';
       method: BalancingMethod;
-      persistence: { type: 'none' } | { type: 'source-address'; timeoutMs: number };
+      persistence:
+        | { type: 'none' }
+        | { type: 'source-address'; timeoutMs: number }
+        | { type: 'header'; name: string; timeoutMs: number };
     };

@@ -19,7 +19,19 @@ export const LoadBalancing = z.strictObject({
           .literal('source-address')
           .meta({ description: 'A client address keeps its member, on every engine.' }),
         timeoutMs: DurationMs.default(300_000).meta({
-          description: 'How long after the last flow the session ends.',
+          description: 'How long after the last flow, or request, the session ends.',
+        }),
+      }),
+      z.strictObject({
+        type: z.literal('header').meta({
+          description: 'Requests with the same value of a header field keep their member: only with `http`.',
+        }),
+        name: z
+          .string()
+          .regex(/^[A-Za-z0-9-]{1,64}$/, 'must be the name of a header field')
+          .meta({ description: 'The field.' }),
+        timeoutMs: DurationMs.default(300_000).meta({
+          description: 'How long after the last request the session ends.',
         }),
       }),
     ])
@@ -129,6 +141,25 @@ export const VirtualServiceSpec = z
         message: `must be another one without http: ${component.method} goes by the time of responses`,
       });
     });
+    spec.components.forEach((component, index) => {
+      if (component.type !== 'load-balancer') return;
+      const { type } = component.persistence;
+      const path = ['components', index, 'persistence'];
+      if (type === 'header' && spec.http === undefined) {
+        context.addIssue({
+          code: 'custom',
+          path,
+          message: 'must not be by header without http: flows have none',
+        });
+      }
+      if (type !== 'none' && spec.http?.sessionCookie !== undefined) {
+        context.addIssue({
+          code: 'custom',
+          path,
+          message: 'must be none with http.sessionCookie: a client has one member only',
+        });
+      }
+    });
     if (spec.http !== undefined) {
       for (const [path, isWrong, message] of [
         ['protocol', spec.protocol !== 'tcp', 'must be tcp with http'],
@@ -154,16 +185,6 @@ export const VirtualServiceSpec = z
         ],
       ] as const) {
         if (isWrong) context.addIssue({ code: 'custom', path: [path], message });
-      }
-      const sticky = spec.components.findIndex(
-        (one) => one.type === 'load-balancer' && one.persistence.type !== 'none',
-      );
-      if (sticky >= 0) {
-        context.addIssue({
-          code: 'custom',
-          path: ['components', sticky, 'persistence'],
-          message: 'must be none with http: requests have no flow to keep; http.sessionCookie keeps members',
-        });
       }
       if (spec.tiers[0]?.handsOn !== undefined) {
         context.addIssue({

@@ -58,8 +58,13 @@ describe('policy objects over REST', () => {
           }
           // Engines do not carry it so far, and the API says so.
           delete spec.http;
-          for (const one of (spec.components ?? []) as { method?: BalancingMethod }[])
+          for (const one of (spec.components ?? []) as {
+            method?: BalancingMethod;
+            persistence?: { type: string };
+          }[]) {
             if (one.method !== undefined && !isFlowMethod(one.method)) delete one.method;
+            if (one.persistence?.type === 'header') delete one.persistence;
+          }
           const url = `/api/v1/${kind.name}/generated`;
           const put = await fixture.call('PUT', url, { spec });
           // Two tiers of one generated service may claim one address.

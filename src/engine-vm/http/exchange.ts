@@ -12,6 +12,7 @@
 import type { RequestNote } from './access-log.ts';
 import { ALL_BUSY } from './availability.ts';
 import type { ClientOrigin, ClientOrigins } from './client-origin.ts';
+import type { SessionKey } from './client-sessions.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
 import type { ClientSide, ExchangeContext, MemberSide } from './exchange-sides.ts';
 import { FieldLines } from './field-lines.ts';
@@ -93,6 +94,8 @@ export class Exchange {
   #wanted: Member | null = null;
   /** Our cookies of this request, where clients get such. */
   #cookies: OwnCookies | null = null;
+  /** What tells its client, where sessions are kept by that. */
+  #session: SessionKey | null = null;
   /** When the member was chosen. */
   #askedMs = 0;
   /** While it waits for a member. */
@@ -230,6 +233,10 @@ export class Exchange {
     const members = index < 0 ? this.context.members : this.context.pools[index]!;
     this.#members = members;
     if (members.hasCookies && this.#cookies !== null) this.#wanted = this.#cookies.memberOf(members);
+    if (members.sessions !== null) {
+      this.#session ??= { high: 0, low: 0, isSet: false };
+      this.#wanted = members.sessionOf(this.request, this.client, this.#session);
+    }
     return members;
   }
 
@@ -292,6 +299,9 @@ export class Exchange {
     this.member = side.member;
     this.#askedMs = this.context.nowMs;
     members.began(side.member);
+    if (members.sessions !== null && this.#session?.isSet === true) {
+      members.sessions.keep(this.#session, side.member);
+    }
     return true;
   }
 

@@ -49,6 +49,8 @@ export interface FiguresReport {
   waited: number;
   /** Requests that went to a member again, and those that `retryBudget` kept from it. */
   retries: { done: number; refused: number };
+  /** Requests of sessions by address or field: by the member that the client had, by another, by the first. */
+  sessions: { kept: number; moved: number; begun: number };
   /** Session cookies: those of members that could be had, could not, are not known; those that were given. */
   cookies: CookieFigures;
   /** Counters of the service's components, by type. */
@@ -79,7 +81,7 @@ export class Figures {
     }
   }
 
-  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited' | 'retries' | 'components'> {
+  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited' | 'retries' | 'sessions' | 'components'> {
     const refusals: Record<string, number> = {};
     for (const [id, { name }] of REFUSALS.entries()) {
       if (this.#refusals[id]! > 0) refusals[name] = this.#refusals[id]!;

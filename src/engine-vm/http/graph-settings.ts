@@ -44,6 +44,9 @@ function settingsOf(graph: ServiceGraph, service: GraphService, verdicts: Verdic
     tier: tier.name,
     listeners: tier.addresses.map(({ address }) => ({ address, port: tier.port, mark: STACK_GATEWAY_MARK })),
     method: balancer?.type === 'load-balancer' ? balancer.method : 'topological',
+    ...(balancer?.type === 'load-balancer' && balancer.persistence.type !== 'none'
+      ? { persistence: balancer.persistence }
+      : {}),
     members: membersOf(graph, pool, verdicts),
     pools: graph.pools
       .filter((one) => further.has(one.name))

@@ -1,4 +1,5 @@
 /** One member of a pool as one thread uses it: its connections, its requests, and what is known of its health. */
+import { hashText } from '../balance/hash.ts';
 import { ErrorRecord } from './error-record.ts';
 import type { MemberSession } from './h2/member-session.ts';
 import type { MemberConnection } from './member-connection.ts';
@@ -8,6 +9,8 @@ export class Member {
   readonly name: string;
   /** `address:port`, also what makes a member the same one after a reload. */
   readonly key: string;
+  /** Names it in tables of sessions: a hash of the key, not 0. */
+  readonly sessionId: number;
   /** Host, for requests that name none. */
   readonly host: string;
   /** The socket address, as an offset into the socket buffers. */
@@ -50,6 +53,7 @@ export class Member {
     addressAt: number,
   ) {
     this.name = settings.name;
+    this.sessionId = hashText(key) | 0 || 1;
     this.key = key;
     this.host = host;
     this.settings = settings;

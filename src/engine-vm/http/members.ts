@@ -8,9 +8,11 @@ import { MemberTls } from '../tls/member-tls.ts';
 import { ALL_BUSY, Availability } from './availability.ts';
 import type { Channels } from './channel.ts';
 import { usesSourceHash } from './choice/registry.ts';
+import { ClientSessions, type SessionKey } from './client-sessions.ts';
 import type { Exchange } from './exchange.ts';
-import type { MemberSide } from './exchange-sides.ts';
+import type { ClientSide, MemberSide } from './exchange-sides.ts';
 import { MemberSession } from './h2/member-session.ts';
+import type { Head } from './head.ts';
 import { HeadWriter, line } from './head-writer.ts';
 import { Member } from './member.ts';
 import { MemberConnection } from './member-connection.ts';
@@ -45,6 +47,8 @@ export class Members {
   /** Null where clients get no cookies. */
   #cookies: SessionCookies | null = null;
   #retryAfter = line('');
+  /** Null where clients are not told by address or field. */
+  sessions: ClientSessions | null = null;
   #budget: RetryBudget | null = null;
   /** Requests that went to a member again, and those that the budget kept from it. */
   readonly retries = { done: 0, refused: 0 };
@@ -98,6 +102,12 @@ export class Members {
     this.#settings = settings;
     this.#hasLimit = settings.http.memberConnections.max > 0;
     this.#availability.update(settings, this.#members);
+    const { persistence, sessionMemory } = settings;
+    const figures = this.sessions?.figures;
+    this.sessions =
+      persistence === undefined || sessionMemory === undefined
+        ? null
+        : new ClientSessions(persistence, sessionMemory, this.#pool, this.#members, this.#channels, figures);
     const waitMs = settings.http.memberConnections.queue?.waitMs ?? 0;
     this.#retryAfter = line(`Retry-After: ${Math.max(1, Math.ceil(waitMs / 1000))}\r\n`);
     const { http, cookieKey } = settings;
@@ -137,6 +147,13 @@ export class Members {
 
   get hasCookies(): boolean {
     return this.#cookies !== null;
+  }
+
+  /** The member that the client had by its session, if it gets it, now or when there is room. Only with `sessions`. */
+  sessionOf(head: Head, client: ClientSide, key: SessionKey): Member | null {
+    const member = this.sessions!.find(head, client, key);
+    const isOpen = member !== null && (this.#availability.takes(member) || (this.hasQueue && member.isFull));
+    return isOpen ? member : null;
   }
 
   /** What a pair of a Cookie stands for: the position of a member, or NO_COOKIE, UNKNOWN_COOKIE. */

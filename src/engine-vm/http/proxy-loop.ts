@@ -253,10 +253,14 @@ export class ProxyLoop implements ExchangeContext {
     const cookies = { kept: 0, moved: 0, unknown: 0, given: 0 };
     let ejections = 0;
     let waited = 0;
+    const sessions = { kept: 0, moved: 0, begun: 0 };
     const retries = { done: 0, refused: 0 };
     for (const pool of [this.members, ...this.#poolsByName.values()]) {
       ejections += pool.ejections;
       waited += pool.queue.waited;
+      sessions.kept += pool.sessions?.figures.kept ?? 0;
+      sessions.moved += pool.sessions?.figures.moved ?? 0;
+      sessions.begun += pool.sessions?.figures.begun ?? 0;
       retries.done += pool.retries.done;
       retries.refused += pool.retries.refused;
       cookies.kept += pool.cookies.kept;
@@ -271,6 +275,7 @@ export class ProxyLoop implements ExchangeContext {
       ejections,
       waited,
       retries,
+      sessions,
       components: Object.fromEntries(components.map((one) => [one.type, one.counters()])),
     };
   }

@@ -1,16 +1,19 @@
 /** The threads of a proxy, from the main thread: starts one for each core, tells them of new settings, ends them. */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { WeftError } from '../../policy/errors.ts';
 import { EventFd } from '../kernel/event-fd.ts';
 import { closeListeners, listenerKey } from '../kernel/listener-takeover.ts';
 import type { LoopKind } from '../kernel/socket-loop.ts';
+import { SESSION_ENTRIES } from './client-sessions.ts';
 import { CacheStore } from './component/cache/cache-store.ts';
 import { RateTable } from './component/rate-limits/rate-table.ts';
 import type { FiguresReport } from './figures.ts';
 import { KeyFile, type Legacy } from './hand-over.ts';
 import type { ProxyAnswer, ProxyCommand, ProxyThreadData } from './proxy-thread.ts';
 import type { ServiceSettings } from './service.ts';
+import { SessionTable } from './session-table.ts';
 
 export interface ProxyWorkersOptions {
   readonly settings: ServiceSettings;
@@ -210,7 +213,18 @@ function withShared(
   const cookieKey = settings.cookieKey ?? before?.cookieKey ?? keyOf(left?.cookieKey);
   const secret = before?.tls?.ticketSecret ?? keyOf(left?.ticketSecret);
   const tls = settings.tls === undefined ? {} : { tls: { ...settings.tls, ticketSecret: secret } };
-  return withRateMemory(withCacheMemory({ ...settings, cookieKey, ...tls }, before), before);
+  return withSessions(
+    withRateMemory(withCacheMemory({ ...settings, cookieKey, ...tls }, before), before),
+    before,
+  );
+}
+
+/** Adds the memory of sessions, where clients are told by address or field; it stays over reloads. */
+function withSessions(settings: ServiceSettings, before: ServiceSettings | null): ServiceSettings {
+  if (settings.persistence === undefined) return settings;
+  const isSame = isDeepStrictEqual(settings.persistence, before?.persistence);
+  const known = isSame ? before?.sessionMemory : undefined;
+  return { ...settings, sessionMemory: known ?? SessionTable.allocate(SESSION_ENTRIES) };
 }
 
 /** Adds the memory in which the workers count for rate limits: what they have had, where it is as large as it shall be. */

@@ -24,6 +24,10 @@ export interface ServiceSettings {
   readonly http: HttpService;
   /** By name, what rules name of them, as packet/packed-prefixes.ts writes it. */
   readonly addressSets?: Readonly<Record<string, string>>;
+  /** How clients come back to their member without a cookie. */
+  readonly persistence?: SessionPolicy;
+  /** The sessions of all threads, where there is such persistence. */
+  readonly sessionMemory?: SharedArrayBuffer;
   /** Signs session cookies; the same for all threads, and after a reload. */
   readonly cookieKey?: Uint8Array;
   /** Certificates with their keys, where clients speak TLS. */
@@ -43,6 +47,10 @@ export interface ListenerSettings {
   /** Of an address that is not this machine's: as `listenTcp` has it. */
   readonly mark?: number;
 }
+
+export type SessionPolicy =
+  | { readonly type: 'source-address'; readonly timeoutMs: number }
+  | { readonly type: 'header'; readonly name: string; readonly timeoutMs: number };
 
 export interface PoolSettings {
   readonly name: string;

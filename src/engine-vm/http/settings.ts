@@ -54,6 +54,7 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
     .map((pool) => ({ name: pool, spec: poolOf(documents, name, pool) }));
   const balancer = spec.components.find((component) => component.type === 'load-balancer')!;
   const notes: string[] = [];
+  const persistence = balancer.type === 'load-balancer' ? balancer.persistence : undefined;
   for (const component of spec.components) {
     if (component.type === 'firewall') {
       throw invalid(
@@ -81,6 +82,7 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
       })),
       ...(poolSpec.tls === undefined ? {} : { poolTls: poolSpec.tls }),
       http: spec.http,
+      ...(persistence === undefined || persistence.type === 'none' ? {} : { persistence }),
       addressSets: addressSetsOf(documents, name, spec.http),
     },
     healthMonitors: poolSpec.healthMonitors,
