@@ -81,6 +81,16 @@ describe('the table of rates', () => {
     assert.ok(!table.take(1000, 3, 5e6));
   });
 
+  it('makes nobody wait longer than an interval, whichever clock is behind', () => {
+    const table = new RateTable(RateTable.allocate(1024));
+    of(table, 'key');
+    assert.ok(table.take(1000, 1, 5e6));
+    assert.ok(!table.take(1000, 1, 5e6 - 30));
+    assert.equal(table.waitMs, 1000);
+    assert.ok(!table.take(1000, 1, 5e6 + 400));
+    assert.equal(table.waitMs, 600);
+  });
+
   it('is one for all that have its memory', () => {
     const memory = RateTable.allocate(1024);
     const tables = [new RateTable(memory), new RateTable(memory)];

@@ -64,7 +64,8 @@ export class RateTable {
     const isFree = wait <= 1e-6;
     if (isFree) this.#numbers[place * 2 + 1] = from + intervalMs;
     Atomics.store(this.#locks, bucket, 0);
-    this.waitMs = isFree ? 0 : wait;
+    // One comes back within the interval: what is more is another thread's clock.
+    this.waitMs = isFree ? 0 : Math.min(wait, intervalMs);
     return isFree;
   }
 
