@@ -4,7 +4,7 @@ import { Name, Prefix } from './attributes.ts';
 import { HttpRoute } from './http-routes.ts';
 
 /** How rules and targets are compared: the one spelling that all others of a path are brought to. */
-function isComparedForm(path: string): boolean {
+export function isComparedForm(path: string): boolean {
   if (/\/\/|;|\/\.{1,2}(\/|$)|%25[0-9a-f]{2}/i.test(path)) return false;
   return [...path.matchAll(/%(.{0,2})/g)].every(([, digits]) => {
     if (!/^[0-9A-F]{2}$/.test(digits!)) return false;

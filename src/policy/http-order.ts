@@ -8,6 +8,7 @@ export const HTTP_COMPONENTS = [
   'rate-limits',
   'redirects',
   'field-changes',
+  'rewrites',
   'decompression',
   'compression',
   'cache',
@@ -17,6 +18,7 @@ export type HttpComponentName = (typeof HTTP_COMPONENTS)[number];
 
 /** Who must come before whom, and why it would not work otherwise. */
 const NEEDS: readonly (readonly [HttpComponentName, HttpComponentName, string])[] = [
+  ['field-changes', 'rewrites', 'fields of responses that are taken out would come back, mapped'],
   ['decompression', 'compression', 'what is compressed would be decompressed again'],
   // The cache's answers pass by whatever stands behind it.
   ...HTTP_COMPONENTS.filter((name) => name !== 'cache').map(

@@ -8,6 +8,7 @@ import { SessionCookie } from './http-persistence.ts';
 import { ProxyProtocol } from './http-proxy-protocol.ts';
 import { HttpRateLimits } from './http-rate-limits.ts';
 import { HttpRedirects } from './http-redirects.ts';
+import { HttpRewrites } from './http-rewrites.ts';
 import { HttpRoutes } from './http-routes.ts';
 import { ClientTls } from './http-tls.ts';
 import { RequestId, TrustedProxies } from './http-trusted-proxies.ts';
@@ -169,6 +170,7 @@ export const HttpService = z
     decompression: Decompression.optional(),
     cache: HttpCache.optional(),
     redirects: HttpRedirects,
+    rewrites: HttpRewrites,
     routes: HttpRoutes,
     sessionCookie: SessionCookie.optional(),
     tls: ClientTls.optional(),
@@ -229,7 +231,7 @@ export const HttpService = z
       message: 'must be none with memberProtocol http/2: a connection there carries requests of many clients',
     });
   })
-  .superRefine(({ cache, routes, tls }, context) => {
+  .superRefine(({ cache, rewrites, routes, tls }, context) => {
     if (cache === undefined) return;
     if (tls?.clientCertificates !== undefined) {
       context.addIssue({
@@ -239,14 +241,16 @@ export const HttpService = z
           'must not stand with tls.clientCertificates: stored responses are told apart by address alone, and a client would get what another may see',
       });
     }
-    const at = routes.findIndex(({ fields, cookies }) => fields.length + cookies.length > 0);
-    if (at < 0) return;
-    context.addIssue({
-      code: 'custom',
-      path: ['routes', at],
-      message:
-        'must not ask for fields or cookies with cache: stored responses are told apart by address alone',
-    });
+    for (const [name, list] of Object.entries({ routes, rewrites })) {
+      const at = list.findIndex(({ fields, cookies }) => fields.length + cookies.length > 0);
+      if (at < 0) continue;
+      context.addIssue({
+        code: 'custom',
+        path: [name, at],
+        message:
+          'must not ask for fields or cookies with cache: stored responses are told apart by address alone',
+      });
+    }
   })
   .meta({
     description:

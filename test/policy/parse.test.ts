@@ -149,8 +149,14 @@ describe('policy text', () => {
     assert.equal(parseDocuments(accelerated, 'accelerated.yaml').length, 2);
     const tls = readFileSync(new URL('../../templates/tls.yaml', import.meta.url), 'utf8');
     assert.equal(parseDocuments(tls, 'tls.yaml').length, 2);
-    const guarded = readFileSync(new URL('../../templates/guarded.yaml', import.meta.url), 'utf8');
-    assert.equal(parseDocuments(guarded, 'guarded.yaml').length, 3);
+    for (const [name, count] of [
+      ['guarded.yaml', 3],
+      ['rewrites.yaml', 3],
+      ['proxy-protocol.yaml', 2],
+    ] as const) {
+      const text = readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
+      assert.equal(parseDocuments(text, name).length, count);
+    }
     assert.throws(
       () => parseDocuments(tls.replace('serverName:', 'keyFile: /k, serverName:'), 'tls.yaml'),
       /tls\.certificateFile.*is missing: a certificate and its key go together/s,

@@ -2,6 +2,8 @@
 import type { HttpService } from '../../policy/http-service.ts';
 import { line } from './head-writer.ts';
 
+const HTTPS = [line('Proto: https\r'), line('proto=https')];
+
 export interface ClientScheme {
   readonly scheme: string;
   /** Where a proxy in front said so; else empty. */
@@ -27,4 +29,15 @@ export function clientLines(
   if (host !== '') lines.push(`X-Forwarded-Host: ${host}`);
   if (port !== '') lines.push(`X-Forwarded-Port: ${port}`);
   return line(lines.map((one) => `${one}\r\n`).join(''));
+}
+
+/** Whether such lines say that the client came by TLS. */
+export function saysHttps(lines: Uint8Array): boolean {
+  for (const wanted of HTTPS) {
+    search: for (let at = 0; at + wanted.length <= lines.length; at++) {
+      for (let n = 0; n < wanted.length; n++) if (lines[at + n] !== wanted[n]) continue search;
+      return true;
+    }
+  }
+  return false;
 }

@@ -13,6 +13,7 @@ import type { RequestNote } from './access-log.ts';
 import { ALL_BUSY } from './availability.ts';
 import type { ClientOrigin, ClientOrigins } from './client-origin.ts';
 import type { SessionKey } from './client-sessions.ts';
+import type { Rewrite } from './component/rewrites/rewrite.ts';
 import { ANSWERED, type Attachment, type BodyFilter } from './component.ts';
 import type { ClientSide, ExchangeContext, MemberSide } from './exchange-sides.ts';
 import { FieldLines } from './field-lines.ts';
@@ -20,6 +21,7 @@ import { FilterChain } from './filter-chain.ts';
 import { Head, isIdempotent, METHOD } from './head.ts';
 import type { KeptRequest } from './kept-request.ts';
 import type { Member } from './member.ts';
+import { MemberTarget } from './member-target.ts';
 import type { Members } from './members.ts';
 import { OwnCookies } from './own-cookies.ts';
 import { REFUSALS, refusal } from './refusals.ts';
@@ -50,6 +52,9 @@ export class Exchange {
   /** Added to the head of the request; by components, for this exchange. */
   readonly requestLines = new FieldLines();
   readonly responseLines = new FieldLines();
+  /** What the member is asked for; null where that is what the client asked for. */
+  target: MemberTarget | null = null;
+  #ownTarget: MemberTarget | null = null;
   /** What the response's body passes. */
   readonly #filters = new FilterChain();
   attachment: Attachment | null = null;
@@ -165,6 +170,7 @@ export class Exchange {
     this.startedMs = this.context.nowMs;
     this.rule = null;
     this.origin = null;
+    this.target = null;
     this.idLength = 0;
     this.answeredMs = 0;
     this.requestBytes = 0;
@@ -477,6 +483,14 @@ export class Exchange {
     this.isHeadSent = true;
     // It ends the exchange, and may begin the next one.
     this.client.answer(this, status, reason, fields);
+  }
+
+  /** For the component that rewrites: the target that it writes. */
+  rewriteBy(rewrite: Rewrite): MemberTarget {
+    this.#ownTarget ??= new MemberTarget(rewrite);
+    this.#ownTarget.begin(rewrite);
+    this.target = this.#ownTarget;
+    return this.#ownTarget;
   }
 
   get clientAddress(): string {

@@ -9,6 +9,7 @@ import type { Channel } from './channel.ts';
 import type { FieldLines } from './field-lines.ts';
 import { FIELD, HOP_BY_HOP } from './field-names.ts';
 import type { Head } from './head.ts';
+import type { MemberTarget } from './member-target.ts';
 import { STATUS_TEXT } from './refusals.ts';
 
 const encoder = new TextEncoder();
@@ -109,13 +110,20 @@ export class HeadWriter {
 
   /**
    * Begins a request with what goes on of the received one. `mayStay`: what `send` or `putBefore` gets are the bytes that
-   * came behind the head, and nobody writes over that until then.
+   * came behind the head, and nobody writes over that until then. `target`: in the place of the received one.
    */
-  request(head: Head, mayStay: boolean, dropsClientFields: boolean, dropsLength: boolean): void {
+  request(
+    head: Head,
+    mayStay: boolean,
+    dropsClientFields: boolean,
+    dropsLength: boolean,
+    target: MemberTarget | null = null,
+  ): void {
     this.#begin();
-    if (mayStay && isRequestLineKept(head)) this.#stay(head, true, dropsClientFields, dropsLength);
+    if (mayStay && target === null && isRequestLineKept(head))
+      this.#stay(head, true, dropsClientFields, dropsLength);
     else {
-      this.#requestLine(head);
+      this.#requestLine(head, target);
       this.#fields(head, dropsClientFields, dropsLength);
     }
   }
@@ -137,10 +145,11 @@ export class HeadWriter {
     this.#dropsLength = dropsLength;
   }
 
-  #requestLine(head: Head): void {
+  #requestLine(head: Head, target: MemberTarget | null): void {
     this.#copy(head.methodAt, head.methodEnd);
     this.#bytes[this.#end++] = 32;
-    this.#copy(head.targetAt, head.targetEnd);
+    if (target === null) this.#copy(head.targetAt, head.targetEnd);
+    else for (let n = 0; n < target.end; n++) this.#bytes[this.#end++] = target.bytes[n]!;
     this.add(HTTP11);
   }
 
@@ -296,7 +305,7 @@ export class HeadWriter {
     const [addedFrom, addedEnd] = [this.#from, this.#end];
     this.#staying = null;
     this.#from = addedEnd;
-    if (this.#isRequest) this.#requestLine(head);
+    if (this.#isRequest) this.#requestLine(head, null);
     else this.#statusLine(head);
     this.#fields(head, this.#dropsClientFields, this.#dropsLength);
     this.#copy(addedFrom, addedEnd);

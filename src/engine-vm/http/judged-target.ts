@@ -14,10 +14,10 @@ const SLASH = 47;
 const PERCENT = 37;
 const SEMICOLON = 59;
 const QUESTION = 63;
-const DIGITS = new TextEncoder().encode('0123456789ABCDEF');
+export const DIGITS = new TextEncoder().encode('0123456789ABCDEF');
 
 /** Encodings that are kept in paths: what would mean something else if it were decoded. */
-const KEPT_IN_PATH = keptOf('%/\\?#;');
+export const KEPT_IN_PATH = keptOf('%/\\?#;');
 const KEPT_IN_QUERY = keptOf('%&=+#');
 
 export class JudgedTarget {

@@ -114,13 +114,14 @@ export class MemberConnection implements ChannelOwner, MemberSide {
 
   sendHead(exchange: Exchange, length: number): void {
     this.#exchange = exchange;
-    const { request, service } = exchange;
+    const { request, service, target } = exchange;
     const { http } = service.settings;
     const writer = this.#writer;
-    writer.request(request, length >= 0, true, length < 0);
-    if (request.hostIndex < 0) {
+    writer.request(request, length >= 0, true, length < 0, target);
+    const host = target === null ? null : target.host;
+    if (request.hostIndex < 0 || host !== null) {
       writer.add(HOST);
-      writer.add(line(this.member.host));
+      writer.add(host ?? line(this.member.host));
       writer.add(CRLF);
     }
     this.#isChunking = length < 0;

@@ -11,6 +11,7 @@ import { HostCheck } from './component/host-check.ts';
 import { RateLimits } from './component/rate-limits/rate-limits.ts';
 import { Redirects } from './component/redirects.ts';
 import { RequestId } from './component/request-id.ts';
+import { Rewrites } from './component/rewrites/rewrites.ts';
 import type { HttpComponent } from './component.ts';
 import type { ServiceSettings } from './service.ts';
 
@@ -34,6 +35,7 @@ const COMPONENTS: Record<HttpComponentName, Create> = {
   'rate-limits': (_http, settings, before) => RateLimits.of(settings, before),
   redirects: (http) => Redirects.of(http),
   'field-changes': (http) => FieldChanges.of(http),
+  rewrites: (http) => Rewrites.of(http),
   decompression: (http) => Decompression.of(http),
   compression: (http) => Compression.of(http),
   cache: (http, { cacheMemory }) => Cache.of(http, cacheMemory),

@@ -61,7 +61,7 @@ const PRIME = 0x01000193;
 /** Hashes are kept to so many bits that they are small integers. */
 const MASK = 0x3fff_ffff;
 const NONE = 0x7fff_ffff;
-const NO_SETS = new Int32Array(0);
+export const NO_SETS = new Int32Array(0);
 
 export class Router {
   readonly #routes: readonly Route[];

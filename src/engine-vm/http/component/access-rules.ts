@@ -12,11 +12,10 @@ import { line } from '../head-writer.ts';
 import { JudgedTarget } from '../judged-target.ts';
 import { isOverride } from '../override-fields.ts';
 import { refusal } from '../refusals.ts';
-import { Router } from '../router.ts';
+import { NO_SETS, Router } from '../router.ts';
 import type { ServiceSettings } from '../service.ts';
 
 const DENIED = refusal('access-denied');
-const NO_SETS = new Int32Array(0);
 const IPV4_MARK = 0xffff;
 
 /** The same object after a reload, so that nothing is forgotten. */

@@ -7,6 +7,7 @@ import type { Channel } from '../channel.ts';
 import { FIELD, FIELD_NAMES } from '../field-names.ts';
 import { type Head, METHOD } from '../head.ts';
 import { line, staysBehind } from '../head-writer.ts';
+import type { MemberTarget } from '../member-target.ts';
 import {
   CONTINUATION,
   END_HEADERS,
@@ -76,16 +77,22 @@ export class BlockWriter {
     bytes[this.#end++] = 48 + (status % 10);
   }
 
-  /** The first lines of a request. `host`: where the request names none. */
-  request(head: Head, isSecure: boolean, host: string): void {
-    const { bytes, method, targetAt, targetEnd, hostIndex } = head;
+  /** The first lines of a request. `host`: where the request names none. `target`: in the place of the received one. */
+  request(head: Head, isSecure: boolean, host: string, target: MemberTarget | null = null): void {
+    const { method, hostIndex } = head;
+    const bytes = target === null ? head.bytes : target.bytes;
+    const targetAt = target === null ? head.targetAt : 0;
+    const targetEnd = target === null ? head.targetEnd : target.end;
+    const rewritten = target === null ? null : target.host;
     if (method === METHOD.GET) this.indexed(METHOD_GET);
     else if (method === METHOD.POST) this.indexed(METHOD_GET + 1);
-    else this.named(METHOD_GET, bytes, head.methodAt, head.methodEnd);
+    else this.named(METHOD_GET, head.bytes, head.methodAt, head.methodEnd);
     this.indexed(isSecure ? SCHEME_HTTP + 1 : SCHEME_HTTP);
     if (targetEnd - targetAt === 1 && bytes[targetAt] === 47) this.indexed(PATH);
     else this.named(PATH, bytes, targetAt, targetEnd);
-    if (hostIndex >= 0) this.named(AUTHORITY, bytes, head.valueAt[hostIndex]!, head.valueEnd[hostIndex]!);
+    if (rewritten !== null) this.named(AUTHORITY, rewritten, 0, rewritten.length);
+    else if (hostIndex >= 0)
+      this.named(AUTHORITY, head.bytes, head.valueAt[hostIndex]!, head.valueEnd[hostIndex]!);
     else {
       const own = line(host);
       this.named(AUTHORITY, own, 0, own.length);

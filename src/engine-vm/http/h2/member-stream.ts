@@ -85,7 +85,7 @@ export class MemberStream extends Stream implements MemberSide {
     const { http } = service.settings;
     const { writer } = this.session;
     writer.begin();
-    writer.request(request, this.session.channel.session !== null, this.member.host);
+    writer.request(request, this.session.channel.session !== null, this.member.host, exchange.target);
     writer.fields(request, true, length < 0, true);
     const te = request.find(FIELD.te);
     if (te >= 0 && saysTrailers(request, te)) writer.lines(TE_TRAILERS);

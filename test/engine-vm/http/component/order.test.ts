@@ -11,6 +11,7 @@ const ALL = {
   rateLimits: { limits: [{ name: 'each', requests: 1 }] },
   redirects: [{ paths: ['/old'], to: 'http://new.example/' }],
   requestFields: { set: [{ name: 'X-Seen', value: '1' }] },
+  rewrites: [{ to: { host: 'inner.example' } }],
   decompression: {},
   compression: {},
   cache: { maxBytes: 2 ** 20, maxObjectBytes: 2 ** 16 },

@@ -3,8 +3,8 @@
  * Requests that members may answer by something that is no part of the key are kept from the cache: whoever could send
  * one would choose what others get.
  */
+import { saysHttps } from '../../client-lines.ts';
 import type { Head } from '../../head.ts';
-import { line } from '../../head-writer.ts';
 import { isOverride } from '../../override-fields.ts';
 
 /** Longer ones are not stored. */
@@ -14,7 +14,6 @@ const MOST_BYTES = 2048;
 export const BY_TLS = 9;
 /** Comes before the name of a pool. */
 export const OF_POOL = 11;
-const HTTPS = [line('Proto: https\r'), line('proto=https')];
 
 export class CacheKey {
   readonly bytes = new Uint8Array(MOST_BYTES);
@@ -71,14 +70,4 @@ export function isHostOf({ bytes, hostIndex, valueAt, valueEnd }: Head, host: st
 
 function lower(byte: number): number {
   return byte >= 65 && byte <= 90 ? byte | 32 : byte;
-}
-
-function saysHttps(lines: Uint8Array): boolean {
-  for (const wanted of HTTPS) {
-    search: for (let at = 0; at + wanted.length <= lines.length; at++) {
-      for (let n = 0; n < wanted.length; n++) if (lines[at + n] !== wanted[n]) continue search;
-      return true;
-    }
-  }
-  return false;
 }

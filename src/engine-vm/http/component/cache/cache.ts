@@ -246,6 +246,7 @@ export class Cache implements HttpComponent, CacheFetcher {
     const key = this.#key.bytes.slice(0, this.#key.length);
     background.exchange.startKept(kept, exchange.sourceHash);
     for (const added of exchange.requestLines) background.exchange.requestLines.push(added);
+    background.exchange.target = exchange.target?.clone() ?? null;
     this.store.pin(entry);
     const mine = CacheRequest.fetch(this, background.exchange, key, hash, kept, entry);
     mine.collapse = this.#collapses.begin(text, context.nowMs);
@@ -261,7 +262,9 @@ export class Cache implements HttpComponent, CacheFetcher {
     }
     const { response } = exchange;
     if (mine.kept === null) {
-      if (response.status < 400) this.#invalidate(mine, response);
+      // With what the client gets: members may know another address of it.
+      if (response.status < 400)
+        this.#invalidate(mine, writeHead(exchange, null) === null ? response : written);
       return;
     }
     if (mine.isValidating && response.status === 304) {
