@@ -2,8 +2,12 @@
 import type { Head } from './head.ts';
 import { line } from './head-writer.ts';
 
-const HOST = 'host';
-const PATH = 'path';
+const HOST = 0;
+const PATH = 1;
+const QUERY = 2;
+const PARTS = ['host', 'path', 'query'];
+/** Of a head of 14,336 bytes the path may stand twice; text has 1024. */
+const MOST_BYTES = 32_768;
 const COLON = 58;
 const QUESTION_MARK = 63;
 
@@ -12,41 +16,46 @@ export class LocationTemplate {
   readonly namesHost: boolean;
   readonly #texts: readonly Uint8Array[];
   /** What stands behind each of the texts but the last. */
-  readonly #parts: readonly string[];
-  readonly #textBytes: number;
+  readonly #parts: readonly number[];
 
   constructor(text: string) {
     const pieces = `Location: ${text}\r\n`.split(/\{(host|path|query)\}/);
     this.#texts = pieces.filter((_, n) => n % 2 === 0).map(line);
-    this.#parts = pieces.filter((_, n) => n % 2 === 1);
-    this.#textBytes = this.#texts.reduce((sum, { length }) => sum + length, 0);
+    this.#parts = pieces.filter((_, n) => n % 2 === 1).map((name) => PARTS.indexOf(name));
     this.namesHost = this.#parts.includes(HOST);
   }
 
-  /** The whole line for a request, which has a Host where `namesHost`. */
+  /** The whole line for a request, which has a Host where `namesHost`. Valid until the next one. */
   line(request: Head): Uint8Array {
     const { bytes, hostIndex, targetAt, targetEnd } = request;
     const hostAt = hostIndex < 0 ? 0 : request.valueAt[hostIndex]!;
     const hostEnd = hostIndex < 0 ? 0 : endOfName(bytes, hostAt, request.valueEnd[hostIndex]!);
     let mark = targetAt;
     while (mark < targetEnd && bytes[mark] !== QUESTION_MARK) mark++;
-    let length = this.#textBytes;
-    for (const part of this.#parts) {
-      length += part === HOST ? hostEnd - hostAt : part === PATH ? mark - targetAt : targetEnd - mark;
-    }
-    const made = new Uint8Array(length);
-    let at = 0;
+    length = 0;
     for (let n = 0; n < this.#texts.length; n++) {
-      made.set(this.#texts[n]!, at);
-      at += this.#texts[n]!.length;
-      if (n === this.#parts.length) break;
+      const text = this.#texts[n]!;
+      add(text, 0, text.length);
       const part = this.#parts[n];
-      const from = part === HOST ? hostAt : part === PATH ? targetAt : mark;
-      const end = part === HOST ? hostEnd : part === PATH ? mark : targetEnd;
-      for (let p = from; p < end; p++) made[at++] = bytes[p]!;
+      if (part === HOST) add(bytes, hostAt, hostEnd);
+      else if (part === PATH) add(bytes, targetAt, mark);
+      else if (part === QUERY) add(bytes, mark, targetEnd);
     }
-    return made;
+    // A view is made once for each length that occurs.
+    const known = views.get(length);
+    if (known !== undefined) return known;
+    const view = made.subarray(0, length);
+    views.set(length, view);
+    return view;
   }
+}
+
+const made = new Uint8Array(MOST_BYTES);
+const views = new Map<number, Uint8Array>();
+let length = 0;
+
+function add(from: Uint8Array, at: number, end: number): void {
+  for (let p = at; p < end; p++) made[length++] = from[p]!;
 }
 
 /** Where a host ends, and its port begins. */

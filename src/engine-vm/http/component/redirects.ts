@@ -13,6 +13,8 @@ export class Redirects implements HttpComponent {
   readonly type = 'redirects';
   readonly #redirects: readonly { status: number; location: LocationTemplate }[];
   readonly #router: Router;
+  /** Of the answer: the one line, put in anew each time. */
+  readonly #fields: Uint8Array[] = [new Uint8Array(0)];
   #redirected = 0;
 
   private constructor(redirects: HttpService['redirects'], router: Router) {
@@ -39,7 +41,8 @@ export class Redirects implements HttpComponent {
     const { status, location } = this.#redirects[index]!;
     if (request.hostIndex < 0 && location.namesHost) return HOST_MISSING;
     this.#redirected++;
-    exchange.answer(status, 'see Location', [location.line(request)]);
+    this.#fields[0] = location.line(request);
+    exchange.answer(status, 'see Location', this.#fields);
     return ANSWERED;
   }
 
