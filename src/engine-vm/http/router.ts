@@ -39,17 +39,35 @@ interface HostPattern {
   readonly isWildcard: boolean;
 }
 
-/** The routes of one host pattern, by path. Lists are of positions in the order of the policy. */
+/** Routes that one look finds, as positions in the order of the policy: those of any client, and the others by address set. */
+class RouteList {
+  readonly ofAny: number[] = [];
+  readonly bySet: number[][] = [];
+
+  add(position: number, sources: readonly number[]): void {
+    if (sources.length === 0) push(this.ofAny, position);
+    for (const set of sources) {
+      this.bySet[set] ??= [];
+      push(this.bySet[set], position);
+    }
+  }
+}
+
+/** The routes of one host pattern, by path. */
 class PathTable {
-  readonly any: number[] = [];
-  readonly exact = new Map<number, number[]>();
-  readonly prefixes = new Map<number, number[]>();
+  readonly any = new RouteList();
+  readonly exact = new Map<number, RouteList>();
+  readonly prefixes = new Map<number, RouteList>();
   /** The lengths that prefixes have, ascending. */
   lengths: number[] = [];
 
-  add(path: Pattern, position: number): void {
+  add(path: Pattern, position: number, sources: readonly number[]): void {
     const { bytes, isPrefix } = path;
-    push(isPrefix ? this.prefixes : this.exact, hash(bytes, 0, bytes.length), position);
+    const lists = isPrefix ? this.prefixes : this.exact;
+    const key = hash(bytes, 0, bytes.length);
+    const list = lists.get(key) ?? new RouteList();
+    lists.set(key, list);
+    list.add(position, sources);
     if (isPrefix && !this.lengths.includes(bytes.length)) {
       this.lengths = [...this.lengths, bytes.length].sort((a, b) => a - b);
     }
@@ -83,11 +101,11 @@ export class Router {
 
   private constructor(routes: readonly Route[]) {
     this.#routes = routes;
-    for (const [position, { hosts, paths }] of routes.entries()) {
+    for (const [position, { hosts, paths, sources }] of routes.entries()) {
       const tables = hosts.length === 0 ? [this.#anyHost] : hosts.map((host) => this.#tableOf(host));
       for (const table of new Set(tables)) {
-        if (paths.length === 0) table.any.push(position);
-        for (const path of paths) table.add(path, position);
+        if (paths.length === 0) table.any.add(position, sources);
+        for (const path of paths) table.add(path, position, sources);
       }
     }
   }
@@ -201,7 +219,16 @@ export class Router {
     }
   }
 
-  #searchList(list: readonly number[] | undefined): void {
+  #searchList(list: RouteList | undefined): void {
+    if (list === undefined) return;
+    this.#searchPositions(list.ofAny);
+    const { bySet } = list;
+    if (bySet.length === 0) return;
+    const sets = this.#sets;
+    for (let n = 0; n < sets.length; n++) this.#searchPositions(bySet[sets[n]!]);
+  }
+
+  #searchPositions(list: readonly number[] | undefined): void {
     if (list === undefined) return;
     for (let n = 0; n < list.length && list[n]! < this.#best; n++) {
       if (list[n]! <= this.#after || !this.#fits(this.#routes[list[n]!]!)) continue;
@@ -332,10 +359,8 @@ function hash(bytes: Uint8Array, at: number, end: number, isBackwards = false): 
   return value & MASK;
 }
 
-function push(lists: Map<number, number[]>, key: number, position: number): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [position]);
-  else if (list.at(-1) !== position) list.push(position);
+function push(list: number[], position: number): void {
+  if (list.at(-1) !== position) list.push(position);
 }
 
 function bytesOf(text: string): Uint8Array {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Head } from '../../../src/engine-vm/http/head.ts';
+import { JudgedTarget } from '../../../src/engine-vm/http/judged-target.ts';
 import { parseRequestHead } from '../../../src/engine-vm/http/parse-head.ts';
 import { Router } from '../../../src/engine-vm/http/router.ts';
 import { planProxy } from '../../../src/engine-vm/http/settings.ts';
@@ -113,6 +114,36 @@ describe('routes', () => {
         },
       ),
       { numRuns: 500 },
+    );
+  });
+
+  it('are found one after the other, by the address sets that hold the client, too', () => {
+    const sets = fc.subarray([0, 1, 2, 3, 700]);
+    const judged = new JudgedTarget(false);
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(route, sets), { minLength: 1, maxLength: 30 }),
+        fc.array(fc.tuple(asked, sets), { minLength: 10 }),
+        (all, requests) => {
+          const routes = all.map(([one, sources]) => ({ ...one, sources }));
+          const router = Router.of(routes, [])!;
+          for (const [one, held] of requests) {
+            const expected = routes.flatMap((each, n) => {
+              const isFrom = each.sources.length === 0 || each.sources.some((set) => held.includes(set));
+              return isFrom && evaluate([each], one) !== null ? [n] : [];
+            });
+            const request = parse(one);
+            assert.equal(judged.read(request), 0);
+            const found: number[] = [];
+            for (let at = -1; ; found.push(at)) {
+              at = router.find(request, at, judged, Int32Array.from(held));
+              if (at < 0) break;
+            }
+            assert.deepEqual(found, expected, JSON.stringify(one));
+          }
+        },
+      ),
+      { numRuns: 300 },
     );
   });
 
