@@ -1,4 +1,4 @@
-/** The kind `address-set`: prefixes under one name, which firewall rules use by that name. */
+/** The kind `address-set`: prefixes under one name, which firewall rules and access rules use by that name. */
 import { z } from 'zod';
 import { Prefix } from './attributes.ts';
 import { defineKind } from './kind.ts';
@@ -15,13 +15,13 @@ export const AddressSetSpec = z
       .default([])
       .meta({ description: 'Prefixes or addresses of both families, in any order.' }),
   })
-  .meta({ description: 'Prefixes under one name, for firewall rules.' });
+  .meta({ description: 'Prefixes under one name, for firewall rules and access rules of HTTP.' });
 
 export type AddressSetSpec = z.output<typeof AddressSetSpec>;
 
 export const addressSet = defineKind({
   name: 'address-set',
-  summary: 'named prefixes that firewall rules use by their name',
+  summary: 'named prefixes that firewall rules and access rules use by their name',
   spec: AddressSetSpec,
   references: () => [],
 });

@@ -110,11 +110,6 @@ export function uncarriedServices(items: readonly PolicyItem[]): Problem[] {
     if (http.tls !== undefined) refuse('http.tls', 'they have no keys');
     if (http.sessionCookie?.keyFile !== undefined)
       refuse('http.sessionCookie.keyFile', 'the engines of a group have a key for cookies anyway');
-    if (http.accessRules?.rules.some(({ fromSets }) => fromSets.length > 0))
-      refuse(
-        'http.accessRules',
-        'rules that name address sets (fromSets) are judged by firewall policies there',
-      );
     for (const pool of poolsOf(spec)) {
       if (secured.has(pool)) refuse('http', `pool "${pool}" has tls, whose files they do not have`);
     }

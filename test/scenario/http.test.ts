@@ -181,6 +181,31 @@ describe('HTTP that engines proxy', function () {
     assert.equal(allowed.error, null);
   });
 
+  it('judges clients by address sets in access rules, and follows their changes', async () => {
+    const rules = '[{ name: blocked, action: deny, fromSets: [http-blocked], status: 451 }]';
+    const set = (...prefixes: string[]): string =>
+      `kind: address-set\nname: http-blocked\nspec: { prefixes: [${prefixes.map((one) => `"${one}"`)}] }\n---`;
+    const isDenied = async (place: string): Promise<boolean> =>
+      (await get(place, '/', '-o', '/dev/null', '-w', '%{http_code}')) === '451';
+    const [four, six] = [['10.77.0.9/32'], ['fd77::/64', '192.0.2.0/24']];
+    for (const [prefixes, isBlocked] of [
+      [four, true],
+      [six, false],
+      [[...six, ...four], true],
+      [[], false],
+    ] as const) {
+      await apply(set(...prefixes) + policy(`{ accessRules: { rules: ${rules} } }`));
+      const deadline = performance.now() + 10_000;
+      while ((await isDenied('client')) !== isBlocked) {
+        assert.ok(performance.now() < deadline, `${prefixes} is not in force`);
+        await sleep(50);
+      }
+      assert.equal(await isDenied('app1'), false);
+    }
+    await apply(policy('{}'));
+    await lab.controller.delete('address-set', 'http-blocked');
+  });
+
   it('loses the connections of an engine that dies, and opens new ones at another', async () => {
     const target = { address: '10.77.0.161', port: 80 };
     lab.client.startSteady('kept', target, 20);

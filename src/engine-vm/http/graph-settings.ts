@@ -4,8 +4,8 @@
  */
 
 import { createHmac } from 'node:crypto';
-import { packPrefixes } from '../../packet/packed-prefixes.ts';
 import type { GraphPool, GraphService, ServiceGraph } from '../../policy/graph.ts';
+import type { HttpService } from '../../policy/http-service.ts';
 import { STACK_GATEWAY_MARK } from '../stack-gateway.ts';
 import type { MemberSettings, ServiceSettings } from './service.ts';
 
@@ -28,9 +28,6 @@ export function proxiedAddresses(graph: ServiceGraph): string[] {
   return [...new Set(proxied.flatMap(({ tiers }) => tiers[0]!.addresses.map(({ address }) => address)))];
 }
 
-/** Of a set whose content has not come. */
-const NO_PREFIXES = packPrefixes([]);
-
 function settingsOf(graph: ServiceGraph, service: GraphService, verdicts: Verdicts): ServiceSettings | null {
   const { http, name, tiers, components } = service;
   const tier = tiers[0];
@@ -52,14 +49,25 @@ function settingsOf(graph: ServiceGraph, service: GraphService, verdicts: Verdic
       .filter((one) => further.has(one.name))
       .map((one) => ({ name: one.name, members: membersOf(graph, one, verdicts) })),
     http,
-    addressSets: Object.fromEntries(
-      (graph.addressSets ?? []).map((set) => [set.name, set.prefixes ?? NO_PREFIXES]),
-    ),
+    addressSets: addressSetsOf(graph, http),
     // A cookie that one engine gives, all others of the group know, also after a restart.
     cookieKey: createHmac('sha256', Buffer.from(graph.engine.groupKey, 'base64'))
       .update(`session cookies of ${name}`)
       .digest(),
   };
+}
+
+/** Those that access rules name. A graph comes into force with all its sets, so each is there. */
+function addressSetsOf(
+  { addressSets = [] }: ServiceGraph,
+  { accessRules }: HttpService,
+): Record<string, string> {
+  const names = new Set((accessRules?.rules ?? []).flatMap(({ fromSets }) => fromSets));
+  return Object.fromEntries(
+    addressSets.flatMap(({ name, prefixes }) =>
+      names.has(name) && prefixes !== undefined ? [[name, prefixes]] : [],
+    ),
+  );
 }
 
 /** Members without an address, such as VMs that boot, are left out. */
