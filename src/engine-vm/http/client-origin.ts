@@ -25,8 +25,8 @@ export interface ClientOrigin {
   readonly lines: Uint8Array;
   /** Empty where the proxies named none: Host is it. */
   readonly host: string;
-  /** Whether they named a port that is not the usual one. */
-  readonly hasPort: boolean;
+  /** The port that they named, where that is not the usual one; else empty. */
+  readonly port: string;
 }
 
 interface Known {
@@ -142,7 +142,7 @@ export class ClientOrigins {
       address,
       sourceHash: hashText(address),
       host,
-      hasPort: port !== '' && port !== usualPort,
+      port: port === usualPort ? '' : port,
       lines: clientLines(this.#http, this.#http.clientAddress === 'append' ? chain : [address], {
         scheme: isKnownScheme ? scheme : isTls ? 'https' : 'http',
         host,

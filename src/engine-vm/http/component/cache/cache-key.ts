@@ -4,47 +4,75 @@
  * one would choose what others get.
  */
 import { saysHttps } from '../../client-lines.ts';
+import type { ClientOrigin } from '../../client-origin.ts';
 import type { Head } from '../../head.ts';
 import { isOverride } from '../../override-fields.ts';
 
 /** Longer ones are not stored. */
 const MOST_BYTES = 2048;
 
-/** Ends the key of what was asked for by TLS. */
-export const BY_TLS = 9;
-/** Comes before the name of a pool. */
-export const OF_POOL = 11;
+/** What may stand behind the address, each with one of these in front: no address holds such bytes. */
+const BY_TLS = 9;
+const OF_POOL = 11;
+const OF_HOST = 12;
+const OF_PORT = 14;
+/** Marks are below it. */
+export const FIRST_OF_ADDRESS = 32;
 
 export class CacheKey {
   readonly bytes = new Uint8Array(MOST_BYTES);
   length = 0;
 
+  /** Of the address, which the key begins with: what is stored of it is found by that, however it was reached. */
+  addressLength = 0;
+
   /**
-   * Builds the key of a request. False where it has none. `forwarded` are the lines that tell members of the client:
-   * what is answered to one that came by TLS may be a redirect for the other. `pool` is the one that a route chose, else
-   * empty: routes look at fields that others do not send.
+   * Builds the key of a request. False where it has none. The host is the one that trusted proxies name (`origin`), where
+   * they do; members are told of Host too then. `forwarded` are the lines that tell members of the client: what is answered
+   * to one that came by TLS may be a redirect for the other. `pool` is the one that a route chose, else empty: routes look
+   * at fields that others do not send.
    */
-  build(head: Head, forwarded: Uint8Array, pool: string): boolean {
+  build(head: Head, forwarded: Uint8Array, pool: string, origin: ClientOrigin | null): boolean {
+    const { hostIndex, valueAt, valueEnd } = head;
     this.length = 0;
-    if (head.hostIndex < 0) return false;
-    this.#add(head, head.valueAt[head.hostIndex]!, head.valueEnd[head.hostIndex]!, true);
+    if (hostIndex < 0) return false;
+    const told = origin === null ? '' : origin.host;
+    if (told === '') this.#add(head, valueAt[hostIndex]!, valueEnd[hostIndex]!, true);
+    else this.#addText(told, true);
     this.#add(head, head.targetAt, head.targetEnd, false);
+    this.addressLength = this.length;
     for (let n = 0; n < head.count; n++) {
       if (head.isDropped[n] === 0 && isOverride(head, n)) return false;
     }
-    if (this.length >= MOST_BYTES) return false;
-    // Names of pools have up to 63 bytes.
-    if (this.length + pool.length + 2 > MOST_BYTES) return false;
     if (pool !== '') {
-      this.bytes[this.length++] = OF_POOL;
-      for (let n = 0; n < pool.length; n++) this.bytes[this.length++] = pool.charCodeAt(n);
+      this.#mark(OF_POOL);
+      this.#addText(pool, false);
     }
-    if (saysHttps(forwarded)) this.bytes[this.length++] = BY_TLS;
-    return true;
+    if (saysHttps(forwarded)) this.#mark(BY_TLS);
+    if (told !== '' && !isHostOf(head, told)) {
+      this.#mark(OF_HOST);
+      this.#add(head, valueAt[hostIndex]!, valueEnd[hostIndex]!, true);
+    }
+    if (origin !== null && origin.port !== '') {
+      this.#mark(OF_PORT);
+      this.#addText(origin.port, false);
+    }
+    return this.length < MOST_BYTES;
   }
 
   get text(): string {
     return Buffer.from(this.bytes.buffer, 0, this.length).toString('latin1');
+  }
+
+  #mark(mark: number): void {
+    if (this.length < MOST_BYTES) this.bytes[this.length++] = mark;
+  }
+
+  #addText(text: string, isLower: boolean): void {
+    for (let n = 0; n < text.length && this.length < MOST_BYTES; n++) {
+      const byte = text.charCodeAt(n);
+      this.bytes[this.length++] = isLower ? lower(byte) : byte;
+    }
   }
 
   #add(head: Head, at: number, end: number, isLower: boolean): void {
@@ -54,16 +82,15 @@ export class CacheKey {
     }
     for (let p = at; p < end; p++) {
       const byte = head.bytes[p]!;
-      this.bytes[this.length++] = isLower && byte >= 65 && byte <= 90 ? byte | 32 : byte;
+      this.bytes[this.length++] = isLower ? lower(byte) : byte;
     }
   }
 }
 
-/** Whether that is the request's Host; true of the empty text, which names none. */
-export function isHostOf({ bytes, hostIndex, valueAt, valueEnd }: Head, host: string): boolean {
-  if (host === '') return true;
+/** Whether that is the request's Host. */
+function isHostOf({ bytes, hostIndex, valueAt, valueEnd }: Head, host: string): boolean {
   const at = valueAt[hostIndex]!;
-  if (hostIndex < 0 || valueEnd[hostIndex]! - at !== host.length) return false;
+  if (valueEnd[hostIndex]! - at !== host.length) return false;
   for (let n = 0; n < host.length; n++) if (lower(bytes[at + n]!) !== lower(host.charCodeAt(n))) return false;
   return true;
 }

@@ -10,6 +10,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { plainView } from '../../../kernel/shared-memory.ts';
+import { FIRST_OF_ADDRESS } from './cache-key.ts';
 import { BLOCK_BYTES, blocksIn, bucketsFor, STORE_WORDS, sizeOf, WORDS } from './store-size.ts';
 
 /** Of the block: the next one of its entry, or of the free ones. */
@@ -125,7 +126,7 @@ export class CacheStore {
     return Atomics.load(this.#store, EVICTED);
   }
 
-  /** Seeded, so that nobody outside can choose keys that meet in one bucket. */
+  /** Of the address that a key begins with. Seeded, so that nobody outside can choose keys that meet in one bucket. */
   hash(bytes: Uint8Array, end: number): number {
     let hash = this.#store[SEED]!;
     for (let n = 0; n < end; n++) hash = Math.imul(hash ^ bytes[n]!, 0x0100_0193) ^ (hash >>> 15);
@@ -366,6 +367,33 @@ export class CacheStore {
     }
     this.#unlock();
     return count;
+  }
+
+  /** Takes out all of an address, whose keys have its hash. Returns how many there were. */
+  removeAddress(address: Uint8Array): number {
+    const hash = this.hash(address, address.length);
+    this.#lock();
+    let count = 0;
+    for (let entry = this.#buckets[hash & this.#mask]!; entry >= 0; ) {
+      const after = this.#words[entry * WORDS + CHAIN]!;
+      if (this.#words[entry * WORDS + HASH] === hash && this.#isAt(entry, address)) {
+        this.#unlink(entry);
+        count++;
+      }
+      entry = after;
+    }
+    this.#unlock();
+    return count;
+  }
+
+  /** Whether the key of an entry is that address, or the address and marks. */
+  #isAt(entry: number, address: Uint8Array): boolean {
+    const { length } = address;
+    const at = entry * BLOCK_BYTES;
+    const keyBytes = this.#words[entry * WORDS + KEY_BYTES]!;
+    if (keyBytes < length || (keyBytes > length && this.#bytes[at + length]! >= FIRST_OF_ADDRESS))
+      return false;
+    return address.every((byte, n) => this.#bytes[at + n] === byte);
   }
 
   /** Takes out all whose key begins so. Returns how many there were. Looks at every entry. */

@@ -19,12 +19,12 @@ import { KeptRequest } from '../../kept-request.ts';
 import { refusal } from '../../refusals.ts';
 import { BackgroundClient } from './background-client.ts';
 import { CacheFill, EntryWriter } from './cache-fill.ts';
-import { CacheKey, isHostOf } from './cache-key.ts';
+import { CacheKey } from './cache-key.ts';
 import { type CacheFetcher, CacheRequest } from './cache-request.ts';
 import { CacheStore, type EntryTerms } from './cache-store.ts';
 import { Collapses } from './collapse.ts';
 import { termsOf } from './freshness.ts';
-import { NO_LINES, Purge, removeAll } from './purge.ts';
+import { NO_LINES, Purge } from './purge.ts';
 import { readHead, writeHead, written } from './stored-head.ts';
 import { asksConditions, dropConditions, joined, StoredResponses } from './stored-responses.ts';
 import { RequestVariant, variantOf } from './variants.ts';
@@ -88,12 +88,15 @@ export class Cache implements HttpComponent, CacheFetcher {
     const { method } = request;
     if (method !== METHOD.GET && method !== METHOD.HEAD) return this.#onUnsafe(exchange);
     const forwarded = exchange.forwardedLines;
-    if (!this.#isForCache(exchange) || !this.#key.build(request, forwarded, poolOf(exchange))) {
+    if (
+      !this.#isForCache(exchange) ||
+      !this.#key.build(request, forwarded, poolOf(exchange), exchange.origin)
+    ) {
       this.#counts.bypassed++;
       return 0;
     }
     const { bytes, length } = this.#key;
-    const hash = this.store.hash(bytes, length);
+    const hash = this.store.hash(bytes, this.#key.addressLength);
     this.#variant.request = request;
     const entry = this.store.find(hash, bytes, length, this.#variant);
     if (entry < 0) return this.#miss(exchange, hash, -1);
@@ -113,9 +116,7 @@ export class Cache implements HttpComponent, CacheFetcher {
   }
 
   /** Whether anything stored may answer a GET or HEAD, or its response be stored. */
-  #isForCache({ request, wantsUpgrade, origin }: Exchange): boolean {
-    // Members are told of another host or port than the key holds.
-    if (origin !== null && (origin.hasPort || !isHostOf(request, origin.host))) return false;
+  #isForCache({ request, wantsUpgrade }: Exchange): boolean {
     if (request.contentLength > 0 || request.isChunked || wantsUpgrade) return false;
     for (let n = 0; n < request.count; n++) {
       const id = request.ids[n];
@@ -132,8 +133,9 @@ export class Cache implements HttpComponent, CacheFetcher {
       return this.#purge.onRequest(exchange, this.#counts);
     }
     // What a method that is not known does is not known either.
-    if (this.#key.build(request, NO_LINES, '')) {
-      exchange.attachment = CacheRequest.unsafe(this, exchange, this.#key.bytes.slice(0, this.#key.length));
+    if (this.#key.build(request, NO_LINES, '', exchange.origin)) {
+      const address = this.#key.bytes.slice(0, this.#key.addressLength);
+      exchange.attachment = CacheRequest.unsafe(this, exchange, address);
     }
     return 0;
   }
@@ -246,6 +248,7 @@ export class Cache implements HttpComponent, CacheFetcher {
     const key = this.#key.bytes.slice(0, this.#key.length);
     background.exchange.startKept(kept, exchange.sourceHash);
     for (const added of exchange.requestLines) background.exchange.requestLines.push(added);
+    background.exchange.origin = exchange.origin;
     background.exchange.target = exchange.target?.clone() ?? null;
     this.store.pin(entry);
     const mine = CacheRequest.fetch(this, background.exchange, key, hash, kept, entry);
@@ -285,8 +288,7 @@ export class Cache implements HttpComponent, CacheFetcher {
   /** RFC 9111 4.4. */
   #invalidate(mine: CacheRequest, response: Head): void {
     const text = Buffer.from(mine.key).toString('latin1');
-    const { pools } = mine.exchange.service.settings;
-    removeAll(this.store, mine.key, mine.key.length, pools);
+    this.store.removeAddress(mine.key);
     const host = text.slice(0, text.indexOf('/'));
     for (let n = 0; n < response.count; n++) {
       if (response.ids[n] !== FIELD.location && response.ids[n] !== FIELD['content-location']) continue;
@@ -294,8 +296,7 @@ export class Cache implements HttpComponent, CacheFetcher {
       // Of another host nothing may be taken out.
       const match = /^(?:https?:\/\/([^/]+))?(\/[^#]*)/i.exec(target);
       if (match === null || (match[1] !== undefined && match[1].toLowerCase() !== host)) continue;
-      const key = Buffer.from(host + match[2], 'latin1');
-      removeAll(this.store, key, key.length, pools);
+      this.store.removeAddress(Buffer.from(host + match[2], 'latin1'));
     }
   }
 

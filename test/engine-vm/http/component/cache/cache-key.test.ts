@@ -1,18 +1,34 @@
 /** What belongs to the key of a stored response, and which requests have none. */
 import assert from 'node:assert/strict';
+import type { ClientOrigin } from '../../../../../src/engine-vm/http/client-origin.ts';
 import { CacheKey } from '../../../../../src/engine-vm/http/component/cache/cache-key.ts';
 import { Head } from '../../../../../src/engine-vm/http/head.ts';
 import { parseRequestHead } from '../../../../../src/engine-vm/http/parse-head.ts';
 
 const limits = { headBytes: 8192, fields: 100, allowsEncodedSlash: false };
 
-function keyOf(target: string, fields: string[], forwarded = '', pool = ''): string | null {
+/** As trusted proxies told. */
+const told = (host: string, port = ''): ClientOrigin => ({
+  address: '10.0.0.1',
+  sourceHash: 0,
+  lines: new Uint8Array(0),
+  host,
+  port,
+});
+
+function keyOf(
+  target: string,
+  fields: string[],
+  forwarded = '',
+  pool = '',
+  origin: ClientOrigin | null = null,
+): string | null {
   const text = [`GET ${target} HTTP/1.1`, ...fields, '', ''].join('\r\n');
   const bytes = Buffer.from(text, 'latin1');
   const head = new Head();
   assert.ok(parseRequestHead(bytes, 0, bytes.length, head, limits) > 0, text);
   const key = new CacheKey();
-  return key.build(head, Buffer.from(forwarded), pool) ? key.text : null;
+  return key.build(head, Buffer.from(forwarded), pool, origin) ? key.text : null;
 }
 
 describe('the key of a stored response', () => {
@@ -31,6 +47,25 @@ describe('the key of a stored response', () => {
 
   it('keeps apart what routes send to several pools', () => {
     assert.notEqual(keyOf('/', ['Host: a'], '', 'beta'), keyOf('/', ['Host: a']));
+  });
+
+  it('is of the host that trusted proxies name, with Host and port where they are others', () => {
+    const of = (host: string, origin: ClientOrigin | null) => keyOf('/x', [`Host: ${host}`], '', '', origin)!;
+    assert.equal(of('a', told('A')), 'a/x');
+    assert.equal(of('a', told('')), 'a/x');
+    const keys = [
+      of('a', null),
+      of('inner', told('a')),
+      of('inner2', told('a')),
+      of('a', told('a', '8443')),
+      of('inner', told('a', '8443')),
+      of('a', told('inner')),
+    ];
+    assert.equal(new Set(keys).size, keys.length);
+    for (const key of keys.slice(0, 5)) {
+      assert.ok(key.startsWith('a/x') && !(key.charCodeAt(3) >= 32), 'it is purged by its own address');
+    }
+    assert.equal(keyOf('/x', [`Host: ${'a'.repeat(200)}`], '', '', told('b'.repeat(2000))), null);
   });
 
   it('holds nothing that clients say of themselves: members are not told of it', () => {

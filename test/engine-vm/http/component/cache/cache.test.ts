@@ -321,6 +321,60 @@ for (const loop of loopKinds()) {
       assert.ok(!member.asked.some((line) => line.startsWith('PURGE')));
     });
 
+    it('stores behind proxies in front by the host and port that they name', async () => {
+      const behind = await ProxySite.start(
+        [port],
+        {
+          trustedProxies: { from: ['127.0.0.1'] },
+          cache: { maxBytes: 2 ** 24, maxObjectBytes: 2 ** 22, purgeFrom: ['127.0.0.1'], cacheStatus: true },
+        },
+        loop,
+        2,
+      );
+      give({ 'Cache-Control': 'max-age=1, stale-while-revalidate=60' });
+      const path = fresh();
+      const by = async (host: string, port_ = '', method = 'GET', own = 'inner'): Promise<string> => {
+        const fields = [
+          `Host: ${own}`,
+          `X-Forwarded-Host: ${host}`,
+          ...(port_ === '' ? [] : [`X-Forwarded-Port: ${port_}`]),
+        ];
+        const { body } = await fetchRaw(behind.port, `${method} ${path}`, fields);
+        return body.toString();
+      };
+      const asked = [
+        await by('a.example'),
+        await by('b.example'),
+        await by('a.example', '8443'),
+        await by('a.example', '', 'GET', 'inner2'),
+      ];
+      assert.deepEqual(asked, ['body 1', 'body 2', 'body 3', 'body 4']);
+      assert.equal(await by('A.example'), 'body 1');
+      assert.equal(await by('a.example', '80'), 'body 1');
+      assert.equal(await by('a.example', '8443'), 'body 3');
+      assert.deepEqual(
+        member.headers.map((one) => [one.host, one['x-forwarded-host'], one['x-forwarded-port']]),
+        [
+          ['inner', 'a.example', undefined],
+          ['inner', 'b.example', undefined],
+          ['inner', 'a.example', '8443'],
+          ['inner2', 'a.example', undefined],
+        ],
+      );
+      await delay(1100);
+      member.headers = [];
+      assert.equal(await by('a.example'), 'body 1');
+      for (let n = 0; n < 100 && member.headers.length === 0; n++) await delay(10);
+      assert.deepEqual(
+        member.headers.map((one) => [one.host, one['x-forwarded-host']]),
+        [['inner', 'a.example']],
+        'what is fetched anew is fetched for the same host',
+      );
+      assert.match(await by('a.example', '', 'PURGE'), /3 stored/, 'with any Host and port');
+      assert.equal(await by('b.example'), 'body 2');
+      await behind.stop();
+    });
+
     it('sends one of many equal requests to a member', async () => {
       let n = 0;
       member.answer = (_, response) => {
