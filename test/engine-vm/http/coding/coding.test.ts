@@ -220,6 +220,56 @@ for (const loop of loopKinds()) {
       });
     }
 
+    it('cuts a bomb of many small parts', async () => {
+      for (const [coding, part] of [
+        ['gzip', zlib.gzipSync(Buffer.alloc(20_000))],
+        ['zstd', zlib.zstdCompressSync(Buffer.alloc(20_000))],
+      ] as const) {
+        member.whole(
+          `${HTML}\r\nContent-Encoding: ${coding}`,
+          Buffer.concat(new Array<Buffer>(2000).fill(part)),
+        );
+        const answer = await get(['Accept-Encoding: identity']);
+        assert.ok(!answer.isWhole && answer.body.length < 3_000_000, `${coding}: ${answer.body.length}`);
+      }
+    });
+
+    it('makes no coder larger for what a member sends than HTTP allows', async () => {
+      // RFC 9659: windows of zstd have up to 8 MB. A frame of one block as it is, for a window of so many bits.
+      const frame = (bits: number): Buffer =>
+        Buffer.from([
+          0x28,
+          0xb5,
+          0x2f,
+          0xfd,
+          0,
+          (bits - 10) << 3,
+          (5 << 3) | 1,
+          0,
+          0,
+          ...Buffer.from('hello'),
+        ]);
+      // RFC 7932 knows windows up to 16 MB; "large window" is no coding of HTTP.
+      const brotli = (bits: number): Buffer =>
+        zlib.brotliCompressSync(TEXT, {
+          params: {
+            [zlib.constants.BROTLI_PARAM_LARGE_WINDOW]: bits > 24 ? 1 : 0,
+            [zlib.constants.BROTLI_PARAM_LGWIN]: bits,
+          },
+        });
+      for (const [coding, bytes, expected] of [
+        ['zstd', frame(23), 'hello'],
+        ['zstd', frame(24), null],
+        ['zstd', frame(31), null],
+        ['br', brotli(24), TEXT.toString()],
+        ['br', brotli(30), null],
+      ] as const) {
+        member.whole(`${HTML}\r\nContent-Encoding: ${coding}`, bytes);
+        const { isWhole, body } = await get(['Accept-Encoding: identity']);
+        assert.equal(isWhole ? body.toString() : null, expected, coding);
+      }
+    });
+
     it('makes no more of a bomb than its client reads', async () => {
       const body = Buffer.concat(
         Array.from({ length: 40 }, () => Buffer.alloc(1_000_000, TEXT.subarray(0, 90_000))),
