@@ -17,6 +17,7 @@ import { addGuard } from './guard.ts';
 import { addObjectRoutes } from './object-routes.ts';
 import { openApiDocument } from './openapi.ts';
 import { PolicyStore } from './policy-store.ts';
+import { addPurge } from './purge-route.ts';
 import { addQuestionRoutes } from './question-routes.ts';
 import { addWatch } from './watch.ts';
 
@@ -93,6 +94,7 @@ export function createApi({
   const objects = new PolicyStore(store);
   addQuestionRoutes(app, objects, backend);
   addCapture(app, objects, backend);
+  addPurge(app, objects, backend);
   addWatch(app, store);
   addObjectRoutes(app, objects);
   return app;

@@ -11,12 +11,14 @@ import type {
   HostExplanation,
   HostView,
   MembershipExplanation,
+  PurgeAnswer,
   StepSummary,
   SystemStatus,
   TakeOver,
   Trace,
   VmView,
 } from '../policy/answers.ts';
+import type { PurgeQuestion } from '../policy/purge.ts';
 
 /** A change that a user considers: an object as it would be, or its deletion. */
 export type ProposedChange =
@@ -43,6 +45,8 @@ export interface Backend {
    * Its errors come before the first chunk.
    */
   capture(request: CaptureRequest, ending: AbortSignal, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Takes stored responses of a service, which has a cache, out at all engines. */
+  purge(question: PurgeQuestion, signal: AbortSignal): Promise<PurgeAnswer>;
   status(): Promise<SystemStatus>;
   /** Makes a cloud this controller's that another one drives, which lets go first. */
   takeOver(cloud: string, signal: AbortSignal): Promise<TakeOver>;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../policy/errors.ts';
 import { jsonSchemaOf } from '../policy/json-schema.ts';
+import { PurgeBody } from '../policy/purge.ts';
 import { KINDS } from '../policy/registry.ts';
 import { CAPTURE_HEADER, CaptureQuery } from './capture-route.ts';
 import { FlowsQuery, TraceBody } from './question-routes.ts';
@@ -173,6 +174,23 @@ export function openApiDocument(): Json {
         responses: {
           200: ok('The flows, how many fit and how many there are', { type: 'object' }),
           ...failures('ERR_BODY_INVALID', 'ERR_NOT_FOUND', 'ERR_ENGINE_UNREACHABLE', 'ERR_TIMEOUT'),
+        },
+      },
+    },
+    '/api/v1/purge/{service}': {
+      post: {
+        summary: 'Take stored responses out of the caches of all engines that carry a service',
+        parameters: [path('service', 'The virtual service')],
+        requestBody: { required: true, ...json(z.toJSONSchema(PurgeBody, { io: 'input' }) as Json) },
+        responses: {
+          200: ok('How many, by engine, and the engines that did not answer', { type: 'object' }),
+          ...failures(
+            'ERR_BODY_INVALID',
+            'ERR_BODY_TOO_LARGE',
+            'ERR_NOT_FOUND',
+            'ERR_ENGINE_UNREACHABLE',
+            'ERR_TIMEOUT',
+          ),
         },
       },
     },

@@ -188,7 +188,7 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
 }
 
 /** Aborts when the client is gone, or after the time that an answer may take. */
-function deadline(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+export function deadline(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const aborting = new AbortController();
   const timer = setTimeout(() => {
     const what = `${request.method} ${shown(request.url)}`;

@@ -10,6 +10,7 @@ import type {
   FlowsAnswer,
   HostExplanation,
   MembershipExplanation,
+  PurgeAnswer,
   StepSummary,
   SystemStatus,
   TakeOver,
@@ -121,6 +122,11 @@ export class ControllerClient {
   /** The flows that fit; of `request` only what is set. */
   flows(request: Record<string, string>): Promise<FlowsAnswer> {
     return this.#call('get', `/api/v1/flows?${new URLSearchParams(request)}`);
+  }
+
+  /** Takes stored responses out of the caches of all engines. */
+  purge(service: string, urls: readonly string[]): Promise<PurgeAnswer> {
+    return this.#call('post', `/api/v1/purge/${segment(service)}`, { urls });
   }
 
   /** Captures a service: a pcapng file that grows, and the way to end it in good order. */

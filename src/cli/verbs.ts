@@ -60,6 +60,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./flows.ts')).register,
   },
   {
+    name: 'purge',
+    summary: 'take stored responses out of the caches of all engines',
+    load: async () => (await import('./purge.ts')).register,
+  },
+  {
     name: 'capture',
     summary: 'write the packets of a service to a file, with what the engines did to each',
     load: async () => (await import('./capture.ts')).register,

@@ -17,6 +17,7 @@ import { plan } from './plan.ts';
 import { itemsOf, POLICY_PREFIX, type Policies, parsePolicies } from './policies.ts';
 import type { PolicyCopy } from './policy-copy.ts';
 import { callOf } from './privileges.ts';
+import { purgeEngines } from './purge.ts';
 import { describeAdoption, describeKept } from './remains.ts';
 import { type Step, summarize } from './step.ts';
 import { type Ask, traceFlow } from './trace.ts';
@@ -116,6 +117,11 @@ export function createBackend(options: BackendOptions): Backend {
     async flows(request, signal) {
       await options.ready(signal);
       return gatherFlows(request, options.view().desired, options.ask, options.isConnected, signal);
+    },
+
+    async purge(question, signal) {
+      await options.ready(signal);
+      return purgeEngines(question, options.view().desired, options.ask, options.isConnected, signal);
     },
 
     async *capture(request, ending, signal) {

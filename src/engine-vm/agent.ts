@@ -13,6 +13,7 @@ import { speechOf } from '../attract/speech.ts';
 import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
+import type { PurgeQuestion } from '../policy/purge.ts';
 import type { FloodReport, FullTableReport, SharedState } from '../state/shared.ts';
 import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
 import type { CaptureNews } from './dataplane/capture.ts';
@@ -51,7 +52,7 @@ const LINK_RETRY_MS = 1000;
 const HAND_OVER_MS = 5000;
 /** What requests that are proxied have to end in, when the engine ends: a successor waits no longer (predecessor.ts). */
 const DRAIN_MS = 1200;
-const METHODS: readonly string[] = REQUEST_METHODS;
+const METHODS: readonly string[] = [...REQUEST_METHODS, 'purge'];
 
 /**
  * Runs an engine in this network namespace, which has the interfaces `out` and `in`, until the signal. Resolves when
@@ -228,6 +229,7 @@ class Agent {
       if (!METHODS.includes(method)) {
         throw new WeftError('ERR_NOT_FOUND', `engine ${engine} answers no ${method}: ${METHODS.join(', ')}`);
       }
+      if (method === 'purge') return this.#proxied.purge(params as PurgeQuestion);
       if (method === 'flows') {
         const ask = async (slice: FlowSliceQuestion): Promise<FlowSlice> =>
           (await this.#thread.request('flows', slice)) as FlowSlice;

@@ -6,7 +6,10 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import type { EnginePurge } from '../policy/answers.ts';
+import { WeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
+import type { PurgeQuestion } from '../policy/purge.ts';
 import type { FiguresReport } from './http/figures.ts';
 import { proxiedAddresses, proxiedSettings } from './http/graph-settings.ts';
 import { ProxyWorkers } from './http/proxy-workers.ts';
@@ -99,6 +102,13 @@ export class ProxiedServices {
       }
     }
     return all;
+  }
+
+  /** Takes stored responses of a service out. Throws ERR_NOT_FOUND where it is not proxied here. */
+  purge({ service, urls }: PurgeQuestion): EnginePurge {
+    const running = this.#running.get(service);
+    if (running !== undefined) return { purged: running.workers.purge(urls) };
+    throw new WeftError('ERR_NOT_FOUND', `virtual-service ${service} is not proxied here: see weft status`);
   }
 
   /** Takes no new connections; those that are there have so long to end. */

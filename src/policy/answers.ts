@@ -401,6 +401,19 @@ export interface FlowsAnswer {
   failures: { engine: string; message: string }[];
 }
 
+/** What an engine took out of its cache. */
+export interface EnginePurge {
+  purged: number;
+}
+
+/** What all engines of a service took out of their caches. */
+export interface PurgeAnswer {
+  purged: number;
+  engines: { engine: string; host: string; purged: number }[];
+  /** Engines that did not answer, and why: what they have stored stays. */
+  failures: { engine: string; message: string }[];
+}
+
 /** The whole system at a glance: `weft status`, and the screen of `npm start`. */
 export interface SystemStatus {
   controller: {

@@ -13,9 +13,11 @@ import type {
   HostExplanation,
   HostView,
   MembershipExplanation,
+  PurgeAnswer,
   SystemStatus,
   VmView,
 } from '../../src/policy/answers.ts';
+import type { PurgeQuestion } from '../../src/policy/purge.ts';
 
 export const STATUS: SystemStatus = {
   controller: { version: '0.1.0', uptimeMs: 61_000, revision: 7, reconciling: null, lastError: null },
@@ -173,6 +175,14 @@ export class InMemoryBackend implements Backend {
     if (this.error) throw this.error;
     this.listed.push(request);
     return { flows: [], matched: 0, total: 0, engines: [], failures: [] };
+  }
+
+  readonly purged: PurgeQuestion[] = [];
+
+  async purge(question: PurgeQuestion): Promise<PurgeAnswer> {
+    if (this.error) throw this.error;
+    this.purged.push(question);
+    return { purged: 0, engines: [], failures: [] };
   }
 
   /** Chunks that a capture gives one after another, as long as nobody ends it. */

@@ -85,6 +85,22 @@ describe('questions over REST', () => {
     );
   });
 
+  it('purge takes URLs that can be ones, of services that have a cache', async () => {
+    const purge = (service: string, body: object) => fixture.call('POST', `/api/v1/purge/${service}`, body);
+    assert.match((await purge('web', { urls: ['*'] })).json().message, /has no http\.cache/);
+    const { spec } = (await fixture.call('GET', '/api/v1/virtual-service/web')).json();
+    const change = { kind: 'virtual-service', name: 'web', spec: { ...spec, http: { cache: {} } } };
+    const changed = await fixture.call('POST', '/api/v1/apply', { documents: [change] });
+    assert.equal(changed.statusCode, 200, changed.body);
+    const urls = ['shop.example/a?b', 'https://[::1]:8443/x/*', '*'];
+    assert.deepEqual((await purge('web', { urls })).json(), { purged: 0, engines: [], failures: [] });
+    assert.deepEqual(fixture.backend.purged, [{ service: 'web', urls }]);
+    for (const bad of ['', 'shop.example', '/a', 'ftp://a/b', 'a b/', 'a/#b', 'u@a/b', 'a/\u00e9', '*/a', 3])
+      assert.equal((await purge('web', { urls: [bad] })).statusCode, 400, String(bad));
+    assert.equal((await purge('web', { urls: [] })).statusCode, 400);
+    assert.equal((await purge('nope', { urls })).statusCode, 404);
+  });
+
   it('flows narrows by a query whose every part is checked, of services there are', async () => {
     const flows = (query: string) => fixture.call('GET', `/api/v1/flows${query}`);
     assert.deepEqual((await flows('')).json().flows, []);
@@ -239,6 +255,9 @@ describe('the OpenAPI document', () => {
         ['GET', '/api/v1/explain/pool/shop?vm=', '/api/v1/explain/pool/{name}'],
         ['POST', '/api/v1/trace', '/api/v1/trace', { service: 'none', from: '10.77.0.9' }],
         ['POST', '/api/v1/trace', '/api/v1/trace', {}],
+        ['POST', '/api/v1/purge/none', '/api/v1/purge/{service}', { urls: ['*'] }],
+        ['POST', '/api/v1/purge/web', '/api/v1/purge/{service}', { urls: ['*'] }],
+        ['POST', '/api/v1/purge/web', '/api/v1/purge/{service}', {}],
         ['GET', '/api/v1/spec/none', '/api/v1/spec/{kind}'],
         ['GET', '/api/v1/watch?revision=x', '/api/v1/watch'],
         ['GET', '/api/v1/watch?revision=99999', '/api/v1/watch'],

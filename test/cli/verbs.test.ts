@@ -403,6 +403,29 @@ describe('the verbs', () => {
     }
   });
 
+  it('purge sends URLs, and fails where an engine keeps what it has stored', async () => {
+    const answer = {
+      purged: 3,
+      engines: [{ engine: 'edge-h1', host: 'h1', purged: 3 }],
+      failures: [] as { engine: string; message: string }[],
+    };
+    const urls = ['shop.example/a', 'shop.example/img/*'];
+    nock(URL).post('/api/v1/purge/web', { urls }).reply(200, answer);
+    const { out, code } = await weft(['purge', 'web', ...urls]);
+    assert.equal(code, 0);
+    assert.match(out, /^edge-h1 +h1 +3$/m);
+    assert.match(out, /^3 stored responses are taken out$/m);
+    answer.failures.push({ engine: 'edge-h2', message: 'is not connected to the controller' });
+    nock(URL)
+      .post('/api/v1/purge/web', { urls: ['*'] })
+      .reply(200, answer);
+    const failed = await weft(['purge', 'web', '*']);
+    assert.notEqual(failed.code, 0);
+    assert.match(failed.out, /^edge-h2: is not connected/m);
+    assert.match(failed.err, /edge-h2: what is stored there stays/);
+    assert.equal((await weft(['purge', 'web'])).code, 2);
+  });
+
   it('status shows the system, fits the terminal, and never lets a name move the cursor', async () => {
     for (const columns of [80, 120]) {
       nock(URL).get('/api/v1/status').reply(200, STATUS);

@@ -206,6 +206,33 @@ describe('HTTP that engines proxy', function () {
     await lab.controller.delete('address-set', 'http-blocked');
   });
 
+  it('stores responses in the engines, rewritten, and takes them out of all at once', async () => {
+    const cached = `{ cache: { maxBytes: 1048576, maxObjectBytes: 65536, cacheStatus: true },
+      rewrites: [{ path: "/told/{rest*}", to: { path: "/{rest*}" } }],
+      responseFields: { set: [{ name: Cache-Control, value: max-age=600 }] } }`;
+    await apply(policy(cached));
+    const deadline = performance.now() + 10_000;
+    const status = async (place: string): Promise<string> =>
+      /^cache-status: (.*)\r$/im.exec(await get(place, '/told/json', '-i'))?.[1] ?? '';
+    // Each of these comes to the engine of its own host, or to the one that announces the address.
+    const places = ['client', 'app1', 'app4'];
+    for (const place of places) {
+      while ((await status(place)) !== 'weft; hit') {
+        assert.ok(performance.now() < deadline, `${place}: nothing is stored`);
+        await sleep(50);
+      }
+    }
+    assert.match(await get('client', '/told/json'), /forwardedFor/);
+    const { purged, engines, failures } = await lab.controller.purge('front', ['10.77.0.161/told/*']);
+    assert.deepEqual(failures, []);
+    assert.deepEqual(engines.map(({ host }) => host).sort(), ['h1', 'h2', 'h3']);
+    assert.ok(purged >= 1, JSON.stringify(engines));
+    assert.equal(await status('client'), 'weft; fwd=miss; stored');
+    await apply(policy('{}'));
+    const refused = lab.controller.purge('front', ['*']);
+    await assert.rejects(refused, /has no http\.cache/);
+  });
+
   it('loses the connections of an engine that dies, and opens new ones at another', async () => {
     const target = { address: '10.77.0.161', port: 80 };
     lab.client.startSteady('kept', target, 20);

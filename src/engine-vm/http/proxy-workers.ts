@@ -8,6 +8,7 @@ import { closeListeners, listenerKey } from '../kernel/listener-takeover.ts';
 import type { LoopKind } from '../kernel/socket-loop.ts';
 import { SESSION_ENTRIES } from './client-sessions.ts';
 import { CacheStore } from './component/cache/cache-store.ts';
+import { purgeUrls } from './component/cache/purge.ts';
 import { RateTable } from './component/rate-limits/rate-table.ts';
 import type { FiguresReport } from './figures.ts';
 import { KeyFile, type Legacy } from './hand-over.ts';
@@ -158,6 +159,12 @@ export class ProxyWorkers {
     return (await Promise.all(
       this.#workers.map((worker) => worker.ask({ type: 'figures' })),
     )) as FiguresReport[];
+  }
+
+  /** Takes stored responses out of the cache, which all threads share. Returns how many. */
+  purge(urls: readonly string[]): number {
+    const { cacheMemory } = this.#settings;
+    return cacheMemory === undefined ? 0 : purgeUrls(new CacheStore(cacheMemory), urls);
   }
 
   /**

@@ -40,10 +40,21 @@ export class EntryWriter {
     return true;
   }
 
-  /** Makes it an entry. `lengths`: key, vary, head; the rest is the body. */
-  link(hash: number, [key, vary, head]: readonly [number, number, number], terms: EntryTerms): void {
-    this.#store.link(this.#first, hash, [key, vary, head, this.bytes - key - vary - head], terms);
+  /**
+   * Makes it an entry. `lengths`: key, vary, head; the rest is the body. `purges`: of the store, when a member was asked.
+   * False, with all given back, where something was purged since: what the member answered may be what was to go.
+   */
+  link(
+    hash: number,
+    [key, vary, head]: readonly [number, number, number],
+    terms: EntryTerms,
+    purges: number,
+  ): boolean {
+    const lengths = [key, vary, head, this.bytes - key - vary - head] as const;
+    const isLinked = this.#store.link(this.#first, hash, lengths, terms, purges);
+    if (!isLinked) this.#store.abandon(this.#first);
     this.#first = -1;
+    return isLinked;
   }
 
   abandon(): void {

@@ -31,6 +31,8 @@ export class CacheRequest implements Attachment, Waiter {
   /** A member is asked whether `entry` still holds. */
   isValidating = false;
   isStored = false;
+  /** Of the store, when a member was asked. */
+  purges: number;
   readonly #cache: CacheFetcher;
   #waitsFor: Collapse | null = null;
 
@@ -48,6 +50,7 @@ export class CacheRequest implements Attachment, Waiter {
     this.hash = hash;
     this.kept = kept;
     this.entry = entry;
+    this.purges = cache.store.purges;
   }
 
   /** Of a request that asks for something. Takes over what is kept and the pinned entry. */

@@ -47,6 +47,7 @@ const SEED = 5;
 const USED = 6;
 const ENTRIES = 7;
 const EVICTED = 8;
+const PURGES = 9;
 /** Variants of one key; more would let anyone fill the cache with one response. */
 const MOST_VARIANTS = 16;
 
@@ -124,6 +125,16 @@ export class CacheStore {
 
   get evicted(): number {
     return Atomics.load(this.#store, EVICTED);
+  }
+
+  /** How often something was purged: what was asked for before may be what is not to be stored. */
+  get purges(): number {
+    return Atomics.load(this.#store, PURGES);
+  }
+
+  /** Before a purge. */
+  notePurge(): void {
+    Atomics.add(this.#store, PURGES, 1);
   }
 
   /** Of the address that a key begins with. Seeded, so that nobody outside can choose keys that meet in one bucket. */
@@ -279,14 +290,15 @@ export class CacheStore {
 
   /**
    * Makes a chain of blocks an entry, in the place of the one with the same key and vary. `lengths` are of its parts:
-   * key, vary, head, body.
+   * key, vary, head, body. False, with nothing done, where something was purged since there were so many `purges`.
    */
   link(
     first: number,
     hash: number,
     lengths: readonly [key: number, vary: number, head: number, body: number],
     terms: EntryTerms,
-  ): void {
+    purges = this.purges,
+  ): boolean {
     const words = this.#words;
     const record = first * WORDS;
     const [keyBytes, varyBytes, headBytes, bodyBytes] = lengths;
@@ -305,6 +317,10 @@ export class CacheStore {
     this.#numbers[numbers + WHILE_REVALIDATE_S] = terms.whileRevalidateS;
     this.#numbers[numbers + IF_ERROR_S] = terms.ifErrorS;
     this.#lock();
+    if (purges !== this.purges) {
+      this.#unlock();
+      return false;
+    }
     Atomics.store(words, record + STATE, 0);
     this.#makeRoomFor(first, hash, keyBytes, varyBytes);
     const bucket = hash & this.#mask;
@@ -318,6 +334,7 @@ export class CacheStore {
     this.#store[NEWEST] = first;
     this.#store[ENTRIES]!++;
     this.#unlock();
+    return true;
   }
 
   /** Takes out the entry that the new one replaces, and the oldest variant where they are too many. */

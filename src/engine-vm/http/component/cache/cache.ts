@@ -190,6 +190,7 @@ export class Cache implements HttpComponent, CacheFetcher {
 
   /** Lets the request go on to a member; where something is stored, as the question whether that still holds. */
   #forward(mine: CacheRequest, request: Head): number {
+    mine.purges = this.store.purges;
     const { entry, exchange } = mine;
     if (entry < 0) return 0;
     const stored = readHead(this.store, entry, exchange.context.buffers);
@@ -318,7 +319,7 @@ export class Cache implements HttpComponent, CacheFetcher {
         add(writer, mine.key, vary, head) &&
         this.#copyBody(writer, entry, lengths[0] + lengths[1] + store.headBytes(entry))
       ) {
-        writer.link(mine.hash, lengths, terms);
+        writer.link(mine.hash, lengths, terms, mine.purges);
         this.#variant.request = kept!.head;
         const renewed = store.find(mine.hash, mine.key, mine.key.length, this.#variant);
         if (renewed >= 0) {
@@ -411,9 +412,9 @@ export class Cache implements HttpComponent, CacheFetcher {
     const lengths = [mine.key.length, variant.length, head.length] as const;
     exchange.addFilter(
       new CacheFill(writer, context.buffers, maxObjectBytes, (whole) => {
+        if (!whole.link(mine.hash, lengths, terms, mine.purges)) return;
         this.#counts.stored++;
         mine.isStored = true;
-        whole.link(mine.hash, lengths, terms);
       }),
     );
     return true;

@@ -14,7 +14,7 @@ function put(store: CacheStore, name: string, body: Uint8Array): boolean {
   const key = Buffer.from(name);
   const writer = new EntryWriter(store);
   if (!writer.add(key, 0, key.length) || !writer.add(body, 0, body.length)) return false;
-  writer.link(store.hash(key, key.length), [key.length, 0, 0], terms);
+  writer.link(store.hash(key, key.length), [key.length, 0, 0], terms, store.purges);
   return true;
 }
 

@@ -321,6 +321,29 @@ for (const loop of loopKinds()) {
       assert.ok(!member.asked.some((line) => line.startsWith('PURGE')));
     });
 
+    it('is purged by URL from the main thread, and stores nothing that was asked for before', async () => {
+      give({ 'Cache-Control': 'max-age=60' });
+      const path = fresh();
+      for (const target of [path, `${path}?x`, `${path}/a`]) await get(target);
+      assert.equal(site.workers.purge([`http://TEST${path}`]), 1);
+      assert.equal(site.workers.purge([`test${path}`, 'another/*']), 0);
+      assert.equal(site.workers.purge([`https://test${path}*`]), 2);
+      const { promise, resolve } = Promise.withResolvers<ServerResponse>();
+      member.answer = (_, response) => resolve(response);
+      const slow = get(path);
+      const response = await promise;
+      response.writeHead(200, { 'Cache-Control': 'max-age=60', 'Content-Length': 3 }).write('o');
+      await delay(50);
+      site.workers.purge(['*']);
+      response.end('ld');
+      assert.equal((await slow).body.toString(), 'old');
+      give({ 'Cache-Control': 'max-age=60' });
+      assert.equal((await get(path)).body.toString(), 'body 1');
+      assert.equal((await get(path)).fields['cache-status'], 'weft; hit');
+      assert.ok(site.workers.purge(['*']) > 0);
+      assert.equal((await get(path)).body.toString(), 'body 2');
+    });
+
     it('stores behind proxies in front by the host and port that they name', async () => {
       const behind = await ProxySite.start(
         [port],

@@ -36,6 +36,6 @@ for (let n = 0; n < rounds; n++) {
   const body = new Uint8Array(1 + random(30_000)).fill(id);
   if (!writer.add(key, 0, key.length) || !writer.add(body, 0, body.length)) continue;
   if (random(10) === 0) writer.abandon();
-  else writer.link(hash, [key.length, 0, 0], terms);
+  else writer.link(hash, [key.length, 0, 0], terms, store.purges);
 }
 parentPort!.postMessage({ wrong, hits });
