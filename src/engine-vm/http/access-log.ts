@@ -21,6 +21,7 @@ const STATUS = line('","status":');
 const RECEIVED = line(',"received":');
 const SENT = line(',"sent":');
 const TOTAL = line(',"ms":');
+const CLIENT_MS = line(',"clientMs":');
 const MEMBER_MS = line(',"memberMs":');
 const RULE = line('","rule":"');
 const ID = line('","id":"');
@@ -97,9 +98,13 @@ export class AccessLog {
     this.#number(exchange.responseBytes);
     this.#add(TOTAL);
     this.#milliseconds(nowMs - exchange.startedMs);
-    if (exchange.member !== null && exchange.answeredMs > 0) {
+    if (exchange.clientMs > 0) {
+      this.#add(CLIENT_MS);
+      this.#milliseconds(exchange.clientMs);
+    }
+    if (exchange.memberMs > 0) {
       this.#add(MEMBER_MS);
-      this.#milliseconds(exchange.answeredMs - exchange.startedMs);
+      this.#milliseconds(exchange.memberMs);
     }
     const { member } = exchange;
     this.#add(member === null ? NO_MEMBER : part(this.#members, member.name, memberPart));

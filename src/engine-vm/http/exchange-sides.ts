@@ -9,6 +9,7 @@ import type { Exchange } from './exchange.ts';
 import type { Member } from './member.ts';
 import type { Members } from './members.ts';
 import type { Service } from './service.ts';
+import type { TurnClock } from './turn-clock.ts';
 
 /** The client's half of an exchange. */
 export interface ClientSide {
@@ -69,6 +70,8 @@ export interface ExchangeContext {
   /** The service as it is now. */
   readonly service: Service;
   readonly nowMs: number;
+  /** The thread's: where the time of requests goes. */
+  readonly clock: TurnClock;
   /** A request begins, and can be read still. */
   began(exchange: Exchange): void;
   /** An exchange is over: counters, log. */

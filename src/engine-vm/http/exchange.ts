@@ -28,6 +28,7 @@ import { REFUSALS, refusal } from './refusals.ts';
 import type { WaitingRequest } from './request-queue.ts';
 import { SentRequest } from './sent-request.ts';
 import type { Service } from './service.ts';
+import { CLIENT, MEMBER, NOBODY } from './turn-clock.ts';
 
 /** Interim responses of one exchange. */
 const MOST_INTERIM = 8;
@@ -85,6 +86,13 @@ export class Exchange {
   startedMs = 0;
   /** When the head of the final response came. */
   answeredMs = 0;
+  /** How long it has waited for the client and for the member (turn-clock.ts). */
+  clientMs = 0;
+  memberMs = 0;
+  #waitsFor = NOBODY;
+  #waitsSinceMs = 0;
+  /** Something has happened to it in this turn. */
+  #isTouched = false;
   requestBytes = 0;
   responseBytes = 0;
   isRequestDone = false;
@@ -173,6 +181,9 @@ export class Exchange {
     this.target = null;
     this.idLength = 0;
     this.answeredMs = 0;
+    this.#touch();
+    this.clientMs = 0;
+    this.memberMs = 0;
     this.requestBytes = 0;
     this.responseBytes = 0;
     this.isRequestDone = false;
@@ -258,6 +269,7 @@ export class Exchange {
 
   /** By the queue: it has waited for that member; or for nobody, where NO_MEMBER is left. */
   admit(position: number): void {
+    this.#touch();
     const waiting = this.#takeWaiting();
     const { buffers } = this.context;
     this.request = waiting.head;
@@ -313,6 +325,7 @@ export class Exchange {
 
   /** Data of the request's body; the first call comes with the head. Takes the buffer. */
   requestBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
+    this.#touch();
     this.requestBytes += end - at;
     this.isRequestDone = isLast;
     const side = this.side;
@@ -335,6 +348,7 @@ export class Exchange {
 
   /** The member's side has a head; the body of a final one follows in the same call, unless this returns false. */
   onHead(head: Head, length: number): boolean {
+    this.#touch();
     this.#sent.drop();
     this.response = head;
     const isInterim = head.status < 200;
@@ -371,6 +385,7 @@ export class Exchange {
 
   /** Data of the response's body. Takes the buffer. */
   onBody(buffer: number, at: number, end: number, isLast: boolean, trailers: Uint8Array | null): void {
+    this.#touch();
     this.passOn(this.isHeadSent ? this.#filters.first : null, buffer, at, end, isLast, trailers);
   }
 
@@ -383,6 +398,31 @@ export class Exchange {
   replaceFilters(filter: BodyFilter): void {
     this.#filters.close();
     this.#filters.add(filter);
+  }
+
+  /** Something happens to it: what it waited for has come. */
+  #touch(): void {
+    if (this.#isTouched) return;
+    this.#isTouched = true;
+    const { clock, nowMs } = this.context;
+    if (this.#waitsFor === MEMBER) this.memberMs += nowMs - this.#waitsSinceMs;
+    else if (this.#waitsFor === CLIENT) this.clientMs += nowMs - this.#waitsSinceMs;
+    clock.touched(this);
+  }
+
+  /** By the clock, at the end of a turn in which something happened to it: from now on it waits. */
+  rest(nowMs: number): void {
+    this.#isTouched = false;
+    this.#waitsSinceMs = nowMs;
+    this.#waitsFor = this.isActive ? this.#whomItWaitsFor() : NOBODY;
+  }
+
+  #whomItWaitsFor(): number {
+    if (this.isHeadSent && this.client.isFull) return CLIENT;
+    const { side } = this;
+    if (this.isHeadSent || this.isRequestDone) return side === null ? NOBODY : MEMBER;
+    if (this.isWaiting) return NOBODY;
+    return side?.isFull === true ? MEMBER : CLIENT;
   }
 
   /** Whether the response's body passes any filter. */
@@ -403,8 +443,15 @@ export class Exchange {
     else this.filtered(buffer, at, end, isLast, trailers);
   }
 
+  /** By the member's side, which was full: it takes more. */
+  memberDrained(): void {
+    this.#touch();
+    this.client.resumeRequest();
+  }
+
   /** By the client's side, which was full: it takes more. */
   drained(): void {
+    this.#touch();
     for (let filter = this.#filters.first; filter !== null; filter = filter.next) filter.resume?.(this);
     if (this.#filters.first === null || !this.client.isFull) this.side?.resumeResponse();
   }
@@ -430,6 +477,7 @@ export class Exchange {
    * before the response began. Tries again where that is safe, else refuses with that reason.
    */
   onMemberLost(reason: number, wasConnected: boolean, wasReused: boolean): void {
+    this.#touch();
     const lost = this.member;
     const wasHttp2 = this.side?.isHttp2;
     this.#release();
@@ -520,6 +568,7 @@ export class Exchange {
   /** Over, by whatever way; a member's side that is still in it is cut. */
   end(): void {
     if (!this.isActive) return;
+    this.#touch();
     this.isActive = false;
     this.#sent.drop();
     this.#filters.close();

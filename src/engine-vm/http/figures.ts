@@ -1,102 +1,121 @@
-/** What a thread has done, in numbers: plain counters, and histograms whose buckets are a quarter of a power of two. */
+/** What a thread has done for a service, in numbers. */
+import type { ServiceFigures } from '../../policy/service-figures.ts';
 import type { Exchange } from './exchange.ts';
-import type { CookieFigures } from './members.ts';
+import { Histogram } from './histogram.ts';
+import { MemberFigures } from './member-figures.ts';
+import { MostSeen } from './most-seen.ts';
 import { REFUSALS } from './refusals.ts';
+import type { TurnClock } from './turn-clock.ts';
 
-/** 32 powers of two microseconds, in quarters. */
-const BUCKETS = 132;
+export type FiguresReport = ServiceFigures;
 
-export class Histogram {
-  readonly counts = new Float64Array(BUCKETS);
+/** Names are counted for so long after somebody looked. */
+const LOOKED_MS = 10_000;
+const PATH_BYTES = 128;
 
-  add(ms: number): void {
-    const micros = Math.min(0x3fff_ffff, Math.max(1, (ms * 1000) | 0));
-    const power = 31 - Math.clz32(micros);
-    const quarter = power < 2 ? 0 : (micros >>> (power - 2)) & 3;
-    this.counts[power * 4 + quarter]!++;
-  }
-}
-
-/** The upper bound, in milliseconds, of the bucket in which that share of all values lies; 0 where there are none. */
-export function quantile(counts: ArrayLike<number>, share: number): number {
-  let total = 0;
-  for (let n = 0; n < counts.length; n++) total += counts[n]!;
-  let left = total * share;
-  for (let n = 0; n < counts.length; n++) {
-    left -= counts[n]!;
-    if (total > 0 && left <= 0) return (2 ** (n >> 2) * (1 + ((n & 3) + 1) / 4)) / 1000;
-  }
-  return 0;
-}
-
-/** Plain data: what the main thread asks workers for. */
-export interface FiguresReport {
-  connections: number;
-  open: number;
-  requests: number;
-  /** By hundreds of the status: index 2 is 2xx. */
-  statuses: number[];
-  refusals: Record<string, number>;
-  receivedBytes: number;
-  sentBytes: number;
-  /** Buckets of histograms: the whole request, and the part of the member. */
-  totalMs: number[];
-  memberMs: number[];
-  logBytesLost: number;
-  /** Members that were left out for their errors. */
-  ejections: number;
-  /** Requests that have waited for a member. */
-  waited: number;
-  /** Requests that went to a member again, and those that `retryBudget` kept from it. */
-  retries: { done: number; refused: number };
-  /** Requests of sessions by address or field: by the member that the client had, by another, by the first. */
-  sessions: { kept: number; moved: number; begun: number };
-  /** Session cookies: those of members that could be had, could not, are not known; those that were given. */
-  cookies: CookieFigures;
-  /** Counters of the service's components, by type. */
-  components: Record<string, Record<string, number>>;
-}
+/** What `Figures` itself knows of a report; the rest is that of pools and components. */
+export type OwnFigures = Omit<
+  FiguresReport,
+  'members' | 'cookies' | 'ejections' | 'waited' | 'retries' | 'sessions' | 'components'
+>;
 
 export class Figures {
   connections = 0;
   open = 0;
   requests = 0;
   logBytesLost = 0;
+  readonly #clock: TurnClock;
+  #tunnels = 0;
   readonly #statuses = new Float64Array(6);
   readonly #refusals = new Float64Array(REFUSALS.length);
   #receivedBytes = 0;
   #sentBytes = 0;
   readonly #total = new Histogram();
+  readonly #client = new Histogram();
+  readonly #engine = new Histogram();
   readonly #member = new Histogram();
+  /** Null while nobody looks. */
+  #seen: { paths: MostSeen; clients: MostSeen; untilMs: number } | null = null;
 
-  ended(exchange: Exchange, nowMs: number): void {
+  constructor(clock: TurnClock) {
+    this.#clock = clock;
+  }
+
+  /** A request begins, and can be read still. */
+  began(exchange: Exchange): void {
+    if (this.#seen !== null) this.#see(exchange);
+  }
+
+  #see(exchange: Exchange): void {
+    const seen = this.#seen!;
+    if (exchange.startedMs > seen.untilMs) {
+      this.#seen = null;
+      return;
+    }
+    const { bytes, targetAt, targetEnd } = exchange.request;
+    let end = targetAt;
+    const most = Math.min(targetEnd, targetAt + PATH_BYTES);
+    while (end < most && bytes[end] !== 63) end++;
+    seen.paths.add(Buffer.from(bytes.buffer, bytes.byteOffset + targetAt, end - targetAt).toString('latin1'));
+    seen.clients.add(exchange.clientAddress);
+  }
+
+  /** Somebody looks: paths and clients are counted for a while. */
+  look(nowMs: number): void {
+    this.#seen ??= { paths: new MostSeen(), clients: new MostSeen(), untilMs: 0 };
+    this.#seen.untilMs = nowMs + LOOKED_MS;
+  }
+
+  ended(exchange: Exchange): void {
     this.requests++;
     this.#statuses[Math.floor(exchange.status / 100)]!++;
     if (exchange.refusal !== 0) this.#refusals[exchange.refusal]!++;
     this.#receivedBytes += exchange.requestBytes;
     this.#sentBytes += exchange.responseBytes;
-    this.#total.add(nowMs - exchange.startedMs);
-    if (exchange.member !== null && exchange.answeredMs > 0) {
-      this.#member.add(exchange.answeredMs - exchange.startedMs);
+    const { member } = exchange;
+    let figures: MemberFigures | null = null;
+    if (member !== null) {
+      figures = member.figures ??= new MemberFigures();
+      figures.requests++;
+      if (exchange.status >= 500 || exchange.refusal !== 0) figures.errors++;
     }
+    if (exchange.isTunnel) this.#tunnels++;
+    else this.#clock.ended(this, figures, exchange);
   }
 
-  report(): Omit<FiguresReport, 'cookies' | 'ejections' | 'waited' | 'retries' | 'sessions' | 'components'> {
+  /** By the clock: where the time of a request went. What is left is ours. */
+  spent(totalMs: number, clientMs: number, memberMs: number): void {
+    this.#total.add(totalMs);
+    this.#client.add(clientMs);
+    this.#member.add(memberMs);
+    this.#engine.add(totalMs - clientMs - memberMs);
+  }
+
+  report(): OwnFigures {
     const refusals: Record<string, number> = {};
     for (const [id, { name }] of REFUSALS.entries()) {
       if (this.#refusals[id]! > 0) refusals[name] = this.#refusals[id]!;
     }
     return {
+      threads: 1,
+      busyMs: this.#clock.busyMs,
       connections: this.connections,
       open: this.open,
       requests: this.requests,
+      tunnels: this.#tunnels,
       statuses: [...this.#statuses],
       refusals,
       receivedBytes: this.#receivedBytes,
       sentBytes: this.#sentBytes,
-      totalMs: [...this.#total.counts],
-      memberMs: [...this.#member.counts],
+      times: {
+        total: this.#total.list(),
+        client: this.#client.list(),
+        engine: this.#engine.list(),
+        member: this.#member.list(),
+      },
       logBytesLost: this.logBytesLost,
+      paths: this.#seen?.paths.list() ?? {},
+      clients: this.#seen?.clients.list() ?? {},
     };
   }
 }

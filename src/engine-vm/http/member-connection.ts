@@ -397,7 +397,7 @@ export class MemberConnection implements ChannelOwner, MemberSide {
   }
 
   onDrained(): void {
-    this.#exchange?.client.resumeRequest();
+    this.#exchange?.memberDrained();
   }
 
   onDeadline(): void {

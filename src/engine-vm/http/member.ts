@@ -3,6 +3,7 @@ import { hashText } from '../balance/hash.ts';
 import { ErrorRecord } from './error-record.ts';
 import type { MemberSession } from './h2/member-session.ts';
 import type { MemberConnection } from './member-connection.ts';
+import type { MemberFigures } from './member-figures.ts';
 import type { MemberSettings } from './service.ts';
 
 export class Member {
@@ -42,6 +43,8 @@ export class Member {
   isFull = false;
   /** Since when it comes back slowly; 0 where it does not. */
   rampFromMs = 0;
+  /** Null before its first request has ended. */
+  figures: MemberFigures | null = null;
   /** What its balancer was told: 0 to 1 of its usual requests. */
   share = 0;
 

@@ -141,6 +141,11 @@ export class Members {
     return new Member(key, hostText(address, port), settings, bytes, at);
   }
 
+  /** Of a route; empty for that of the tier. */
+  get name(): string {
+    return this.#pool;
+  }
+
   get list(): readonly Member[] {
     return this.#members;
   }

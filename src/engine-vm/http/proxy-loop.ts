@@ -18,9 +18,11 @@ import { Figures, type FiguresReport } from './figures.ts';
 import { ClientSession } from './h2/client-session.ts';
 import { HeadWriter } from './head-writer.ts';
 import { Members } from './members.ts';
+import { poolFigures } from './pool-figures.ts';
 import { ProxyHeaderSession } from './proxy-header-session.ts';
 import { refusal } from './refusals.ts';
 import { Service, type ServiceSettings } from './service.ts';
+import { TurnClock } from './turn-clock.ts';
 
 const HEADER_INVALID = refusal('proxy-header-invalid');
 const BACKLOG = 4096;
@@ -44,7 +46,8 @@ export class ProxyLoop implements ExchangeContext {
   pools: readonly Members[] = [];
   /** Of every pool there was since the start: one that is gone has no members. */
   readonly #poolsByName = new Map<string, Members>();
-  readonly figures = new Figures();
+  readonly clock = new TurnClock();
+  readonly figures = new Figures(this.clock);
   service: Service;
   /** Called when the event fd was signalled. */
   onWake: () => void = () => undefined;
@@ -250,32 +253,10 @@ export class ProxyLoop implements ExchangeContext {
 
   /** The figures of the thread, with those of its pools. */
   report(): FiguresReport {
-    const cookies = { kept: 0, moved: 0, unknown: 0, given: 0 };
-    let ejections = 0;
-    let waited = 0;
-    const sessions = { kept: 0, moved: 0, begun: 0 };
-    const retries = { done: 0, refused: 0 };
-    for (const pool of [this.members, ...this.#poolsByName.values()]) {
-      ejections += pool.ejections;
-      waited += pool.queue.waited;
-      sessions.kept += pool.sessions?.figures.kept ?? 0;
-      sessions.moved += pool.sessions?.figures.moved ?? 0;
-      sessions.begun += pool.sessions?.figures.begun ?? 0;
-      retries.done += pool.retries.done;
-      retries.refused += pool.retries.refused;
-      cookies.kept += pool.cookies.kept;
-      cookies.moved += pool.cookies.moved;
-      cookies.unknown += pool.cookies.unknown;
-      cookies.given += pool.cookies.given;
-    }
     const { components } = this.service;
     return {
       ...this.figures.report(),
-      cookies,
-      ejections,
-      waited,
-      retries,
-      sessions,
+      ...poolFigures([this.members, ...this.#poolsByName.values()]),
       components: Object.fromEntries(components.map((one) => [one.type, one.counters()])),
     };
   }
@@ -285,6 +266,7 @@ export class ProxyLoop implements ExchangeContext {
     if (this.#waiting.size > 0) for (const pool of this.#waiting) pool.serve();
     this.#log?.tick(this.nowMs);
     for (const component of this.service.ticking) component.tick!(this.nowMs);
+    this.clock.endTurn(this.nowMs);
   }
 
   /** Gives away the lines that wait. */
@@ -293,13 +275,14 @@ export class ProxyLoop implements ExchangeContext {
   }
 
   began(exchange: Exchange): void {
+    this.figures.began(exchange);
     if (this.#log === null) return;
     exchange.note ??= AccessLog.createNote();
     this.#log.note(exchange, exchange.note);
   }
 
   ended(exchange: Exchange): void {
-    this.figures.ended(exchange, this.nowMs);
+    this.figures.ended(exchange);
     if (this.#log === null) return;
     exchange.note ??= AccessLog.createNote();
     this.#log.write(exchange, exchange.note, this.nowMs);

@@ -378,7 +378,7 @@ export class MemberStream extends Stream implements MemberSide {
   }
 
   protected hasRoom(): void {
-    this.#exchange?.client.resumeRequest();
+    this.#exchange?.memberDrained();
   }
 
   protected progressed(): void {

@@ -4,6 +4,7 @@ import { Exchange } from '../../exchange.ts';
 import type { ClientSide, ExchangeContext } from '../../exchange-sides.ts';
 import type { Members } from '../../members.ts';
 import type { Service } from '../../service.ts';
+import type { TurnClock } from '../../turn-clock.ts';
 
 export class BackgroundClient implements ClientSide {
   readonly clientAddress = '';
@@ -74,6 +75,10 @@ class BackgroundContext implements ExchangeContext {
 
   get nowMs(): number {
     return this.#context.nowMs;
+  }
+
+  get clock(): TurnClock {
+    return this.#context.clock;
   }
 
   began(): void {}
