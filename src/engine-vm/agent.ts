@@ -152,6 +152,8 @@ class Agent {
       signal,
       onTrouble: (service, error) =>
         log.error({ service, err: error }, 'a service is not proxied as it should be'),
+      onSession: (service, session, timeoutMs) => this.#exchange?.putHttpSession(service, session, timeoutMs),
+      knownSessions: (service) => this.#exchange?.httpSessions(service) ?? [],
     });
     this.#thread = new DataplaneThread({
       ports: PORT_NAMES,
@@ -208,6 +210,7 @@ class Agent {
     this.#exchange = new Exchange(
       shared,
       (message) => this.#tell(message),
+      (service, session) => this.#proxied.learn(service, session),
       (key, error) => this.#log.error({ key, err: error }, 'an entry of the shared state was passed over'),
     );
     this.#exchange.start();

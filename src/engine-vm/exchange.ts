@@ -9,11 +9,15 @@ import type {
   SharedEntry,
   SharedState,
 } from '../state/shared.ts';
+import type { ToldSession } from './http/session-sharing.ts';
 import type { FromDataplane, ToDataplane } from './messages.ts';
+
+const HTTP_SESSIONS = 'http-session/';
 
 export class Exchange {
   readonly #shared: SharedState;
   readonly #post: (message: ToDataplane) => void;
+  readonly #learn: (service: string, session: ToldSession) => void;
   readonly #onInvalid: (key: string, error: Error) => void;
   /** `<service>/<client>` to the record of each engine: an index, since looking it up by prefix is slow for many. */
   readonly #sessions = new Map<string, Map<string, SessionRecord>>();
@@ -21,14 +25,16 @@ export class Exchange {
   readonly #ownHealth = new Map<string, Record<string, boolean>>();
   readonly #unsubscribe: (() => void)[] = [];
 
-  /** `post` tells the data plane; `onInvalid` is told of an entry that is not what its key promises. */
+  /** `post` tells the data plane, `learn` the proxies; `onInvalid` is told of an entry that is not what its key promises. */
   constructor(
     shared: SharedState,
     post: (message: ToDataplane) => void,
+    learn: (service: string, session: ToldSession) => void,
     onInvalid: (key: string, error: Error) => void,
   ) {
     this.#shared = shared;
     this.#post = post;
+    this.#learn = learn;
     this.#onInvalid = onInvalid;
   }
 
@@ -43,6 +49,7 @@ export class Exchange {
       if (entry.value !== undefined) this.#ownHealth.delete(poolOf(entry));
     });
     follow('session/', (entry) => this.#takeSession(entry));
+    follow(HTTP_SESSIONS, (entry) => this.#takeHttpSession(entry));
   }
 
   /** Tells a fresh data plane everything again. */
@@ -81,6 +88,20 @@ export class Exchange {
     const { service, client, member, time, timeoutMs } = message;
     const record: SessionRecord = { member, time };
     this.#shared.put(`session/${service}/${client}/${this.#shared.writer}`, record, { ttlMs: timeoutMs });
+  }
+
+  /** Publishes which member a client of proxied HTTP has. */
+  putHttpSession(service: string, { client, member, time }: ToldSession, timeoutMs: number): void {
+    const record: SessionRecord = { member, time };
+    const key = `${HTTP_SESSIONS}${service}/${client}/${this.#shared.writer}`;
+    this.#shared.put(key, record, { ttlMs: timeoutMs });
+  }
+
+  /** What all engines told of clients of a service whose HTTP is proxied. */
+  *httpSessions(service: string): Iterable<ToldSession> {
+    for (const { key, value } of this.#shared.list(`${HTTP_SESSIONS}${service}/`)) {
+      if (value !== undefined) yield { ...(value as SessionRecord), client: key.split('/')[2] ?? '' };
+    }
   }
 
   /**
@@ -127,6 +148,13 @@ export class Exchange {
     else this.#sessions.set(name, records);
     // The data plane knows what it made itself.
     if (writer !== this.#shared.writer || epoch !== this.#shared.epoch) this.#postSession(name, records);
+  }
+
+  /** One that ended ends by its time here, too. */
+  #takeHttpSession({ key, value, writer, epoch }: SharedEntry): void {
+    if (value === undefined || (writer === this.#shared.writer && epoch === this.#shared.epoch)) return;
+    const [, service = '', client = ''] = key.split('/');
+    this.#learn(service, { ...(value as SessionRecord), client });
   }
 
   /** Among the records of all engines the latest counts, then that of the greater engine id. */

@@ -14,6 +14,7 @@ import type { FiguresReport } from './http/figures.ts';
 import { proxiedAddresses, proxiedSettings } from './http/graph-settings.ts';
 import { ProxyWorkers } from './http/proxy-workers.ts';
 import type { ServiceSettings } from './http/service.ts';
+import type { ToldSession } from './http/session-sharing.ts';
 import { setProxiedAddresses } from './proxied-addresses.ts';
 
 /** A core is the data plane's. */
@@ -27,9 +28,15 @@ export interface ProxiedServicesOptions {
   signal: AbortSignal;
   /** A service cannot be proxied, or its thread has failed: it is tried again with the next change, or a second later. */
   onTrouble: (service: string, error: Error) => void;
+  /** A client has a member, for so long: other engines should know. */
+  onSession: (service: string, session: ToldSession, timeoutMs: number) => void;
+  /** What other engines told of clients of a service. */
+  knownSessions: (service: string) => Iterable<ToldSession>;
 }
 
 const RETRY_MS = 1000;
+/** How soon other engines hear of a session. */
+const TELL_MS = 100;
 
 interface Running {
   workers: ProxyWorkers;
@@ -51,12 +58,14 @@ export class ProxiedServices {
   /** One change after the other. */
   #last: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
+  readonly #teller: NodeJS.Timeout;
   readonly #stop = new AbortController();
   #isStopped = false;
   #stopMs = 0;
 
   constructor(options: ProxiedServicesOptions) {
     this.#options = options;
+    this.#teller = setInterval(() => this.#tellSessions(), TELL_MS).unref();
   }
 
   /**
@@ -91,6 +100,18 @@ export class ProxiedServices {
     void this.#next(() => this.#follow());
   }
 
+  /** Takes what another engine told of a client. Throws a TypeError for what is no session. */
+  learn(service: string, session: ToldSession): void {
+    this.#running.get(service)?.workers.sessions?.learn(session);
+  }
+
+  #tellSessions(): void {
+    for (const [name, { workers }] of this.#running) {
+      const { sessions } = workers;
+      sessions?.tell((session) => this.#options.onSession(name, session, sessions.timeoutMs));
+    }
+  }
+
   /** The figures of each service: of all threads it has. */
   async figures(): Promise<Map<string, FiguresReport[]>> {
     const all = new Map<string, FiguresReport[]>();
@@ -117,6 +138,7 @@ export class ProxiedServices {
     this.#stopMs = withinMs;
     this.#stop.abort();
     clearTimeout(this.#retry);
+    clearInterval(this.#teller);
     await this.#last;
     for (const running of this.#running.values()) this.#drain(running, withinMs);
     this.#running.clear();
@@ -170,6 +192,14 @@ export class ProxiedServices {
         onFailure: (error) => this.#failed(name, error),
       });
       this.#running.set(name, { workers, settings });
+      const known = workers.sessions === null ? [] : this.#options.knownSessions(name);
+      for (const session of known) {
+        try {
+          workers.sessions!.learn(session);
+        } catch {
+          // Said when it came.
+        }
+      }
     } catch (error) {
       this.#failed(name, error as Error);
     }

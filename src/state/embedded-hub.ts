@@ -289,7 +289,7 @@ class Hub implements EmbeddedHub {
       this.#refuse(link, entry.key, entry.seq, `${entry.key} is not for ${engine} to write now`);
       return;
     }
-    const ttlMs = entry.ttlMs ?? (entry.key.startsWith('session/') ? SESSION_TTL_MS : undefined);
+    const ttlMs = entry.ttlMs ?? (/^(http-)?session\//.test(entry.key) ? SESSION_TTL_MS : undefined);
     const outcome = this.#store({ ...entry, ttlMs }, engine, epoch);
     if (outcome === 'full')
       this.#refuse(link, entry.key, entry.seq, `${engine} has as many entries as an engine may have`);

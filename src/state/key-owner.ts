@@ -15,6 +15,7 @@ export function ownerOf(key: string): KeyOwner {
       if (parts.length === 2) return { type: 'engine', engine: parts[1]! };
       break;
     case 'session':
+    case 'http-session':
       if (parts.length === 4) return { type: 'engine', engine: parts[3]! };
       break;
     case 'health':
@@ -25,7 +26,7 @@ export function ownerOf(key: string): KeyOwner {
 }
 
 /** Where what every engine may see stands. Besides it, an engine sees `graph/<itself>`. */
-const COMMON_PREFIXES = ['connections/', 'session/', 'health/', 'address-set/'];
+const COMMON_PREFIXES = ['connections/', 'session/', 'http-session/', 'health/', 'address-set/'];
 
 /** True where every engine may see the key. */
 export function isCommon(key: string): boolean {

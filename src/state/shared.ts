@@ -12,6 +12,7 @@
  *   engine/<engine>         that engine     EngineReport
  *   connections/<engine>    that engine     ConnectionReport
  *   session/<service>/<client>/<engine>     that engine     SessionRecord (readers take the latest by time, then id)
+ *   http-session/<service>/<client>/<engine>     that engine     SessionRecord of proxied HTTP (http/session-sharing.ts)
  *   health/<pool>           the holder of the lease health/<pool>   HealthReport
  */
 
@@ -169,7 +170,7 @@ export interface ConnectionReport {
   received: Record<string, Record<string, number>>;
 }
 
-/** `session/...`: which member a client had. */
+/** `session/...` and `http-session/...`: which member a client had. */
 export interface SessionRecord {
   member: string;
   /** Wall clock of the last use, milliseconds; later wins, then the greater engine id. */

@@ -150,6 +150,31 @@ describe('HTTP that engines proxy', function () {
     assert.ok(await proxied(), 'weft flows shows connections that end in the engine');
   });
 
+  it('brings a user back to his member, whichever engine his next request enters', async () => {
+    const persistence = 'persistence: { type: header, name: X-User, timeoutMs: 60000 }';
+    await apply(policy('{}').replace('method: round-robin }', `method: round-robin, ${persistence} }`));
+    const of = async (place: string, user: string) =>
+      /x-weft-vm: (\S+)/i.exec(await get(place, '/', '-i', '-H', `X-User: ${user}`))?.[1];
+    let wrong: unknown[] = [];
+    // Engines hear of each other in a tenth of a second, and later on a busy machine.
+    for (const waitMs of [500, 1000, 2000, 4000]) {
+      const users = Array.from({ length: 6 }, (_, n) => `user ${n} of ${waitMs}`);
+      const homes = [];
+      for (const user of users) homes.push([await of('client', user), await of('client', user)]);
+      await sleep(waitMs);
+      wrong = [];
+      for (const [n, user] of users.entries()) {
+        const homesElsewhere = [await of('app1', user), await of('app4', user)];
+        const all = new Set([...homes[n]!, ...homesElsewhere]);
+        if (all.size > 1) wrong.push([user, ...homes[n]!, ...homesElsewhere]);
+      }
+      assert.ok(new Set(homes.flat()).size > 1, 'there is more than one member');
+      if (wrong.length === 0) break;
+    }
+    assert.deepEqual(wrong, []);
+    await apply(policy('{}'));
+  });
+
   it('leaves out a member that hangs, and one that drains, and judges clients first', async () => {
     await lab.context.fault('hang', 'app3');
     try {

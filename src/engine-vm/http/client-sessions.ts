@@ -9,6 +9,8 @@ import { SESSION_BEGUN, SESSION_MOVED, SessionTable } from './session-table.ts';
 
 /** Clients that are remembered, of all pools of a service; 2 MB. */
 export const SESSION_ENTRIES = 131_072;
+/** A session that is merely used is told to other engines so many times before it would end there. */
+const TOLD_BEFORE_END = 8;
 /** More of a value is not looked at. */
 const MOST_BYTES = 1024;
 
@@ -38,6 +40,7 @@ export class ClientSessions {
   /** From the clock of this thread to one that all have. */
   readonly #clockMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
   readonly #bytes = new Uint8Array(64);
+  readonly #tellMs: number;
 
   constructor(
     policy: SessionPolicy,
@@ -50,6 +53,7 @@ export class ClientSessions {
   ) {
     this.figures = figures;
     this.#policy = policy;
+    this.#tellMs = Math.max(1000, policy.timeoutMs / TOLD_BEFORE_END);
     this.#name = line(policy.type === 'header' ? policy.name.toLowerCase() : '');
     this.#table = new SessionTable(memory);
     this.#scope = hashText(pool) | 0;
@@ -88,7 +92,8 @@ export class ClientSessions {
 
   /** The request of that client goes to that member, and the next ones shall. */
   keep(key: SessionKey, member: Member): void {
-    const done = this.#table.keep(key.high, key.low, member.sessionId, this.#clock.nowMs + this.#clockMs);
+    const nowMs = this.#clock.nowMs + this.#clockMs;
+    const done = this.#table.keep(key.high, key.low, member.sessionId, nowMs, this.#tellMs);
     if (done === SESSION_BEGUN) this.figures.begun++;
     else if (done === SESSION_MOVED) this.figures.moved++;
     else this.figures.kept++;

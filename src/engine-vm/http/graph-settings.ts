@@ -51,9 +51,8 @@ function settingsOf(graph: ServiceGraph, service: GraphService, verdicts: Verdic
     http,
     addressSets: addressSetsOf(graph, http),
     // A cookie that one engine gives, all others of the group know, also after a restart.
-    cookieKey: createHmac('sha256', Buffer.from(graph.engine.groupKey, 'base64'))
-      .update(`session cookies of ${name}`)
-      .digest(),
+    cookieKey: keyOf(graph, `session cookies of ${name}`),
+    sessionKey: keyOf(graph, `sessions of ${name}`).subarray(0, 8),
   };
 }
 
@@ -68,6 +67,11 @@ function addressSetsOf(
       names.has(name) && prefixes !== undefined ? [[name, prefixes]] : [],
     ),
   );
+}
+
+/** The same on all engines of the group. */
+function keyOf(graph: ServiceGraph, use: string): Uint8Array {
+  return createHmac('sha256', Buffer.from(graph.engine.groupKey, 'base64')).update(use).digest();
 }
 
 /** Members without an address, such as VMs that boot, are left out. */

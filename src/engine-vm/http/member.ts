@@ -8,9 +8,9 @@ import type { MemberSettings } from './service.ts';
 
 export class Member {
   readonly name: string;
-  /** `address:port`, also what makes a member the same one after a reload. */
+  /** What makes a member the same one after a reload (`memberKey`). */
   readonly key: string;
-  /** Names it in tables of sessions: a hash of the key, not 0. */
+  /** Names it in tables of sessions. */
   readonly sessionId: number;
   /** Host, for requests that name none. */
   readonly host: string;
@@ -56,11 +56,21 @@ export class Member {
     addressAt: number,
   ) {
     this.name = settings.name;
-    this.sessionId = hashText(key) | 0 || 1;
+    this.sessionId = memberSessionId(key);
     this.key = key;
     this.host = host;
     this.settings = settings;
     this.addressBytes = addressBytes;
     this.addressAt = addressAt;
   }
+}
+
+/** What makes a member of a pool the same one, here and on other engines. */
+export function memberKey({ name, address, port }: MemberSettings): string {
+  return `${name} ${address} ${port}`;
+}
+
+/** What stands for it in tables of sessions: 32 bits, not 0. */
+export function memberSessionId(key: string): number {
+  return hashText(key) | 0 || 1;
 }

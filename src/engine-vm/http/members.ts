@@ -14,7 +14,7 @@ import type { ClientSide, MemberSide } from './exchange-sides.ts';
 import { MemberSession } from './h2/member-session.ts';
 import type { Head } from './head.ts';
 import { HeadWriter, line } from './head-writer.ts';
-import { Member } from './member.ts';
+import { Member, memberKey } from './member.ts';
 import { MemberConnection } from './member-connection.ts';
 import type { ProxyVersion } from './proxy-header.ts';
 import { RequestQueue, type WaitingRequest } from './request-queue.ts';
@@ -83,7 +83,7 @@ export class Members {
       return false;
     });
     this.#members = settings.members.map((one) => {
-      const key = `${one.name} ${one.address} ${one.port}`;
+      const key = memberKey(one);
       const known = before.get(key);
       before.delete(key);
       return known ?? this.#create(key, one);

@@ -14,6 +14,7 @@ import type { FiguresReport } from './figures.ts';
 import { KeyFile, type Legacy } from './hand-over.ts';
 import type { ProxyAnswer, ProxyCommand, ProxyThreadData } from './proxy-thread.ts';
 import type { ServiceSettings } from './service.ts';
+import { SessionSharing } from './session-sharing.ts';
 import { SessionTable } from './session-table.ts';
 
 export interface ProxyWorkersOptions {
@@ -116,10 +117,13 @@ export class ProxyWorkers {
   readonly #workers: ProxyWorker[];
   readonly #keys = new KeyFile();
   #settings: ServiceSettings;
+  /** Null where no clients are remembered. */
+  sessions: SessionSharing | null;
 
   private constructor(workers: ProxyWorker[], settings: ServiceSettings) {
     this.#workers = workers;
     this.#settings = settings;
+    this.sessions = SessionSharing.of(settings);
     this.#keepKeys();
   }
 
@@ -151,6 +155,7 @@ export class ProxyWorkers {
   async reload(settings: ServiceSettings): Promise<void> {
     const shared = withShared(settings, this.#settings);
     this.#settings = shared;
+    this.sessions = SessionSharing.of(shared, this.sessions);
     this.#keepKeys();
     await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'reload', settings: shared })));
   }
@@ -231,7 +236,7 @@ function withSessions(settings: ServiceSettings, before: ServiceSettings | null)
   if (settings.persistence === undefined) return settings;
   const isSame = isDeepStrictEqual(settings.persistence, before?.persistence);
   const known = isSame ? before?.sessionMemory : undefined;
-  return { ...settings, sessionMemory: known ?? SessionTable.allocate(SESSION_ENTRIES) };
+  return { ...settings, sessionMemory: known ?? SessionTable.allocate(SESSION_ENTRIES, settings.sessionKey) };
 }
 
 /** Adds the memory in which the workers count for rate limits: what they have had, where it is as large as it shall be. */

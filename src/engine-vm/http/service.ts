@@ -26,6 +26,8 @@ export interface ServiceSettings {
   readonly addressSets?: Readonly<Record<string, string>>;
   /** How clients come back to their member without a cookie. */
   readonly persistence?: SessionPolicy;
+  /** Eight bytes: clients are told by the same numbers wherever these are the same. */
+  readonly sessionKey?: Uint8Array;
   /** The sessions of all threads, where there is such persistence. */
   readonly sessionMemory?: SharedArrayBuffer;
   /** Signs session cookies; the same for all threads, and after a reload. */

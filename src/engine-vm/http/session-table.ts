@@ -3,7 +3,7 @@
  * of what names the member, and when it was used. Of a fixed size: eight places a bucket, of which a new client takes the
  * one that was used longest ago.
  */
-import { randomFillSync } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { KeyedHash } from './keyed-hash.ts';
 
 const PLACES = 8;
@@ -11,8 +11,14 @@ const PLACES = 8;
 const PLACE_WORDS = 4;
 const MEMBER = 2;
 const USED = 3;
-/** In front of the buckets: the key of the hash. */
+/** In front of the buckets: the key of the hash, and these words. */
 const HEADER_BYTES = 64;
+/** 1 where somebody reads the news. */
+const IS_FOLLOWED = 2;
+/** News that were ever written. */
+const WRITTEN = 3;
+/** Behind the locks: places with news, of which the oldest are lost when nobody reads them in time. */
+const NEWS = 4096;
 /** Times are in these, as a word of seconds is too coarse. */
 const TICK_MS = 100;
 
@@ -23,27 +29,31 @@ export const SESSION_MOVED = 2;
 
 export class SessionTable {
   readonly hash: KeyedHash;
+  readonly #header: Int32Array;
   readonly #words: Int32Array;
   readonly #locks: Int32Array;
+  readonly #news: Int32Array;
   readonly #mask: number;
+  #read = 0;
 
   /** Reads memory of `allocate`. */
   constructor(memory: SharedArrayBuffer) {
-    const buckets = 2 ** Math.floor(Math.log2((memory.byteLength - HEADER_BYTES) / (PLACES * 16 + 4)));
-    const header = new Int32Array(memory, 0, 2);
+    const bytes = memory.byteLength - HEADER_BYTES - NEWS * 4;
+    const buckets = 2 ** Math.floor(Math.log2(bytes / (PLACES * 16 + 4)));
+    const header = new Int32Array(memory, 0, HEADER_BYTES / 4);
+    this.#header = header;
     this.hash = new KeyedHash(header[0]!, header[1]!);
     this.#words = new Int32Array(memory, HEADER_BYTES, buckets * PLACES * PLACE_WORDS);
     this.#locks = new Int32Array(memory, HEADER_BYTES + buckets * PLACES * 16, buckets);
+    this.#news = new Int32Array(memory, HEADER_BYTES + buckets * (PLACES * 16 + 4), NEWS);
     this.#mask = buckets - 1;
   }
 
-  /** Memory for at least so many clients; empty. */
-  static allocate(entries: number): SharedArrayBuffer {
+  /** Memory for at least so many clients; empty. `key`: eight bytes, where another process is to find the same clients. */
+  static allocate(entries: number, key: Uint8Array = randomBytes(8)): SharedArrayBuffer {
     const buckets = 2 ** Math.ceil(Math.log2(entries / PLACES));
-    const memory = new SharedArrayBuffer(HEADER_BYTES + buckets * (PLACES * 16 + 4));
-    const header = new Int32Array(2);
-    randomFillSync(header);
-    new Int32Array(memory).set(header);
+    const memory = new SharedArrayBuffer(HEADER_BYTES + buckets * (PLACES * 16 + 4) + NEWS * 4);
+    new Uint8Array(memory).set(key.subarray(0, 8));
     return memory;
   }
 
@@ -57,22 +67,76 @@ export class SessionTable {
     return member;
   }
 
-  /** Notes that the client has that member, which is not 0. Returns what that is: SESSION_KEPT, _BEGUN or _MOVED. */
-  keep(high: number, low: number, member: number, nowMs: number): number {
+  /**
+   * Notes that the client has that member, which is not 0. Returns what that is: SESSION_KEPT, _BEGUN or _MOVED. What is
+   * kept is news once in `tellMs`.
+   */
+  keep(high: number, low: number, member: number, nowMs: number, tellMs = Infinity): number {
     const words = this.#words;
     const bucket = this.#lock(low);
-    let at = this.#placeOf(bucket, high, low);
-    const isNew = at < 0;
-    if (isNew) {
-      at = this.#oldest(bucket);
-      words[at] = high;
-      words[at + 1] = low;
-    }
+    const known = this.#placeOf(bucket, high, low);
+    const at = known >= 0 ? known : this.#taken(bucket, high, low);
     const before = words[at + MEMBER]!;
+    const tick = Math.floor(nowMs / TICK_MS);
+    const tellTicks = tellMs / TICK_MS;
+    const isOld = Math.floor(words[at + USED]! / tellTicks) !== Math.floor(tick / tellTicks);
     words[at + MEMBER] = member;
-    words[at + USED] = Math.floor(nowMs / TICK_MS);
+    words[at + USED] = tick;
+    const done = known < 0 ? SESSION_BEGUN : before === member ? SESSION_KEPT : SESSION_MOVED;
+    if ((done !== SESSION_KEPT || isOld) && this.#header[IS_FOLLOWED] === 1) this.#tell(at);
     Atomics.store(this.#locks, bucket, 0);
-    return isNew ? SESSION_BEGUN : before === member ? SESSION_KEPT : SESSION_MOVED;
+    return done;
+  }
+
+  /** Takes what another process noted at that time. Where another member is known here by a later use, that is news. */
+  learn(high: number, low: number, member: number, usedMs: number): void {
+    const words = this.#words;
+    const bucket = this.#lock(low);
+    const known = this.#placeOf(bucket, high, low);
+    const tick = Math.floor(usedMs / TICK_MS);
+    if (known >= 0 && words[known + USED]! > tick) {
+      if (words[known + MEMBER] !== member && this.#header[IS_FOLLOWED] === 1) this.#tell(known);
+    } else {
+      const at = known >= 0 ? known : this.#taken(bucket, high, low);
+      words[at + MEMBER] = member;
+      words[at + USED] = tick;
+    }
+    Atomics.store(this.#locks, bucket, 0);
+  }
+
+  /**
+   * Hands out what was noted since the last time; from the first call on it is kept for that. For one reader. Returns how
+   * many it came too late for.
+   */
+  news(take: (high: number, low: number, member: number, usedMs: number) => void): number {
+    this.#header[IS_FOLLOWED] = 1;
+    const written = Atomics.load(this.#header, WRITTEN);
+    const lost = Math.max(0, ((written - this.#read) | 0) - NEWS);
+    this.#read = (this.#read + lost) | 0;
+    for (; this.#read !== written; this.#read = (this.#read + 1) | 0) {
+      const at = Atomics.exchange(this.#news, this.#read & (NEWS - 1), 0) - 1;
+      // Just being written, or read already, as its place in the ring was an earlier one's too.
+      if (at < 0) continue;
+      const bucket = this.#lock(at / (PLACES * PLACE_WORDS));
+      const [high, low, member, used] = this.#words.subarray(at, at + PLACE_WORDS);
+      Atomics.store(this.#locks, bucket, 0);
+      take(high!, low!, member!, used! * TICK_MS);
+    }
+    return lost;
+  }
+
+  #tell(at: number): void {
+    const number = Atomics.add(this.#header, WRITTEN, 1);
+    Atomics.store(this.#news, number & (NEWS - 1), at + 1);
+  }
+
+  /** The place of the client used longest ago, made that of a new one. */
+  #taken(bucket: number, high: number, low: number): number {
+    const at = this.#oldest(bucket);
+    this.#words[at] = high;
+    this.#words[at + 1] = low;
+    this.#words[at + MEMBER] = 0;
+    return at;
   }
 
   #lock(low: number): number {

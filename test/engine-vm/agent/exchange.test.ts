@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { Exchange } from '../../../src/engine-vm/exchange.ts';
+import type { ToldSession } from '../../../src/engine-vm/http/session-sharing.ts';
 import type { ToDataplane } from '../../../src/engine-vm/messages.ts';
 import type { SharedEntry, SharedState } from '../../../src/state/shared.ts';
 
@@ -50,6 +51,7 @@ class Shared implements SharedState {
 describe('exchange between shared state and data plane', () => {
   let shared: Shared;
   let posted: ToDataplane[];
+  let learned: [string, ToldSession][];
   let invalid: string[];
   let exchange: Exchange;
   const counts = { local: { m1: 3 }, sent: {}, received: {} };
@@ -57,10 +59,15 @@ describe('exchange between shared state and data plane', () => {
   beforeEach(() => {
     shared = new Shared();
     posted = [];
+    learned = [];
     invalid = [];
     exchange = new Exchange(
       shared,
       (message) => posted.push(message),
+      (service, session) => {
+        if (session.client === 'bad') throw new TypeError('no session');
+        learned.push([service, session]);
+      },
       (key) => invalid.push(key),
     );
   });
@@ -170,6 +177,31 @@ describe('exchange between shared state and data plane', () => {
       posted.map(({ type }) => type),
       ['connections', 'session'],
     );
+  });
+
+  it('brings sessions of proxied HTTP to the proxies, and not those that they told', () => {
+    const [mine, other] = [
+      { client: '00000000000000aa', member: 'm1 10.0.0.1 80', time: 5 },
+      { client: '00000000000000bb', member: 'm2 10.0.0.2 80', time: 6 },
+    ];
+    exchange.start();
+    exchange.putHttpSession('web', mine!, 60_000);
+    assert.equal(shared.ttls['http-session/web/00000000000000aa/e1'], 60_000);
+    shared.play('e2', 'http-session/web/00000000000000bb/e2', { member: other!.member, time: 6 });
+    shared.play('e2', 'http-session/web/00000000000000bb/e2', undefined);
+    shared.play('e1', 'http-session/web/00000000000000cc/e1', { member: 'm1', time: 1 }, 6);
+    assert.deepEqual(learned, [
+      ['web', other],
+      ['web', { client: '00000000000000cc', member: 'm1', time: 1 }],
+    ]);
+    assert.deepEqual([...exchange.httpSessions('web')].map(({ client }) => client).sort(), [
+      '00000000000000aa',
+      '00000000000000cc',
+    ]);
+    assert.deepEqual([...exchange.httpSessions('we')], []);
+    shared.play('e2', 'http-session/web/bad/e2', { member: 'm1', time: 1 });
+    assert.deepEqual(invalid, ['http-session/web/bad/e2']);
+    assert.deepEqual(posted, []);
   });
 
   it('passes over an entry that is not what its key promises', () => {
