@@ -7,10 +7,10 @@
 import type { Packet } from './packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './parse.ts';
 
-/** Folds a sum of 16-bit words to 16 bits. */
+/** Folds a sum of 16-bit words, of 32 bits at the most (64 KiB of them), to 16 bits. */
 export function fold(sum: number): number {
   let folded = sum;
-  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x10000);
+  while (folded > 0xffff) folded = (folded & 0xffff) + (folded >>> 16);
   return folded;
 }
 

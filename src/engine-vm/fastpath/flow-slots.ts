@@ -46,6 +46,9 @@ const CONFIG_CAPACITY = 9;
 const OUT_OF_TUNNEL = 4;
 const INTO_TUNNEL = 8;
 
+/** The third word of an IPv4 address, ::ffff:a.b.c.d, as on the wire. */
+const IPV4_ON_WIRE = 0xffff << 16;
+
 /** The memory of the maps. */
 export interface SlotMemory {
   config: ArrayBuffer;
@@ -180,14 +183,22 @@ export class FlowSlots {
     // Odd already where it was taken out: who looks at it still finds out.
     if (words[at + SEQUENCE] !== sequence) publish(words, at + SEQUENCE, sequence);
     words[at + EPOCH] = this.epoch;
-    for (let i = 0; i < 8; i++) words[at + ADDRESSES + i] = swap(key[keyAt + i]);
+    let addresses: number;
+    if (isIpv4) {
+      this.writeIpv4(at + ADDRESSES, key[keyAt + 3], key[keyAt + 7]);
+      this.writeIpv4(at + NEW_ADDRESSES, packet.s3, packet.d3);
+      addresses = fold(changeOf(key[keyAt + 3], packet.s3) + changeOf(key[keyAt + 7], packet.d3));
+    } else {
+      for (let i = 0; i < 8; i++) words[at + ADDRESSES + i] = swap(key[keyAt + i]);
+      this.writeNewAddresses(at + NEW_ADDRESSES, packet);
+      const source = delta(sumOf(key, keyAt), sumSource(packet));
+      const destination = delta(sumOf(key, keyAt + 4), sumDestination(packet));
+      addresses = fold(
+        (isSameSource(key, keyAt, packet) ? 0 : source) +
+          (isSameDestination(key, keyAt, packet) ? 0 : destination),
+      );
+    }
     words[at + PORTS] = swap(ports);
-    const source = delta(sumOf(key, keyAt), sumSource(packet));
-    const destination = delta(sumOf(key, keyAt + 4), sumDestination(packet));
-    const addresses = fold(
-      (isSameSource(key, keyAt, packet) ? 0 : source) +
-        (isSameDestination(key, keyAt, packet) ? 0 : destination),
-    );
     const portsAfter = (packet.sourcePort << 16) | packet.destinationPort | 0;
     const portChange = fold(
       (ports >>> 16 === packet.sourcePort ? 0 : delta(ports >>> 16, packet.sourcePort)) +
@@ -203,14 +214,6 @@ export class FlowSlots {
       words[at + NEW_MACS + i] = view.getInt32(start + i * 4, true);
     }
     words[at + NEW_PORTS] = tunnelWay === INTO_TUNNEL ? swap16(tunnel!.port) : swap(portsAfter);
-    words[at + NEW_ADDRESSES] = swap(packet.s0);
-    words[at + NEW_ADDRESSES + 1] = swap(packet.s1);
-    words[at + NEW_ADDRESSES + 2] = swap(packet.s2);
-    words[at + NEW_ADDRESSES + 3] = swap(packet.s3);
-    words[at + NEW_ADDRESSES + 4] = swap(packet.d0);
-    words[at + NEW_ADDRESSES + 5] = swap(packet.d1);
-    words[at + NEW_ADDRESSES + 6] = swap(packet.d2);
-    words[at + NEW_ADDRESSES + 7] = swap(packet.d3);
     if (!isFiled) {
       words[at + PACKETS] = 0;
       words[at + BYTES] = 0;
@@ -300,6 +303,31 @@ export class FlowSlots {
     );
   }
 
+  /** Two addresses of a slot, source and destination, as IPv4 ones stand there. */
+  private writeIpv4(at: number, source: number, destination: number): void {
+    const { words } = this;
+    words[at] = 0;
+    words[at + 1] = 0;
+    words[at + 2] = IPV4_ON_WIRE;
+    words[at + 3] = swap(source);
+    words[at + 4] = 0;
+    words[at + 5] = 0;
+    words[at + 6] = IPV4_ON_WIRE;
+    words[at + 7] = swap(destination);
+  }
+
+  private writeNewAddresses(at: number, packet: Packet): void {
+    const { words } = this;
+    words[at] = swap(packet.s0);
+    words[at + 1] = swap(packet.s1);
+    words[at + 2] = swap(packet.s2);
+    words[at + 3] = swap(packet.s3);
+    words[at + 4] = swap(packet.d0);
+    words[at + 5] = swap(packet.d1);
+    words[at + 6] = swap(packet.d2);
+    words[at + 7] = swap(packet.d3);
+  }
+
   private hash(key: Int32Array, at: number, ports: number, protocol: number, isIpv4: boolean): number {
     let h = this.seed;
     if (!isIpv4) {
@@ -318,7 +346,7 @@ export class FlowSlots {
     const isIpv4 =
       words[at + ADDRESSES] === 0 &&
       words[at + ADDRESSES + 1] === 0 &&
-      words[at + ADDRESSES + 2] === swap(0xffff);
+      words[at + ADDRESSES + 2] === IPV4_ON_WIRE;
     let h = this.seed;
     if (!isIpv4) {
       for (let i = 0; i < 3; i++) h = mix(h, words[at + ADDRESSES + i]);
@@ -409,6 +437,11 @@ function sumSource(packet: Packet): number {
 
 function sumDestination(packet: Packet): number {
   return sumWord(packet.d0) + sumWord(packet.d1) + sumWord(packet.d2) + sumWord(packet.d3);
+}
+
+/** What a checksum changes by where one word becomes another; 0 where it stays. */
+function changeOf(before: number, after: number): number {
+  return before === after ? 0 : delta(sumWord(before), sumWord(after));
 }
 
 function isSameSource(key: Int32Array, at: number, packet: Packet): boolean {

@@ -129,6 +129,8 @@ export class XskSocket {
   readonly #counters = noTraffic();
   readonly #statistics = new BigUint64Array(6);
   readonly #optionLength = new Uint32Array(1);
+  /** Means nothing: it is for the reading ahead not to be left out. */
+  #near = 0;
   #isClosed = false;
 
   /**
@@ -242,6 +244,14 @@ export class XskSocket {
     const from = this.#receive.descriptors;
     const back = this.#fill.descriptors;
     if (count >= FORESEEN && handler.foresee !== undefined) {
+      // Another processor wrote the frames: all of them are fetched at once, before any of them is waited for.
+      let near = 0;
+      for (let index = 0; index < count; index++) {
+        const descriptor = from + ((this.#received + index) & (RX_CHUNKS - 1)) * 4;
+        const start = base + words[descriptor];
+        near ^= words[start >> 2] ^ words[(start + words[descriptor + 2] - 1) >> 2];
+      }
+      this.#near ^= near;
       for (let index = 0; index < count; index++) {
         const descriptor = from + ((this.#received + index) & (RX_CHUNKS - 1)) * 4;
         handler.foresee(bytes, words, base + words[descriptor], words[descriptor + 2]);
