@@ -17,6 +17,9 @@ const TEXTS = {
   xdp: 'XDP program for known flows, TypeScript for the others',
 } as const;
 
+/** The port of the engine's own stack, on which the program is tc's whatever it is on the others. */
+const SELF = 2;
+
 export class Datapath {
   readonly shares = new UpcallShares();
   readonly #answers = new SynAnswers();
@@ -132,6 +135,8 @@ export class Datapath {
   /** Attaches the program, or the filter, to a port; false where the program is refused there: another one is to be tried. */
   attach(port: number, name: string, ringFd: number): boolean {
     if (this.#program === null) {
+      // What the engine's own stack sends has no share.
+      if (port === SELF) return true;
       try {
         this.#filter?.attach(port, name, ringFd);
       } catch (error) {
@@ -139,6 +144,7 @@ export class Datapath {
       }
       return true;
     }
+    if (port === SELF && this.upOf(port) === undefined) return true;
     try {
       this.#program.attach(port, name, this.upOf(port)?.down ?? null);
       return true;
@@ -150,7 +156,8 @@ export class Datapath {
 
   /** Where a port's packets come up by, where the kernel's program sees them first. */
   upOf(port: number): { down: string; up: string } | undefined {
-    return this.#program?.kind === 'tc' ? this.#plan?.ups[port] : undefined;
+    if (this.#program === null) return undefined;
+    return this.#program.kind === 'tc' || port === SELF ? this.#plan?.ups[port] : undefined;
   }
 
   /** What the program has counted, null where there is none; and packets that were over the share of their service. */

@@ -17,15 +17,19 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { WeftError } from '../policy/errors.ts';
+import { takeRedirects } from './kernel/ethtool.ts';
 
 /** Interface names in the order of the data plane's port numbers. */
 export const PORT_NAMES = ['out', 'in', 'weft-self-dp'];
 export const SELF = 'weft-self';
 const SELF_PEER = 'weft-self-dp';
-/** Links by which the kernel's program hands packets of virtual interfaces up: it sends to `down`, we read `up`. */
+/**
+ * Links by which the kernel's program hands packets of virtual interfaces up, by port: it sends to `down`, we read `up`.
+ */
 const UPS = [
   { port: 'out', down: 'weft-dn-out', up: 'weft-up-out' },
   { port: 'in', down: 'weft-dn-in', up: 'weft-up-in' },
+  { port: SELF_PEER, down: 'weft-dn-self', up: 'weft-up-self' },
 ] as const;
 const VOID: Readonly<Record<string, string>> = {
   out: 'weft-void-out',
@@ -33,6 +37,7 @@ const VOID: Readonly<Record<string, string>> = {
   [SELF_PEER]: 'weft-void-self',
   'weft-up-out': 'weft-void-upout',
   'weft-up-in': 'weft-void-upin',
+  'weft-up-self': 'weft-void-upslf',
 };
 /**
  * Source ports of the stack's own connections. The data plane translates connections to members that have no engine
@@ -122,7 +127,7 @@ export async function prepareLinks(signal: AbortSignal): Promise<Links> {
   } else if (present.get(SELF)!.address !== mac) {
     await ip(signal, 'link', 'set', SELF, 'address', mac);
   }
-  const isVirtual = UPS.some(({ port }) => present.get(port)!.linkinfo?.info_kind === 'veth');
+  const isVirtual = ['out', 'in'].some((name) => present.get(name)!.linkinfo?.info_kind === 'veth');
   const mtu = Math.max(out.mtu, present.get('in')!.mtu);
   for (const { down, up } of UPS) {
     if (!present.has(up)) await ip(signal, 'link', 'add', down, 'type', 'veth', 'peer', 'name', up);
@@ -145,6 +150,7 @@ export async function prepareLinks(signal: AbortSignal): Promise<Links> {
     await ip(signal, 'link', 'set', port, 'up');
   }
   await ip(signal, 'link', 'set', SELF, 'mtu', String(out.mtu), 'up');
+  takeRedirects(SELF);
   return {
     mac,
     fastPath: { best: isVirtual ? 'tc' : 'xdp', ups: UPS },

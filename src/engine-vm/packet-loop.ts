@@ -81,7 +81,7 @@ export interface LoopOptions {
 const PREPARE_MS = 1;
 /** Frames from one port before the next port has its turn. */
 const BUDGET = 64;
-/** The ports that the kernel's program is attached to come first. */
+/** The ports that frames may come by AF_XDP from come first. */
 const FAST_PORTS = 2;
 const SLEEP_MS = 10;
 const TICK_MS = 8;
@@ -383,13 +383,12 @@ export class PacketLoop {
         problem ??= messageOf(error);
         continue;
       }
-      if (port > 1) continue;
       if (!this.#datapath.attach(port, name, this.#ports[port]!.nic.fd)) {
         this.#restartDatapath();
         this.#openPorts();
         return;
       }
-      this.#upcalls.reset(port);
+      if (port < FAST_PORTS) this.#upcalls.reset(port);
     }
     const isReady = problem === null;
     // The packet rings take frames already; the sockets, which take longer to open, come after it.
@@ -420,8 +419,8 @@ export class PacketLoop {
     const opened = this.#ports[port];
     if (opened === null) return;
     this.#counters.keep(port, opened);
+    this.#datapath.program?.detach(port);
     if (port < FAST_PORTS) {
-      this.#datapath.program?.detach(port);
       this.#datapath.program?.forgetSockets(port);
       for (let queue = 0; queue < MAX_QUEUES; queue++) this.#poll.replace(this.#socketPlace(port, queue), -1);
     }

@@ -57,7 +57,7 @@ export class ThreadCounters {
     for (const [port, name] of this.#names.entries()) {
       ports[name] = sumCounters(this.#before[port], opened[port]?.counters() ?? noTraffic());
       if (port < 2) typescriptPackets += ports[name].receivedPackets;
-      if (fast !== null && port < 2) {
+      if (fast !== null) {
         ports[name] = sumCounters(ports[name], {
           receivedPackets: fast.receivedPackets[port],
           receivedBytes: fast.receivedBytes[port],

@@ -86,9 +86,9 @@ export class FlowPath {
     const member = words[at + MEMBER];
     if (packet.isFragment) this.fragments.remember(flow * 2);
     if (kind === KIND_PROXIED) {
-      words[at + CLIENT_MAC_HIGH] = sourceHigh(packet);
-      words[at + CLIENT_MAC_LOW] = sourceLow(packet);
+      this.noteClient(flow);
       this.giveToStack();
+      this.entrust(flow, FORWARD, PORT_SELF);
       return;
     }
     if (kind !== KIND_REMOTE && (words[at + FLAGS] & (FLAG_SPLICED | FLAG_SPLICING)) !== 0) {
@@ -130,7 +130,9 @@ export class FlowPath {
     const { packet, flows } = this.state;
     const at = flow * STRIDE;
     writeDestination(packet, flows.words[at + CLIENT_MAC_HIGH], flows.words[at + CLIENT_MAC_LOW]);
-    this.state.send(this.bridge.portOf(destinationHigh(packet), destinationLow(packet)));
+    const egress = this.bridge.portOf(destinationHigh(packet), destinationLow(packet));
+    this.state.send(egress);
+    this.entrust(flow, REVERSE, egress);
   }
 
   /** Sends the packet at hand, as its client sends it to the service, to the member of a flow that is translated here. */
@@ -143,10 +145,7 @@ export class FlowPath {
     const member = words[at + MEMBER];
     if (kind === KIND_FAR) {
       // A relaying peer's MAC is not the client's, and neither is that of a packet that we made in the client's name.
-      if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0 && state.ingress !== PORT_SELF) {
-        words[at + CLIENT_MAC_HIGH] = sourceHigh(packet);
-        words[at + CLIENT_MAC_LOW] = sourceLow(packet);
-      }
+      if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0 && state.ingress !== PORT_SELF) this.noteClient(flow);
       writeSource(packet, graph.macHigh, graph.macLow);
     }
     const m = at + MEMBER_SIDE;
@@ -158,6 +157,19 @@ export class FlowPath {
     const egress = graph.memberPlace[member] === PLACE_HERE ? PORT_IN : PORT_OUT;
     state.send(egress);
     if ((words[at + FLAGS] & FLAG_VIA_PEER) === 0 || kind === KIND_LOCAL) this.entrust(flow, FORWARD, egress);
+  }
+
+  /** Notes the MAC that the packet at hand came from, to which its answers go: the kernel has to hear of another one. */
+  private noteClient(flow: number): void {
+    const { packet, flows } = this.state;
+    const { words } = flows;
+    const at = flow * STRIDE;
+    const high = sourceHigh(packet);
+    const low = sourceLow(packet);
+    if (words[at + CLIENT_MAC_LOW] === low && words[at + CLIENT_MAC_HIGH] === high) return;
+    words[at + CLIENT_MAC_HIGH] = high;
+    words[at + CLIENT_MAC_LOW] = low;
+    flows.recall(flow, REVERSE);
   }
 
   private shiftOf(flow: number): number {
@@ -215,20 +227,23 @@ export class FlowPath {
    */
   private entrust(flow: number, direction: number, egress: number, peer = -1): void {
     const { flows, graph, packet, ingress, macs, tap, tunnelPeer } = this.state;
-    if (flows.slots === null || tap !== null || ingress > PORT_IN || egress > PORT_IN) return;
+    if (flows.slots === null || tap !== null) return;
     const isTcp = packet.protocol === PROTOCOL_TCP;
     if (!isTcp && packet.protocol !== PROTOCOL_UDP) return;
     const at = flow * STRIDE;
-    // A slot has no room for what numbers are shifted by.
+    const kind = flows.words[at + KIND];
+    // Between the stack and a client; what else the stack sends or gets is seldom.
     if (
-      (flows.words[at + FLAGS] & (FLAG_SPLICED | FLAG_SPLICING)) !== 0 &&
-      flows.words[at + KIND] !== KIND_REMOTE
+      kind === KIND_PROXIED
+        ? ingress === egress && ingress === PORT_SELF
+        : ingress > PORT_IN || egress > PORT_IN
     )
       return;
+    // A slot has no room for what numbers are shifted by.
+    if ((flows.words[at + FLAGS] & (FLAG_SPLICED | FLAG_SPLICING)) !== 0 && kind !== KIND_REMOTE) return;
     // A datagram from the other side proves that somebody is there; of a flow to a peer only a second one does.
     // A limit of packets or bytes holds for each one that clients send.
     if (direction === FORWARD && (flows.words[at + FLAGS] & FLAG_METERED) !== 0) return;
-    const kind = flows.words[at + KIND];
     const needsProof = isTcp || kind === KIND_REMOTE || kind === KIND_THROUGH;
     if (needsProof && flows.words[at + STATE] !== STATE_ESTABLISHED) return;
     if (isTcp && (packet.tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return;

@@ -32,31 +32,18 @@ import {
 import { libc } from '../kernel/libc.ts';
 import { MAX_QUEUES } from '../kernel/xsk.ts';
 import { BUCKET_BYTES, bucketsFor, CONFIG_BYTES, FlowSlots, SLOT_BYTES } from './flow-slots.ts';
-import { CONFIG_PORTS, COUNTER_BYTES, COUNTER_OVER_SHARE, COUNTERS, mappedArray } from './map-shapes.ts';
+import { CONFIG_PORTS, CONFIG_UPS, COUNTER_BYTES, COUNTERS, mappedArray, PORTS } from './map-shapes.ts';
 import { Pins } from './pins.ts';
+import { addCounters, emptyCounters, type FastPathCounters } from './program-counters.ts';
 import { TUNNEL_BYTES, TUNNELS } from './tunnel-heads.ts';
 import { SHARE_BYTES, SHARES, type ShareMemory } from './upcall-shares.ts';
 
+export type { FastPathCounters } from './program-counters.ts';
+
 export type FastPathKind = 'xdp' | 'tc';
 
-/** Since the program was first attached. */
-export interface FastPathCounters {
-  /** Forwarded without TypeScript, by port (out, in). */
-  receivedPackets: [number, number];
-  receivedBytes: [number, number];
-  sentPackets: [number, number];
-  sentBytes: [number, number];
-  /** Packets handed to TypeScript. */
-  upcalls: number;
-  /** Packets for TypeScript beyond what it can take. */
-  refused: number;
-  /** While TypeScript was silent: packets of unknown flows dropped (fail mode closed), and passed on (open). */
-  held: number;
-  bypassed: number;
-  /** Packets for TypeScript beyond what their service may have of it (upcall-shares.ts). */
-  overShare: number;
-}
-
+/** The port of the engine's own stack. */
+const SELF = 2;
 const ATTACH_TYPES = { xdp: BPF_XDP, tc: BPF_TCX_INGRESS } as const;
 const RECORD_BYTES = 64;
 /** Packets that may wait for TypeScript between two ticks: more than it moves in the time. */
@@ -64,7 +51,6 @@ const UPCALLS_PER_TICK = 65_536;
 
 // 32-bit words of the configuration; 64-bit ones by their own index.
 const CONFIG_NOW_MS = 3;
-const CONFIG_UPS = 6;
 const CONFIG_FAIL_OPEN = 8;
 const CONFIG_CAPACITY = 9;
 const CONFIG_HEARTBEAT_64 = 5;
@@ -82,6 +68,8 @@ interface Loaded {
   config: Int32Array;
   config64: BigUint64Array;
   program: number;
+  /** On the link to the engine's own stack: tc's. */
+  selfProgram: number;
   counters: number;
   shares: ShareMemory;
   /** The map of AF_XDP sockets; -1 for tc, which knows none. */
@@ -98,9 +86,9 @@ export class FastPath {
   /** Taken over from another process, and not at work yet. */
   #isHeldBack = false;
   #releasedAt = Number.NaN;
-  readonly #links: number[] = [-1, -1];
-  readonly #ports = [0, 0];
-  readonly #ups = [0, 0];
+  readonly #links: number[] = PORTS.map(() => -1);
+  readonly #ports: number[] = PORTS.map(() => 0);
+  readonly #ups: number[] = PORTS.map(() => 0);
   /** AF_XDP sockets by their place in the map. */
   readonly #sockets = new Map<number, number>();
   #nowMs = 0;
@@ -134,15 +122,15 @@ export class FastPath {
         const capacity = words[CONFIG_CAPACITY];
         const leftMs = words[CONFIG_NOW_MS];
         const heartbeat = new BigUint64Array(memory.buffer)[CONFIG_HEARTBEAT_64];
-        for (const port of [0, 1]) {
-          this.#ports[port] = words[CONFIG_PORTS + port];
-          this.#ups[port] = words[CONFIG_UPS + port];
+        for (const port of PORTS) {
+          this.#ports[port] = words[CONFIG_PORTS[port]];
+          this.#ups[port] = words[CONFIG_UPS[port]];
         }
         memory.unmap();
         libc.close(config);
         const left = this.#load(capacity, 0, leftMs);
         left.slots.awayMs = Number(hrtime.bigint() - heartbeat) / 1e6;
-        for (const port of [0, 1]) this.#links[port] = pins.openLink(port);
+        for (const port of PORTS) this.#links[port] = pins.openLink(port);
         return left;
       } catch {
         this.#closeLinks();
@@ -159,18 +147,17 @@ export class FastPath {
     return this.#loaded.shares;
   }
 
-  /** The program in force, as a file descriptor. */
-  get program(): number {
-    return this.#loaded.program;
-  }
-
-  /** Attaches to an interface, which is the data plane's port 0 (out) or 1 (in). Throws ERR_KERNEL. */
+  /**
+   * Attaches to an interface, which is the data plane's port 0 (out), 1 (in) or 2, the link to the engine's own stack:
+   * there it is always tc's, as what a stack sends is still to be cut and summed. `up`: where packets for TypeScript go,
+   * null where they come by AF_XDP or the packet ring of the port. Throws ERR_KERNEL.
+   */
   attach(port: number, name: string, up: string | null): void {
     const interfaceIndex = libc.if_nametoindex(name);
     const upIndex = up === null ? 0 : libc.if_nametoindex(up);
     if (this.#links[port] >= 0 && this.#ports[port] === interfaceIndex && this.#ups[port] === upIndex) {
       try {
-        replaceProgram(this.#links[port], this.#loaded.program);
+        replaceProgram(this.#links[port], this.programOf(port).fd);
         return;
       } catch {
         // The interface of that index is another one now.
@@ -180,13 +167,18 @@ export class FastPath {
     this.#ports[port] = interfaceIndex;
     this.#ups[port] = upIndex;
     this.#configure();
-    this.#links[port] = attachProgram(
-      this.#loaded.program,
-      this.#ports[port],
-      ATTACH_TYPES[this.kind],
-      `interface ${name}`,
-    );
+    const { fd, kind } = this.programOf(port);
+    this.#links[port] = attachProgram(fd, this.#ports[port], ATTACH_TYPES[kind], `interface ${name}`);
     this.#pins?.keepLink(port, this.#links[port]);
+  }
+
+  /** The program in force of a port, as a file descriptor. */
+  programOf(port: number): { fd: number; kind: FastPathKind } {
+    return this.#programIn(this.#loaded, port);
+  }
+
+  #programIn({ program, selfProgram }: Loaded, port: number): { fd: number; kind: FastPathKind } {
+    return port === SELF ? { fd: selfProgram, kind: 'tc' } : { fd: program, kind: this.kind };
   }
 
   /** The ports are open: what the program does not know is taken from now on. Safe to repeat. */
@@ -244,7 +236,7 @@ export class FastPath {
     for (const [port, link] of this.#links.entries()) {
       if (link < 0) continue;
       try {
-        replaceProgram(link, next.program);
+        replaceProgram(link, this.#programIn(next, port).fd);
       } catch {
         // Its interface is gone; `attach` makes another one.
         this.detach(port);
@@ -278,20 +270,7 @@ export class FastPath {
   counters(): FastPathCounters {
     const sum = structuredClone(this.#before);
     readMap(this.#loaded.counters, 0, this.#values);
-    const words = new BigUint64Array(this.#values.buffer);
-    for (let at = 0; at < words.length; at += COUNTER_BYTES / 8) {
-      for (const port of [0, 1] as const) {
-        sum.receivedPackets[port] += Number(words[at + port]);
-        sum.receivedBytes[port] += Number(words[at + 2 + port]);
-        sum.sentPackets[port] += Number(words[at + 4 + port]);
-        sum.sentBytes[port] += Number(words[at + 6 + port]);
-      }
-      sum.upcalls += Number(words[at + 8]);
-      sum.refused += Number(words[at + 9]);
-      sum.held += Number(words[at + 10]);
-      sum.bypassed += Number(words[at + 11]);
-      sum.overShare += Number(words[at + COUNTER_OVER_SHARE]);
-    }
+    addCounters(sum, this.#values);
     return sum;
   }
 
@@ -312,13 +291,13 @@ export class FastPath {
 
   /** Ends it all: no packet is forwarded by the kernel any more, and nothing is kept. */
   remove(): void {
-    for (const port of [0, 1]) this.detach(port);
+    for (const port of PORTS) this.detach(port);
     this.#pins?.clear();
     this.#loaded.close();
   }
 
   #closeLinks(): void {
-    for (const port of [0, 1]) {
+    for (const port of PORTS) {
       if (this.#links[port] >= 0) libc.close(this.#links[port]);
       this.#links[port] = -1;
     }
@@ -327,9 +306,9 @@ export class FastPath {
   #configure(): void {
     if (this.#isHeldBack) return;
     const { config, config64 } = this.#loaded;
-    for (const port of [0, 1]) {
-      config[CONFIG_PORTS + port] = this.#ports[port];
-      config[CONFIG_UPS + port] = this.#ups[port];
+    for (const port of PORTS) {
+      config[CONFIG_PORTS[port]] = this.#ports[port];
+      config[CONFIG_UPS[port]] = this.#ups[port];
     }
     config[CONFIG_FAIL_OPEN] = this.#isFailOpen ? 1 : 0;
     config64[CONFIG_STALE_64] = BigInt(this.#staleMs) * 1_000_000n;
@@ -373,7 +352,6 @@ export class FastPath {
               entries: 2 * MAX_QUEUES,
               flags: 0,
             });
-      const object = readFileSync(new URL(`flow.${this.kind}.o`, import.meta.url));
       const maps = {
         flow_config: config.fd,
         flow_index: index.fd,
@@ -383,8 +361,11 @@ export class FastPath {
         flow_tunnels: tunnels.fd,
         ...(sockets < 0 ? {} : { flow_sockets: sockets }),
       };
-      const compiled = readProgram(object, maps);
-      const program = own(loadProgram(compiled, ATTACH_TYPES[this.kind], 'weft_flow'));
+      const load = (kind: FastPathKind): number => {
+        const object = readFileSync(new URL(`flow.${kind}.o`, import.meta.url));
+        return own(loadProgram(readProgram(object, maps), ATTACH_TYPES[kind], 'weft_flow'));
+      };
+      const program = load(this.kind);
       return {
         slots: new FlowSlots(
           {
@@ -402,6 +383,7 @@ export class FastPath {
         config: new Int32Array(config.buffer),
         config64: new BigUint64Array(config.buffer),
         program,
+        selfProgram: this.kind === 'tc' ? program : load('tc'),
         counters,
         shares: { config: config.buffer, shares: shares.buffer },
         sockets,
@@ -431,18 +413,4 @@ export function announceSuccessor(directory: string, milliseconds: number): void
   } finally {
     libc.close(config);
   }
-}
-
-function emptyCounters(): FastPathCounters {
-  return {
-    receivedPackets: [0, 0],
-    receivedBytes: [0, 0],
-    sentPackets: [0, 0],
-    sentBytes: [0, 0],
-    upcalls: 0,
-    refused: 0,
-    held: 0,
-    bypassed: 0,
-    overShare: 0,
-  };
 }

@@ -43,8 +43,8 @@ const CONFIG_NOW_MS = 3;
 const CONFIG_CAPACITY = 9;
 
 // Of the way of a slot, beside its ports.
-const OUT_OF_TUNNEL = 4;
-const INTO_TUNNEL = 8;
+const OUT_OF_TUNNEL = 16;
+const INTO_TUNNEL = 32;
 
 /** The third word of an IPv4 address, ::ffff:a.b.c.d, as on the wire. */
 const IPV4_ON_WIRE = 0xffff << 16;
@@ -205,7 +205,7 @@ export class FlowSlots {
         ((ports & 0xffff) === packet.destinationPort ? 0 : delta(ports & 0xffff, packet.destinationPort)),
     );
     const tunnelWay = tunnel === null ? 0 : tunnel.isInto ? INTO_TUNNEL : OUT_OF_TUNNEL;
-    const way = ingress | (egress << 1) | tunnelWay;
+    const way = ingress | (egress << 2) | tunnelWay;
     words[at + WAY] = packet.protocol | (way << 8) | (swap16(portChange) << 16);
     words[at + DELTAS] = swap16(addresses) | (tunnel === null ? 0 : (tunnel.peer + 1) << 16);
     const { view, start } = packet;
@@ -255,7 +255,7 @@ export class FlowSlots {
     const { words } = this;
     const at = slot * SLOT_WORDS;
     return (
-      ((words[at + WAY] >>> 8) & 1) === ingress &&
+      ((words[at + WAY] >>> 8) & 3) === ingress &&
       words[at + MACS] === macs[0] &&
       words[at + MACS + 1] === macs[1] &&
       words[at + MACS + 2] === macs[2]

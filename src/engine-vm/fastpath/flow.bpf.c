@@ -83,7 +83,9 @@ struct config {
 	u64 awaited_until_ns; /* a process that takes over is on its way: no fail mode before that */
 	u32 cookie_keys[2][2]; /* of even and of odd periods */
 	u32 cookie_period;     /* modulo 32, COOKIES_KNOWN; 0 where there are no keys */
-	u32 unused_too[5];
+	u32 self;	       /* the link to the engine's own stack, as tc even where the other ports are XDP's */
+	u32 self_up;
+	u32 unused_too[3];
 };
 
 /* What a service address has had of TypeScript: fastpath/upcall-shares.ts. */
@@ -119,7 +121,7 @@ struct slot {
 	u32 address[8]; /* source, destination, as on the wire; IPv4 as ::ffff:a.b.c.d */
 	u32 ports;	/* as on the wire */
 	u8 protocol;
-	u8 way;		   /* ingress port, egress port << 1, OUT_OF_TUNNEL, INTO_TUNNEL */
+	u8 way;		   /* ingress port, egress port << 2, OUT_OF_TUNNEL, INTO_TUNNEL */
 	u16 port_delta;	   /* of the transport checksum, by ports */
 	u16 address_delta; /* of the transport checksum, by addresses; of IPv4 also of the header's */
 	u16 tunnel;	   /* number + 1 */
@@ -133,8 +135,15 @@ struct slot {
 	u64 bytes;
 };
 
-#define OUT_OF_TUNNEL 4
-#define INTO_TUNNEL 8
+/* Ports: the wire, the members, and the engine's own stack; what comes by none of them. */
+#define OUT 0
+#define IN 1
+#define SELF 2
+#define NO_PORT 3
+#define PORTS 4
+
+#define OUT_OF_TUNNEL 16
+#define INTO_TUNNEL 32
 
 /* A tunnel to an engine: fastpath/tunnel-heads.ts. Written only after the epoch has moved on. */
 struct tunnel {
@@ -147,10 +156,10 @@ struct tunnel {
 };
 
 struct counters {
-	u64 packets_in[2]; /* forwarded, by the port they came in by */
-	u64 bytes_in[2];
-	u64 packets_out[2]; /* and by the one they left by */
-	u64 bytes_out[2];
+	u64 packets_in[PORTS]; /* forwarded, by the port they came in by */
+	u64 bytes_in[PORTS];
+	u64 packets_out[PORTS]; /* and by the one they left by */
+	u64 bytes_out[PORTS];
 	u64 upcalls;
 	u64 refused; /* upcalls over the limit */
 	u64 held;    /* TypeScript silent, fail mode closed */
@@ -310,6 +319,22 @@ INLINE u32 find_in(u32 at, u32 hash)
 	return reference;
 }
 
+/* The port a frame came in by. */
+INLINE u32 port_of(u32 ifindex, struct config *config)
+{
+	if (ifindex == config->ifindex[OUT])
+		return OUT;
+	if (ifindex == config->ifindex[IN])
+		return IN;
+	return ifindex == config->self ? SELF : NO_PORT;
+}
+
+/* The interface of a port. */
+INLINE u32 ifindex_of(u32 port, struct config *config)
+{
+	return port == SELF ? config->self : config->ifindex[port & 1];
+}
+
 /* What is done with a packet, copied out of its slot. */
 struct action {
 	u32 new_address[8];
@@ -341,7 +366,7 @@ INLINE struct slot *decide(u8 *data, struct key *key, u32 way, struct config *co
 		return 0;
 	barrier();
 	action->epoch = config->epoch;
-	if (!is_same(slot, key) || slot->epoch != action->epoch || (slot->way & (1 | OUT_OF_TUNNEL)) != way)
+	if (!is_same(slot, key) || slot->epoch != action->epoch || (slot->way & (3 | OUT_OF_TUNNEL)) != way)
 		return 0;
 	u32 *macs = (u32 *)slot->macs;
 	u32 *seen = (u32 *)data;
@@ -362,14 +387,14 @@ INLINE struct slot *decide(u8 *data, struct key *key, u32 way, struct config *co
 	}
 	action->address_delta = slot->address_delta;
 	action->port_delta = slot->port_delta;
-	action->egress = (slot->way >> 1) & 1;
+	action->egress = (slot->way >> 2) & 3;
 	action->way = slot->way;
 	action->tunnel = slot->tunnel;
 	barrier();
 	/* TypeScript may have begun to write it meanwhile. */
 	if (*(volatile u32 *)&slot->sequence != sequence)
 		return 0;
-	return slot;
+	return ifindex_of(action->egress, config) == 0 ? 0 : slot;
 }
 
 /* Counts a frame in its slot, as TypeScript would count it, and by ports as long as it came and left. */
@@ -381,10 +406,10 @@ INLINE void count(struct slot *slot, struct config *config, u32 port, u32 egress
 	u32 zero = 0;
 	struct counters *counters = map_lookup(&flow_counters, &zero);
 	if (counters) {
-		counters->packets_in[port & 1]++;
-		counters->bytes_in[port & 1] += came;
-		counters->packets_out[egress & 1]++;
-		counters->bytes_out[egress & 1] += left;
+		counters->packets_in[port & 3]++;
+		counters->bytes_in[port & 3] += came;
+		counters->packets_out[egress & 3]++;
+		counters->bytes_out[egress & 3] += left;
 	}
 }
 
@@ -542,13 +567,19 @@ INLINE int go_up(struct config *config, u8 *data, u8 *data_end, u32 port, struct
 	if (config->stale_ns != 0) {
 		u64 now = ktime_get_coarse_ns();
 		if (unlikely(now > config->heartbeat_ns + config->stale_ns && now > config->awaited_until_ns)) {
-			if (config->fail_open) {
+			/* What the stack sends goes nowhere without TypeScript. */
+			if (config->fail_open && port != SELF) {
 				counters->bypassed++;
 				return BYPASS;
 			}
 			counters->held++;
 			return DROP;
 		}
+	}
+	/* The engine's own, its health probes among them. */
+	if (port == SELF) {
+		counters->upcalls++;
+		return UP;
 	}
 	if (unlikely(is_over_share(data, data_end, IPV6_HEAD, port, config, syns_of))) {
 		if (*syns_of == 0)
@@ -564,14 +595,6 @@ INLINE int go_up(struct config *config, u8 *data, u8 *data_end, u32 port, struct
 	return UP;
 }
 #endif
-
-/* The port a frame came in by, 2 where by none of ours. */
-INLINE u32 port_of(u32 ifindex, struct config *config)
-{
-	if (ifindex == config->ifindex[0])
-		return 0;
-	return ifindex == config->ifindex[1] ? 1 : 2;
-}
 
 #ifndef WEFT_FILTER
 INLINE void write_addresses(u8 *l3, struct key *key, struct action *action)
@@ -1028,7 +1051,7 @@ int weft_flow(struct xdp_md *ctx)
 	if (!config)
 		return XDP_PASS;
 	u32 port = port_of(ctx->ingress_ifindex, config);
-	if (port > 1)
+	if (port > IN)
 		return XDP_PASS;
 	struct key key = {};
 	struct action action = {};
@@ -1045,7 +1068,7 @@ int weft_flow(struct xdp_md *ctx)
 				count(slot, config, port, action.egress, length, length, bytes + key.end);
 				if (action.egress == port)
 					return XDP_TX;
-				return redirect(config->ifindex[action.egress & 1], 0);
+				return redirect(ifindex_of(action.egress, config), 0);
 			}
 			slot = 0;
 		} else if (outer == 0 || !is_of_tunnel(data, data_end, outer, config, &action) ||
@@ -1090,7 +1113,7 @@ int weft_flow(struct xdp_md *ctx)
 	count(slot, config, port, action.egress, length - outer, length, length - outer);
 	if (action.egress == port)
 		return XDP_TX;
-	return redirect(config->ifindex[action.egress & 1], 0);
+	return redirect(ifindex_of(action.egress, config), 0);
 }
 #endif
 #ifdef WEFT_FILTER
@@ -1115,7 +1138,7 @@ int weft_flow(struct __sk_buff *skb)
 	}
 	u32 port = port_of(skb->ifindex, config);
 	struct share *syns_of = 0;
-	if (skb->vlan_present || port > 1 || !is_over_share(head, head + IPV6_HEAD, room, port, config, &syns_of))
+	if (skb->vlan_present || port > IN || !is_over_share(head, head + IPV6_HEAD, room, port, config, &syns_of))
 		return -1;
 	struct counters *counters = map_lookup(&flow_counters, &zero);
 	if (counters)
@@ -1190,7 +1213,7 @@ int weft_flow(struct __sk_buff *skb)
 	if (!config)
 		return TCX_NEXT;
 	u32 port = port_of(skb->ifindex, config);
-	if (port > 1)
+	if (port == NO_PORT)
 		return TCX_NEXT;
 	u8 *data = (u8 *)(u64)skb->data;
 	u8 *data_end = (u8 *)(u64)skb->data_end;
@@ -1214,7 +1237,7 @@ int weft_flow(struct __sk_buff *skb)
 			u32 bytes = outer == 0 ? encapsulate(skb, &key, config, &action) : 0;
 			if (bytes != 0) {
 				count(slot, config, port, action.egress, length, length, bytes + key.end);
-				return redirect(config->ifindex[action.egress & 1], 0);
+				return redirect(ifindex_of(action.egress, config), 0);
 			}
 			slot = 0;
 		} else if (outer == 0 || !is_of_tunnel(data, data_end, outer, config, &action) ||
@@ -1229,7 +1252,8 @@ int weft_flow(struct __sk_buff *skb)
 		int way = go_up(config, data, data_end, port, &syns_of);
 		if (way == DROP)
 			return TCX_DROP;
-		return redirect(way == UP ? config->up[port & 1] : config->ifindex[1 - (port & 1)], 0);
+		u32 up = port == SELF ? config->self_up : config->up[port & 1];
+		return redirect(way == UP ? up : config->ifindex[1 - (port & 1)], 0);
 	}
 	u8 *l4 = key.version == 4 ? data + ETH + 20 : data + ETH + 40;
 	if (l4 + 8 > data_end)
@@ -1247,7 +1271,7 @@ int weft_flow(struct __sk_buff *skb)
 		l4_csum_replace(skb, sum_at, 0, action.address_delta, flags | BPF_F_PSEUDO_HDR);
 	if (action.port_delta != 0)
 		l4_csum_replace(skb, sum_at, 0, action.port_delta, flags);
-	return redirect(config->ifindex[action.egress & 1], 0);
+	return redirect(ifindex_of(action.egress, config), 0);
 }
 #endif
 

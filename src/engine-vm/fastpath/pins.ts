@@ -11,7 +11,7 @@ import { mountBpf, openPin, pin } from '../kernel/bpf.ts';
  * Counts changes of what lies in the maps: slots, configuration, records, and the meaning of their fields. A process
  * takes over only maps of its own layout.
  */
-export const LAYOUT = 7;
+export const LAYOUT = 8;
 
 export class Pins {
   private readonly directory: string;

@@ -51,7 +51,7 @@ export class ShareFilter {
 
   /** Filters what the packet socket of a port gets from now on, until it is closed. Throws ERR_KERNEL. */
   attach(port: number, name: string, socket: number): void {
-    this.#config[CONFIG_PORTS + port] = libc.if_nametoindex(name);
+    this.#config[CONFIG_PORTS[port]] = libc.if_nametoindex(name);
     attachFilter(this.#program, socket, `interface ${name}`);
   }
 

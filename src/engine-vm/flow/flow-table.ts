@@ -400,7 +400,8 @@ export class FlowTable {
     this.collect(flow, REVERSE);
   }
 
-  private recall(flow: number, direction: number): void {
+  /** Takes a direction back from the kernel. */
+  recall(flow: number, direction: number): void {
     const at = flow * STRIDE + FLAGS;
     const flag = FLAG_FAST_FORWARD << direction;
     if ((this.words[at] & flag) === 0) return;

@@ -1,5 +1,6 @@
 /**
- * What only ethtool knows of an interface: how many receive queues it has, and whether it takes VLAN tags out of frames.
+ * What only ethtool knows of an interface: how many receive queues it has, whether it takes VLAN tags out of frames, and
+ * whether it polls.
  * Source: linux include/uapi/linux/ethtool.h.
  */
 import { addressOf } from './bpf.ts';
@@ -11,6 +12,7 @@ const SOCK_CLOEXEC = 0x80000;
 const SIOCETHTOOL = 0x8946n;
 const ETHTOOL_GFLAGS = 0x25;
 const ETHTOOL_SFLAGS = 0x26;
+const ETHTOOL_SGRO = 0x2c;
 const ETHTOOL_GCHANNELS = 0x3c;
 const ETH_FLAG_RXVLAN = 1 << 8;
 const IFREQ_BYTES = 40;
@@ -33,6 +35,12 @@ export function keepTags(name: string): void {
   flags[0] = ETHTOOL_SFLAGS;
   flags[1] = flags[1]! & ~ETH_FLAG_RXVLAN;
   if (!ask(name, flags)) throw kernelError('ethtool rxvlan off', `interface ${name}`);
+}
+
+/** Makes an end of a veth take frames that XDP redirects to its other end: it does where it polls, as with GRO. */
+export function takeRedirects(name: string): void {
+  // A kernel that refuses drops such frames only where its program is XDP's.
+  ask(name, Uint32Array.of(ETHTOOL_SGRO, 1));
 }
 
 function ask(name: string, command: Uint32Array): boolean {

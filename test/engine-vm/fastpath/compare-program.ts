@@ -1,18 +1,20 @@
 /**
  * For the test of the fast path: gives random packets to the kernel's program, and what it leaves to TypeScript to a
  * data plane with kernel slots; and all of them to a data plane without. Both must say the same, to the byte.
- * `compare-program.ts <xdp|tc|xsk> <packets> <seed>` in a namespace with the interfaces out and in, whose other ends are
- * far-out and far-in; prints one JSON line. `xsk`: as xdp, but what is for TypeScript is taken from AF_XDP sockets,
+ * `compare-program.ts <xdp|tc|xsk> <packets> <seed>` in a namespace with the interfaces out, in and self, whose other ends
+ * are far-out, far-in and far-self; prints one JSON line. `xsk`: as xdp, but what is for TypeScript is taken from AF_XDP sockets,
  * and what it sends leaves by them and is looked at on the other side.
  */
-import { Dataplane, PORT_IN, PORT_OUT } from '../../../src/engine-vm/dataplane/dataplane.ts';
+import { Dataplane, PORT_IN, PORT_OUT, PORT_SELF } from '../../../src/engine-vm/dataplane/dataplane.ts';
 import { FastPath, type FastPathKind } from '../../../src/engine-vm/fastpath/fast-path.ts';
 import { addressOf, bpf } from '../../../src/engine-vm/kernel/bpf.ts';
 import { libc } from '../../../src/engine-vm/kernel/libc.ts';
 import { PacketMemory } from '../../../src/engine-vm/kernel/packet-memory.ts';
 import { NIC_MEMORY, Nic } from '../../../src/engine-vm/kernel/packet-ring.ts';
 import { Umem, XskSocket, xskMemory } from '../../../src/engine-vm/kernel/xsk.ts';
+import { STACK_GATEWAY_MAC } from '../../../src/engine-vm/stack-gateway.ts';
 import { HEADROOM } from '../../../src/packet/packet.ts';
+import { HttpService } from '../../../src/policy/http-service.ts';
 import { type FrameSpec, frame } from '../../packet/frames.ts';
 import {
   ALL_FLOWS,
@@ -33,10 +35,11 @@ const kind: FastPathKind = way === 'tc' ? 'tc' : 'xdp';
 const PROG_TEST_RUN = 10;
 const LIVE_FRAMES = 2;
 const PATIENCE_MS = 10_000;
-const NAMES = ['out', 'in'] as const;
-/** The kernel takes no shorter test frames for tc than an Ethernet and an IPv6 header. */
-const SHORTEST = kind === 'tc' ? 54 : 14;
-const [DROP, TX, REDIRECT] = kind === 'xdp' ? [1, 3, 4] : [2, -2, 7];
+const NAMES = ['out', 'in', 'self'] as const;
+/** Whose program a port has. The kernel takes no shorter test frames for tc than an Ethernet and an IPv6 header. */
+const kindOf = (port: number): FastPathKind => (port === PORT_SELF ? 'tc' : kind);
+const shortestFor = (port: number) => (kindOf(port) === 'tc' ? 54 : 14);
+const verdictsOf = (port: number) => (kindOf(port) === 'xdp' ? [1, 3, 4] : [2, -2, 7]);
 
 function dice(from: number): () => number {
   let state = from;
@@ -89,17 +92,17 @@ function engineOf(
 
 const fast = new FastPath(kind);
 const ifindex = NAMES.map((name) => libc.if_nametoindex(name));
-for (const port of [0, 1]) fast.attach(port, NAMES[port]!, kind === 'tc' ? NAMES[port]! : null);
+for (const port of [0, 1, 2]) fast.attach(port, NAMES[port]!, kindOf(port) === 'tc' ? NAMES[port]! : null);
 
 /** Runs the program on a frame. The answer of tc for TypeScript is a redirect too: told apart by the upcall counter. */
 function run(port: number, bytes: Uint8Array): TestRun {
-  const context = new DataView(new ArrayBuffer(kind === 'xdp' ? 24 : 192));
-  if (kind === 'xdp') {
+  const context = new DataView(new ArrayBuffer(kindOf(port) === 'xdp' ? 24 : 192));
+  if (kindOf(port) === 'xdp') {
     context.setUint32(4, bytes.length, true);
     context.setUint32(12, ifindex[port]!, true);
   } else context.setUint32(40, ifindex[port]!, true);
   const contextBytes = new Uint8Array(context.buffer);
-  return testRun(fast.program, bytes, contextBytes);
+  return testRun(fast.programOf(port).fd, bytes, contextBytes);
 }
 
 /** AF_XDP on both ports, and who sees what arrives at their other ends. */
@@ -115,9 +118,9 @@ class Sockets {
   constructor() {
     const memory = new PacketMemory(xskMemory(2) + 2 * NIC_MEMORY);
     const umem = new Umem(memory, 2);
-    this.#sockets = NAMES.map((name) => new XskSocket(name, 0, umem));
+    this.#sockets = NAMES.slice(0, 2).map((name) => new XskSocket(name, 0, umem));
     for (const [port, socket] of this.#sockets.entries()) fast.addSocket(port, socket);
-    this.#far = NAMES.map((name) => new Nic(`far-${name}`, memory));
+    this.#far = NAMES.slice(0, 2).map((name) => new Nic(`far-${name}`, memory));
   }
 
   /** Runs the program on a frame as on one that has arrived; the data plane then gets it from the socket. */
@@ -127,7 +130,7 @@ class Sockets {
     context.setUint32(12, ifindex[port]!, true);
     const contextBytes = new Uint8Array(context.buffer);
     const result = bpf(PROG_TEST_RUN, (view) => {
-      view.setUint32(0, fast.program, true);
+      view.setUint32(0, fast.programOf(port).fd, true);
       view.setUint32(8, bytes.length, true);
       view.setBigUint64(16, addressOf(bytes), true);
       view.setUint32(32, 1, true);
@@ -139,6 +142,10 @@ class Sockets {
     const count = this.#sockets[port]!.receive(into, port, 64);
     if (count !== 1) throw new Error(`${count} frames came up where there was one`);
     this.received++;
+    this.flush();
+  }
+
+  flush(): void {
     for (const socket of this.#sockets) socket.flush();
   }
 
@@ -181,13 +188,19 @@ const firewall = {
   defaultAction: 'allow' as const,
 };
 const components = [firewall, { ...BALANCER, method: 'round-robin' as const }];
+const PROXIED_PORT = 8081;
 /** Engine C is behind a router, over IPv4 and IPv6 by turns. */
 const familyOf = (revision: number): 4 | 6 => (revision % 2 === 1 ? 4 : 6);
-const graph = (revision: number) =>
-  withTunnel(
-    graphFor('A', { components, engineOf: { c2: null }, revision, maxFlows: 4096 }),
+const graph = (revision: number) => {
+  const bare = graphFor('A', { components, engineOf: { c2: null }, revision, maxFlows: 4096 });
+  const [shop] = bare.services;
+  // One that ends in the engine's own stack.
+  const tiers = [{ ...shop!.tiers[0]!, port: PROXIED_PORT }];
+  return withTunnel(
+    { ...bare, services: [...bare.services, { ...shop!, name: 'web', tiers, http: HttpService.parse({}) }] },
     familyOf(revision),
   );
+};
 const quick = engineOf(
   (capacity, by) => fast.openSlots(capacity, by),
   (...frame) => sockets?.send(...frame),
@@ -206,8 +219,8 @@ const clientMac = '02:cc:00:00:00:01';
 const clients = ['10.0.0.9', '10.0.0.8', '10.0.0.66', '192.168.7.7'];
 const clients6 = ['fd00::9', 'fd00::8'];
 const members = ['a1', 'a2', 'b1', 'c2'];
-/** Frames that reached members, whose answers are made of them. */
-const delivered: FrameSpec[] = [];
+/** Frames that reached members or the stack, by whose ports their answers come, which are made of them. */
+const delivered: { port: number; spec: FrameSpec }[] = [];
 
 function randomSpec(): { port: number; spec: FrameSpec; isTunnelled?: boolean } {
   const isIpv6 = random() < 0.3;
@@ -231,16 +244,17 @@ function randomSpec(): { port: number; spec: FrameSpec; isTunnelled?: boolean } 
       : {};
   const answered = random() < 0.45 && delivered.length > 0 ? pick(delivered) : null;
   if (answered !== null) {
+    const { port, spec } = answered;
     return {
-      port: PORT_IN,
+      port,
       spec: {
-        ...answered,
-        from: answered.to,
-        to: answered.from,
-        fromMac: answered.toMac!,
-        toMac: answered.fromMac!,
-        sport: answered.dport!,
-        dport: answered.sport!,
+        ...spec,
+        from: spec.to,
+        to: spec.from,
+        fromMac: spec.toMac!,
+        toMac: port === PORT_SELF ? STACK_GATEWAY_MAC : spec.fromMac!,
+        sport: spec.dport!,
+        dport: spec.sport!,
         flags: flags === 'S' ? 'SA' : flags,
         payload,
         ...rare,
@@ -274,7 +288,7 @@ function randomSpec(): { port: number; spec: FrameSpec; isTunnelled?: boolean } 
           ? engineMac('A')
           : memberMac(member),
       sport,
-      dport: isToService ? (protocol === 'tcp' ? 8080 : 53) : 80,
+      dport: isToService ? (protocol === 'udp' ? 53 : random() < 0.3 ? PROXIED_PORT : 8080) : 80,
       flags,
       payload,
       ...rare,
@@ -282,9 +296,9 @@ function randomSpec(): { port: number; spec: FrameSpec; isTunnelled?: boolean } 
   };
 }
 
-/** What arrived at a member, as the frame that its answer turns round. */
+/** What arrived at a member or the stack, as the frame that its answer turns round. */
 function remember({ port, bytes }: Sent): void {
-  if (port !== PORT_IN || bytes.length < 2 * 54) return;
+  if (port === PORT_OUT || bytes.length < 2 * 54) return;
   const raw = Buffer.from(bytes, 'hex');
   const type = raw.readUInt16BE(12);
   const macText = (at: number) =>
@@ -302,7 +316,7 @@ function remember({ port, bytes }: Sent): void {
     isIpv4
       ? raw.subarray(at, at + 4).join('.')
       : Array.from({ length: 8 }, (_, i) => raw.readUInt16BE(at + i * 2).toString(16)).join(':');
-  delivered[delivered.length < 200 ? delivered.length : Math.floor(random() * 200)] = {
+  const answerable = {
     protocol: protocol === 6 ? 'tcp' : 'udp',
     from: address(isIpv4 ? 26 : 22),
     to: address(isIpv4 ? 30 : 38),
@@ -310,6 +324,12 @@ function remember({ port, bytes }: Sent): void {
     toMac: macText(0),
     sport: raw.readUInt16BE(l4),
     dport: raw.readUInt16BE(l4 + 2),
+  } as const;
+  // The stack answers for services alone.
+  if (port === PORT_SELF && answerable.dport !== PROXIED_PORT) return;
+  delivered[delivered.length < 200 ? delivered.length : Math.floor(random() * 200)] = {
+    port,
+    spec: answerable,
   };
 }
 
@@ -317,6 +337,9 @@ let forwarded = 0;
 /** Of those: into a tunnel, and out of one. */
 let into = 0;
 let outOf = 0;
+/** To the engine's own stack, and from it. */
+let toStack = 0;
+let fromStack = 0;
 let mismatch: object | null = null;
 let revision = 1;
 for (let n = 0; n < Number(count) && mismatch === null; n++) {
@@ -328,8 +351,9 @@ for (let n = 0; n < Number(count) && mismatch === null; n++) {
       1 << Math.floor(random() * 8);
   if (isTunnelled) whole = inTunnel(whole, familyOf(revision), random);
   let bytes = whole.subarray(HEADROOM);
-  if (random() < 0.03 && bytes.length > SHORTEST)
-    bytes = bytes.subarray(0, SHORTEST + Math.floor(random() * (bytes.length - SHORTEST)));
+  const shortest = shortestFor(port);
+  if (random() < 0.03 && bytes.length > shortest)
+    bytes = bytes.subarray(0, shortest + Math.floor(random() * (bytes.length - shortest)));
   else if (random() < 0.1) bytes = Buffer.concat([bytes, Buffer.alloc(Math.floor(random() * 20))]);
   const clone = (): Uint8Array => Buffer.concat([Buffer.alloc(HEADROOM), bytes]);
   if (random() < 0.001) {
@@ -347,22 +371,23 @@ for (let n = 0; n < Number(count) && mismatch === null; n++) {
   const before = fast.counters();
   const ran = run(port, Uint8Array.from(bytes));
   const after = fast.counters();
+  const [DROP, TX, REDIRECT] = verdictsOf(port);
   const isUp = after.upcalls > before.upcalls;
   let seen: Sent[];
   if (isUp) {
-    if (sockets === null) quick.dataplane.receive(port, clone(), HEADROOM, bytes.length);
-    else sockets.bringUp(port, Uint8Array.from(bytes), quick.dataplane);
+    if (sockets === null || port === PORT_SELF) {
+      quick.dataplane.receive(port, clone(), HEADROOM, bytes.length);
+      sockets?.flush();
+    } else sockets.bringUp(port, Uint8Array.from(bytes), quick.dataplane);
     seen = quick.take();
   } else if (ran.verdict === REDIRECT || ran.verdict === TX) {
     forwarded++;
     if (isTunnelled) outOf++;
     if (ran.bytes.length / 2 > bytes.length + 30) into++;
-    seen = [
-      {
-        port: after.sentPackets[PORT_OUT] > before.sentPackets[PORT_OUT] ? PORT_OUT : PORT_IN,
-        bytes: ran.bytes,
-      },
-    ];
+    const left = after.sentPackets.findIndex((packets, at) => packets > before.sentPackets[at]!);
+    if (left === PORT_SELF) toStack++;
+    if (port === PORT_SELF) fromStack++;
+    seen = [{ port: left, bytes: ran.bytes }];
   } else seen = ran.verdict === DROP ? [] : [{ port: -1, bytes: `verdict ${ran.verdict}` }];
   if (JSON.stringify(seen) !== JSON.stringify(expected)) {
     mismatch = { n, port, spec, frame: Buffer.from(bytes).toString('hex'), isUp, seen, expected };
@@ -387,6 +412,8 @@ console.log(
     forwarded,
     into,
     outOf,
+    toStack,
+    fromStack,
     received: sockets?.received ?? 0,
     mismatch,
     flows: listings[1]!.length,

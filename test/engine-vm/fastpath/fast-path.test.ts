@@ -19,6 +19,9 @@ interface Comparison {
   /** Of those: into a tunnel, and out of one. */
   into: number;
   outOf: number;
+  /** To the engine's own stack, and from it. */
+  toStack: number;
+  fromStack: number;
   /** By an AF_XDP socket. */
   received: number;
   mismatch: object | null;
@@ -35,7 +38,11 @@ describe('fast path', () => {
     space = spaces.add('fast');
     // Nothing but the test's own packets shall pass here.
     for (const scope of ['all', 'default']) spaces.sysctl(space, `net/ipv6/conf/${scope}/disable_ipv6`, 1);
-    for (const name of ['out', 'in']) spaces.link(space, name, space, `far-${name}`);
+    for (const name of ['out', 'in', 'self']) {
+      spaces.link(space, name, space, `far-${name}`);
+      // The longest datagram of a tunnel that goes astray is passed on as it is.
+      for (const end of [name, `far-${name}`]) spaces.ip(space, `link set ${end} mtu 1600`);
+    }
   });
   after(() => spaces.close());
 
@@ -60,6 +67,10 @@ describe('fast path', () => {
       assert.equal(result.unlike, null, `the flow tables differ: ${result.unlike?.join(' against ')}`);
       assert.ok(result.forwarded > PACKETS / 10, `the program forwarded ${result.forwarded} of ${PACKETS}`);
       assert.ok(result.into > 200 && result.outOf > 200, `${result.into} into tunnels, ${result.outOf} out`);
+      assert.ok(
+        result.toStack > 200 && result.fromStack > 200,
+        `${result.toStack} to the stack, ${result.fromStack} from it`,
+      );
       assert.ok(result.flows > 100);
       if (kind === 'xsk') assert.ok(result.received > PACKETS / 10, `${result.received} came by AF_XDP`);
     });

@@ -302,7 +302,7 @@ describe('an engine that is restarted', () => {
       readdirSync(join(directory, 'pins'))
         .filter((name) => !name.endsWith('.debug'))
         .sort(),
-      ['link-0', 'link-1', `maps-tc-${LAYOUT}`],
+      ['link-0', 'link-1', 'link-2', `maps-tc-${LAYOUT}`],
     );
     unmount();
     assert.deepEqual(readdirSync(join(directory, 'pins')), []);

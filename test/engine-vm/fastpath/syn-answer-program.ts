@@ -55,7 +55,7 @@ function run(bytes: Uint8Array): TestRun {
   const context = new Uint8Array(24);
   new DataView(context.buffer).setUint32(4, bytes.length, true);
   new DataView(context.buffer).setUint32(12, outIndex, true);
-  return testRun(fast.program, bytes, context);
+  return testRun(fast.programOf(0).fd, bytes, context);
 }
 
 const SIZES = [0, 80, 500, 536, 900, 966, 1219, 1220, 1300, 1439, 1440, 1460, 8960];
