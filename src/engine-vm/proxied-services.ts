@@ -15,14 +15,15 @@ import { proxiedAddresses, proxiedSettings } from './http/graph-settings.ts';
 import { ProxyWorkers } from './http/proxy-workers.ts';
 import type { ServiceSettings } from './http/service.ts';
 import type { ToldSession } from './http/session-sharing.ts';
+import { listenerKey } from './kernel/listener-takeover.ts';
 import { setProxiedAddresses } from './proxied-addresses.ts';
 
 /** A core is the data plane's. */
 const WORKERS = Math.max(1, availableParallelism() - 1);
-/** How long requests of a service that is proxied no more may take to end. */
+/** How long connections of a service that is proxied no more may take to end. */
 const DRAIN_MS = 30_000;
-/** Connections that were just being opened when their service went are accepted still. */
-const LAST_ACCEPTED_MS = 1000;
+/** So long a listener outlives its service, or its address in it: clients whose SYN was lost send it again until then. */
+const LAST_ACCEPTED_MS = 3500;
 
 export interface ProxiedServicesOptions {
   signal: AbortSignal;
@@ -40,8 +41,14 @@ const TELL_MS = 100;
 
 interface Running {
   workers: ProxyWorkers;
+  /** What it runs with: its listeners are also those that graphs name no more, or not yet. */
   settings: ServiceSettings;
+  /** Listeners that no graph names, and until when they stay. */
+  late: readonly Listener[];
+  lateUntilMs: number;
 }
+
+type Listener = ServiceSettings['listeners'][number];
 
 export class ProxiedServices {
   readonly #options: ProxiedServicesOptions;
@@ -53,15 +60,17 @@ export class ProxiedServices {
   /** On its way. */
   #coming: ServiceGraph | null = null;
   #expected = '[]';
+  /** Until what is expected is ready. */
+  #ready: Promise<void> | null = null;
   /** Addresses that the stack takes. */
   #taken = '';
   /** One change after the other. */
   #last: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
   readonly #teller: NodeJS.Timeout;
-  readonly #stop = new AbortController();
+  /** When listeners that are late go. */
+  #tidy: NodeJS.Timeout | undefined;
   #isStopped = false;
-  #stopMs = 0;
 
   constructor(options: ProxiedServicesOptions) {
     this.#options = options;
@@ -76,13 +85,12 @@ export class ProxiedServices {
     const before = this.#expected;
     this.#coming = graph;
     this.#expected = endsOf(graph);
-    if (this.#expected === before || this.#expected === '[]') return null;
-    return this.#next(async () => {
-      await this.#take();
-      for (const [name, settings] of proxiedSettings(graph, this.#verdicts)) {
-        if (!this.#running.has(name)) await this.#start(name, settings);
-      }
+    if (this.#expected === before || this.#expected === '[]') return this.#ready;
+    const ready = this.#next(() => this.#follow()).then(() => {
+      if (this.#ready === ready) this.#ready = null;
     });
+    this.#ready = ready;
+    return ready;
   }
 
   /** Follows a graph that is in force: starts, changes and ends what it says. */
@@ -96,7 +104,7 @@ export class ProxiedServices {
   judge(pool: string, members: Record<string, boolean>): void {
     if (isDeepStrictEqual(this.#verdicts.get(pool), members)) return;
     this.#verdicts.set(pool, members);
-    if (this.#graph === null || this.#running.size === 0) return;
+    if (this.#running.size === 0) return;
     void this.#next(() => this.#follow());
   }
 
@@ -135,10 +143,9 @@ export class ProxiedServices {
   /** Takes no new connections; those that are there have so long to end. */
   async stop(withinMs: number): Promise<void> {
     this.#isStopped = true;
-    this.#stopMs = withinMs;
-    this.#stop.abort();
     clearTimeout(this.#retry);
     clearInterval(this.#teller);
+    clearTimeout(this.#tidy);
     await this.#last;
     for (const running of this.#running.values()) this.#drain(running, withinMs);
     this.#running.clear();
@@ -157,28 +164,43 @@ export class ProxiedServices {
   }
 
   async #follow(): Promise<void> {
-    const graph = this.#graph;
-    if (graph === null) return;
-    const wanted = proxiedSettings(graph, this.#verdicts);
+    const settingsOf = (graph: ServiceGraph | null): Map<string, ServiceSettings> =>
+      graph === null ? new Map() : proxiedSettings(graph, this.#verdicts);
+    const [inForce, coming] = [settingsOf(this.#graph), settingsOf(this.#coming)];
     await this.#take();
-    const coming = this.#coming === null ? null : proxiedSettings(this.#coming, this.#verdicts);
-    for (const [name, running] of this.#running) {
-      if (wanted.has(name) || coming?.has(name)) continue;
-      this.#running.delete(name);
-      this.#drain(running, DRAIN_MS, LAST_ACCEPTED_MS);
-    }
-    for (const [name, settings] of wanted) {
+    let tidyAtMs = Number.POSITIVE_INFINITY;
+    const allNamed = listenersOf(...inForce.values(), ...coming.values());
+    // Those that begin come first: what waits at a listener that ends goes over to one of the same address.
+    for (const name of new Set([...inForce.keys(), ...coming.keys(), ...this.#running.keys()])) {
       const running = this.#running.get(name);
-      if (running === undefined) await this.#start(name, settings);
-      else if (!isDeepStrictEqual(running.settings, settings)) await this.#change(name, running, settings);
+      const settings = inForce.get(name) ?? coming.get(name);
+      const named = listenersOf(inForce.get(name), coming.get(name));
+      if (running === undefined) {
+        await this.#start(name, { ...settings!, listeners: named });
+        continue;
+      }
+      const late = lateOf(running, allNamed);
+      if (late.length > 0) tidyAtMs = Math.min(tidyAtMs, running.lateUntilMs);
+      if (settings !== undefined) {
+        const wanted = { ...settings, listeners: [...named, ...late] };
+        if (!isDeepStrictEqual(running.settings, wanted)) await this.#change(name, running, wanted);
+      } else if (late.length === 0) {
+        this.#running.delete(name);
+        this.#drain(running, DRAIN_MS);
+      }
     }
+    await this.#take();
+    clearTimeout(this.#tidy);
+    if (tidyAtMs === Number.POSITIVE_INFINITY || this.#isStopped) return;
+    this.#tidy = setTimeout(() => void this.#next(() => this.#follow()), tidyAtMs - performance.now() + 1);
   }
 
   /** Addresses of services that end stay too: their last connections need them. */
   async #take(): Promise<void> {
     const graphs = [this.#graph, this.#coming].flatMap((graph) => graph ?? []);
+    const running = [...this.#running.values()].flatMap(({ settings }) => addressesOf(settings.listeners));
     const ending = [...this.#ending].flatMap(({ addresses }) => addresses);
-    const wanted = [...new Set([...graphs.flatMap(proxiedAddresses), ...ending])].sort();
+    const wanted = [...new Set([...graphs.flatMap(proxiedAddresses), ...running, ...ending])].sort();
     if (wanted.join() === this.#taken) return;
     await setProxiedAddresses(wanted, this.#options.signal);
     this.#taken = wanted.join();
@@ -191,7 +213,7 @@ export class ProxiedServices {
         workers: WORKERS,
         onFailure: (error) => this.#failed(name, error),
       });
-      this.#running.set(name, { workers, settings });
+      this.#running.set(name, { workers, settings, late: [], lateUntilMs: 0 });
       const known = workers.sessions === null ? [] : this.#options.knownSessions(name);
       for (const session of known) {
         try {
@@ -224,18 +246,39 @@ export class ProxiedServices {
     this.#retry = setTimeout(() => void this.#next(() => this.#follow()), RETRY_MS);
   }
 
-  #drain({ workers, settings }: Running, withinMs: number, afterMs = 0): void {
-    const addresses = settings.listeners.map(({ address }) => address);
-    const ended = delay(afterMs, undefined, { signal: this.#stop.signal })
-      .catch(() => undefined)
-      .then(() => workers.drain(this.#isStopped ? Math.min(withinMs, this.#stopMs) : withinMs))
-      .then(() => {
-        this.#ending.delete(ending);
-        if (!this.#isStopped) void this.#next(() => this.#take());
-      });
-    const ending = { addresses, ended };
+  /** Connections without a request are kept until their next one: it may be on its way. */
+  #drain({ workers, settings }: Running, withinMs: number): void {
+    const ended = workers.drain(withinMs, true).then(() => {
+      this.#ending.delete(ending);
+      if (!this.#isStopped) void this.#next(() => this.#take());
+    });
+    const ending = { addresses: addressesOf(settings.listeners), ended };
     this.#ending.add(ending);
   }
+}
+
+function addressesOf(listeners: readonly Listener[]): string[] {
+  return listeners.map(({ address }) => address);
+}
+
+/** Those of both, each once. */
+function listenersOf(...all: readonly (ServiceSettings | undefined)[]): Listener[] {
+  const listeners = all.flatMap((one) => one?.listeners ?? []);
+  return [...new Map(listeners.map((one) => [listenerKey(one.address, one.port), one])).values()];
+}
+
+/** Listeners that it has, that no service names, and that stay still. */
+function lateOf(running: Running, named: readonly Listener[]): readonly Listener[] {
+  const keys = new Set(named.map(({ address, port }) => listenerKey(address, port)));
+  const late = running.settings.listeners.filter(
+    ({ address, port }) => !keys.has(listenerKey(address, port)),
+  );
+  const now = performance.now();
+  if (!isDeepStrictEqual(late, running.late)) {
+    running.late = late;
+    running.lateUntilMs = now + LAST_ACCEPTED_MS;
+  }
+  return now < running.lateUntilMs ? late : [];
 }
 
 /** What has to be listened for, as a text. */

@@ -111,7 +111,6 @@ export class CompiledGraph {
   readonly tierIsDsr: Uint8Array;
   /** 1 where connections end in the engine's own stack, at a proxy. */
   readonly tierIsProxied: Uint8Array;
-  readonly hasProxied: boolean;
   /** 1 where answers return through the engine that chose the member. */
   readonly tierReturns: Uint8Array;
   /** COOKIES_NEVER, or when SYNs to the tier are answered with cookies. */
@@ -391,7 +390,6 @@ export class CompiledGraph {
       });
     });
     this.hasHandsOn = this.tierHandsOn.includes(1);
-    this.hasProxied = this.tierIsProxied.includes(1);
     this.announcedCount = announcers.length;
     this.announced = Int32Array.from(announced);
     this.announcedText = announcedText;

@@ -142,7 +142,7 @@ export class Dispatch {
     const source = state.graph.macs.find(sourceHigh(packet), sourceLow(packet));
     const kind = macKind(source);
     if (port === PORT_SELF) {
-      if (!state.graph.hasProxied || !this.proxied.takeFromStack()) this.bridge.forward(port);
+      if (!this.proxied.takeFromStack()) this.bridge.forward(port);
       return;
     }
     if (kind === MAC_SELF || (port === PORT_IN && kind === MAC_PEER)) {
@@ -230,6 +230,11 @@ export class Dispatch {
       );
       if (tier >= 0) {
         if (graph.tierIsProxied[tier] === 1) {
+          if (isFromPeer && destinationKind === MAC_LOCAL_MEMBER) {
+            // Of a proxy there to its member, or of a connection that began where the service is balanced by flow.
+            this.memberSide.receive(-1);
+            return true;
+          }
           if (!isHere || this.isTranslatedAfar(destination)) return false;
           if (!this.proxied.isTaken(isFromPeer, destinationKind))
             return this.proxied.isStopped(isFromPeer, tier);

@@ -123,7 +123,6 @@ export class KnownFlows {
     const { packet, flows, connections } = state;
     const words = flows.words;
     const at = flow * STRIDE;
-    if (isFromPeer && words[at + KIND] === KIND_PROXIED) return false;
     if (isFromPeer && (words[at + KIND] !== KIND_DIRECT || words[at + TIER] >= 0)) {
       this.memberSide.receive(flow);
       return true;
