@@ -12,7 +12,7 @@ import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
 import { failuresOf, sleep } from './traffic.ts';
 
 const SWITCHES = Number(process.env.WEFT_TEST_SWITCHES ?? 50);
-const UPGRADES = Number(process.env.WEFT_TEST_UPGRADES ?? 6);
+const UPGRADES = Number(process.env.WEFT_TEST_UPGRADES ?? 3);
 const FRONT = ['10.77.0.161', 'fd77::161'];
 const MORE = '10.77.0.162';
 const SLOW_MS = 1000;

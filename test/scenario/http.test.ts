@@ -129,7 +129,6 @@ describe('HTTP that engines proxy', function () {
     for (const isProxied of [false, true]) {
       await apply(isProxied ? policy('{}') : policy('{}').replace(/\n {2}http: .*/, ''));
       const deadline = performance.now() + 15_000;
-      // Connections that are just being opened may be refused, so this is no run under load.
       for (;;) {
         const { error } = await lab.client.get({ address: FRONT[0]!, port: 80 });
         const { stdout } = await inside(
