@@ -101,6 +101,10 @@ export class ClientSession extends Session {
       return;
     }
     this.#lastId = id;
+    if (this.dependsOnItself) {
+      if (this.#discard(bytes, at, end)) this.reset(id, f.PROTOCOL_ERROR);
+      return;
+    }
     const { buffers } = this.channels;
     const buffer =
       this.streams.size >= MOST_STREAMS || buffers.free < buffers.count * SPARE_BUFFERS ? -1 : buffers.take();
@@ -140,7 +144,7 @@ export class ClientSession extends Session {
   }
 
   #trailers(stream: ClientStream, bytes: Uint8Array, at: number, end: number, isLast: boolean): void {
-    if (stream.isRemoteDone || !isLast) {
+    if (stream.isRemoteDone || !isLast || this.dependsOnItself) {
       if (this.#discard(bytes, at, end))
         stream.broken(stream.isRemoteDone ? f.STREAM_CLOSED : f.PROTOCOL_ERROR);
       return;

@@ -126,15 +126,12 @@ export class ClientStream extends Stream implements ClientSide {
     if (this.#isPaused) {
       if (isLast) this.#held.hasEnd = true;
       if (buffer >= 0) this.#held.add(buffers, buffer, at, end);
+      session.receiveWindow.held(end - at);
       return;
     }
     this.#hand(buffer, at, end, isLast, null);
-    this.#taken(end - at);
-  }
-
-  #taken(length: number): void {
-    this.session.taken(length);
-    this.session.takenOf(this, length);
+    session.taken(end - at);
+    session.takenOf(this, end - at);
   }
 
   #lengthError(isLast: boolean): number {
@@ -196,7 +193,8 @@ export class ClientStream extends Stream implements ClientSide {
       if (isLast) held.hasEnd = false;
       const length = held.end - held.at;
       this.#hand(held.buffer, held.at, held.end, isLast, null);
-      this.#taken(length);
+      session.receiveWindow.takenHeld(length);
+      session.takenOf(this, length);
     }
     if (!this.#isPaused && held.hasEnd) {
       const { trailers } = held;
@@ -340,7 +338,7 @@ export class ClientStream extends Stream implements ClientSide {
   #clear(): void {
     if (this.exchange.isActive) this.exchange.end();
     this.dropQueue();
-    this.session.taken(this.#held.clear(this.session.channels.buffers));
+    this.session.receiveWindow.takenHeld(this.#held.clear(this.session.channels.buffers));
     this.isRemoteDone = true;
     this.isLocalDone = true;
   }

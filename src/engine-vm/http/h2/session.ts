@@ -14,10 +14,9 @@ import { FieldBlock } from './field-block.ts';
 import { type FrameEvents, FrameReader } from './frame-reader.ts';
 import * as f from './frames.ts';
 import { HpackDecoder } from './hpack-decoder.ts';
+import { ReceiveWindow } from './receive-window.ts';
 import type { Stream } from './stream.ts';
 
-/** Bytes of all streams that may be on their way to us. */
-const CONNECTION_WINDOW = 262_144;
 /** Streams that we have reset, to which frames may still come. */
 const RESETS_KEPT = 256;
 const LINGER_MS = 1000;
@@ -34,6 +33,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   readonly channel: Channel;
   readonly channels: Channels;
   readonly writer: BlockWriter;
+  readonly receiveWindow: ReceiveWindow;
   readonly streams = new Map<number, Stream>();
   /** What the connection may still send of DATA; and what streams begin with. */
   sendWindow = f.FIRST_WINDOW;
@@ -41,12 +41,12 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   isClosed = false;
   /** GOAWAY was sent or received. */
   isEnding = false;
+  /** The HEADERS frame of the block says that its stream depends on itself (RFC 7540 5.3.1: an error of the stream). */
+  protected dependsOnItself = false;
   protected readonly decoder = new HpackDecoder();
   readonly #reader: FrameReader;
   protected readonly block = new FieldBlock();
   #hasSettings = false;
-  #receiveWindow = CONNECTION_WINDOW;
-  #unacknowledged = 0;
   readonly #control: ControlFrames;
   /** Streams that have something to send and a window for it. */
   readonly #waiting = new Set<Stream>();
@@ -64,6 +64,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   constructor(channel: Channel, channels: Channels, { awaitsPreface, lookMs, ownWindow }: SessionTerms) {
     this.#reader = new FrameReader(this, channels.buffers, awaitsPreface);
     this.#control = new ControlFrames(channel, channels, () => this.close());
+    this.receiveWindow = new ReceiveWindow(channels, (more) => this.#number(f.WINDOW_UPDATE, 0, more));
     this.channel = channel;
     this.channels = channels;
     this.writer = BlockWriter.of(channels.buffers);
@@ -94,7 +95,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
   /** Sends our settings, and the larger window of the connection. */
   protected hello(settings: readonly (readonly [number, number])[]): void {
     this.#control.settings(settings);
-    this.#number(f.WINDOW_UPDATE, 0, CONNECTION_WINDOW - f.FIRST_WINDOW);
+    this.#number(f.WINDOW_UPDATE, 0, ReceiveWindow.FIRST_UPDATE);
     this.flush();
   }
 
@@ -132,8 +133,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
       this.fail(f.PROTOCOL_ERROR);
       return;
     }
-    this.#receiveWindow -= length;
-    if (this.#receiveWindow < 0) {
+    if (!this.receiveWindow.receive(length)) {
       this.fail(f.FLOW_CONTROL_ERROR);
       return;
     }
@@ -214,19 +214,15 @@ export abstract class Session implements ChannelOwner, FrameEvents {
       return;
     }
     if ((flags & f.PADDED) !== 0) to -= bytes[from++]!;
-    let dependsOnItself = false;
+    this.dependsOnItself = false;
     if ((flags & f.HAS_PRIORITY) !== 0) {
-      dependsOnItself = to - from >= 5 && (f.readNumber(bytes, from) & 0x7fff_ffff) === id;
+      this.dependsOnItself = to - from >= 5 && (f.readNumber(bytes, from) & 0x7fff_ffff) === id;
       from += 5;
     }
     if (to < from || at === end) {
       this.fail(
         at === end && (flags & (f.PADDED | f.HAS_PRIORITY)) === 0 ? f.PROTOCOL_ERROR : f.FRAME_SIZE_ERROR,
       );
-      return;
-    }
-    if (dependsOnItself) {
-      this.fail(f.PROTOCOL_ERROR);
       return;
     }
     const isLast = (flags & f.END_STREAM) !== 0;
@@ -278,7 +274,10 @@ export abstract class Session implements ChannelOwner, FrameEvents {
         this.fail(f.PROTOCOL_ERROR);
       } else this.onSettings(id, value);
     }
-    if (!this.isClosed) this.#control.begin(0, f.SETTINGS, f.ACK, 0);
+    if (this.isClosed) return;
+    this.#control.begin(0, f.SETTINGS, f.ACK, 0);
+    // Only now, so that the acknowledgement goes in front of what the new windows let go.
+    this.pump();
   }
 
   #firstWindow(value: number): void {
@@ -296,7 +295,6 @@ export abstract class Session implements ChannelOwner, FrameEvents {
       }
       if (stream.isReady) this.#waiting.add(stream);
     }
-    this.pump();
   }
 
   #windowUpdate(bytes: Uint8Array, at: number, length: number): void {
@@ -341,11 +339,7 @@ export abstract class Session implements ChannelOwner, FrameEvents {
 
   /** Data went on, or was thrown away: the peer may send as much again on the connection. */
   taken(length: number): void {
-    this.#unacknowledged += length;
-    if (this.#unacknowledged < CONNECTION_WINDOW / 4) return;
-    this.#number(f.WINDOW_UPDATE, 0, this.#unacknowledged);
-    this.#receiveWindow += this.#unacknowledged;
-    this.#unacknowledged = 0;
+    this.receiveWindow.taken(length);
   }
 
   /** Data of a stream went on: the peer may send as much again on it. */

@@ -1,5 +1,4 @@
 /** An HTTP/2 client that sends exactly the frames it is told, and parts what comes into frames. */
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ProxySite } from '../proxy-site.ts';
 
@@ -93,8 +92,22 @@ export class RawClient {
       const at = this.frames.findIndex((one) => one.type === type);
       if (at >= 0) return this.frames.splice(at, 1)[0]!;
       if (this.isClosed || Date.now() > until) throw new Error(`no frame of type ${type}`);
-      await Promise.race([once(this.#socket, 'data'), once(this.#socket, 'close'), after(200)]);
+      await after(10);
     }
+  }
+
+  /** Reads nothing more, until `resume`. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Closes its half of the connection. */
+  half(): void {
+    this.#socket.end();
   }
 
   close(): void {
