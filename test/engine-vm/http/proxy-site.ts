@@ -8,6 +8,7 @@ import { EventFd } from '../../../src/engine-vm/kernel/event-fd.ts';
 import { SocketBuffers } from '../../../src/engine-vm/kernel/socket-buffers.ts';
 import type { LoopKind } from '../../../src/engine-vm/kernel/socket-loop.ts';
 import { openSocketLoop } from '../../../src/engine-vm/kernel/socket-loop.ts';
+import { loadTls } from '../../../src/engine-vm/tls/settings.ts';
 import { HttpService } from '../../../src/policy/http-service.ts';
 
 export interface LogLine {
@@ -84,7 +85,9 @@ export class ProxySite {
     workers = 1,
   ): Promise<ProxySite> {
     const port = await freePort();
-    const settings = settingsOf(port, memberPorts, http);
+    const made = settingsOf(port, memberPorts, http);
+    const { tls, http2 } = made.http;
+    const settings = tls === undefined ? made : { ...made, tls: loadTls(tls, http2) };
     const log: LogLine[] = [];
     const decoder = new TextDecoder();
     const started = await ProxyWorkers.start({
