@@ -22,7 +22,7 @@ export const HttpRedirect = HttpRoute.omit({ pool: true }).extend({
     )
     .meta({
       description:
-        'Where to. `{host}`, without port, `{path}` and `{query}`, with its question mark, are those of the request.',
+        'Where to. `{host}`, without port, `{path}` and `{query}`, with its question mark, are those that the client asked for; behind `trustedProxies` the host is the one that they name.',
     }),
   status: z
     .union([z.literal(301), z.literal(302), z.literal(307), z.literal(308)])

@@ -1,4 +1,4 @@
-/** The Location of a redirect: text in which `{host}`, `{path}` and `{query}` stand for those of the request. */
+/** The Location of a redirect: text in which `{host}`, `{path}` and `{query}` stand for those that the client asked for. */
 import type { Head } from './head.ts';
 import { line } from './head-writer.ts';
 
@@ -25,8 +25,11 @@ export class LocationTemplate {
     this.namesHost = this.#parts.includes(HOST);
   }
 
-  /** The whole line for a request, which has a Host where `namesHost`. Valid until the next one. */
-  line(request: Head): Uint8Array {
+  /**
+   * The whole line for a request, which has a Host where `namesHost`. `told`: the host that a trusted proxy says that the
+   * client named; else empty. Valid until the next one.
+   */
+  line(request: Head, told: string): Uint8Array {
     const { bytes, hostIndex, targetAt, targetEnd } = request;
     const hostAt = hostIndex < 0 ? 0 : request.valueAt[hostIndex]!;
     const hostEnd = hostIndex < 0 ? 0 : endOfName(bytes, hostAt, request.valueEnd[hostIndex]!);
@@ -37,7 +40,8 @@ export class LocationTemplate {
       const text = this.#texts[n]!;
       add(text, 0, text.length);
       const part = this.#parts[n];
-      if (part === HOST) add(bytes, hostAt, hostEnd);
+      if (part === HOST && told !== '') addName(told);
+      else if (part === HOST) add(bytes, hostAt, hostEnd);
       else if (part === PATH) add(bytes, targetAt, mark);
       else if (part === QUERY) add(bytes, mark, targetEnd);
     }
@@ -56,6 +60,13 @@ let length = 0;
 
 function add(from: Uint8Array, at: number, end: number): void {
   for (let p = at; p < end; p++) made[length++] = from[p]!;
+}
+
+/** A host without its port. */
+function addName(host: string): void {
+  const at = length;
+  for (let n = 0; n < host.length; n++) made[length++] = host.charCodeAt(n);
+  length = endOfName(made, at, length);
 }
 
 /** Where a host ends, and its port begins. */

@@ -33,15 +33,16 @@ export class Redirects implements HttpComponent {
   }
 
   onRequest(exchange: Exchange): number {
-    const { request } = exchange;
+    const { origin, request } = exchange;
     // `OPTIONS *` asks of the server, not of a path that could be elsewhere.
     if (request.bytes[request.targetAt] !== SLASH) return 0;
     const index = this.#router.choose(request);
     if (index < 0) return 0;
     const { status, location } = this.#redirects[index]!;
-    if (request.hostIndex < 0 && location.namesHost) return HOST_MISSING;
+    const told = origin === null ? '' : origin.host;
+    if (request.hostIndex < 0 && told === '' && location.namesHost) return HOST_MISSING;
     this.#redirected++;
-    this.#fields[0] = location.line(request);
+    this.#fields[0] = location.line(request, told);
     exchange.answer(status, 'see Location', this.#fields);
     return ANSWERED;
   }

@@ -50,6 +50,22 @@ describe('redirects', () => {
     assert.equal(origin.received.length, 1);
   });
 
+  it('sends clients to the host that they named, where a trusted proxy tells of it', async () => {
+    const behind = await ProxySite.start([1], {
+      trustedProxies: { from: ['127.0.0.1'] },
+      redirects: [{ to: 'https://{host}{path}{query}' }],
+    });
+    for (const [told, expected] of [
+      ['shop.example:8080', 'https://shop.example/a?b'],
+      ['[2001:db8::1]:80', 'https://[2001:db8::1]/a?b'],
+      ['evil.example/x', 'https://test/a?b'],
+    ] as const) {
+      const answer = await behind.talk(request('GET /a?b', [`X-Forwarded-Host: ${told}`]));
+      assert.equal(/^Location: (.*)\r$/m.exec(answer)?.[1], expected);
+    }
+    await behind.stop();
+  });
+
   it('puts no byte of a request into Location that ends its line', async () => {
     for (const bad of ['GET /old/\rX: y', 'GET /old/\0', 'GET /old/\x7f', 'GET /old/%0d%0aX:%20y']) {
       const answer = await site.talk(request(bad));

@@ -260,6 +260,49 @@ describe('rewrites', () => {
     await site.stop();
   });
 
+  it('map back to the host that a trusted proxy says that the client named', async () => {
+    const site = await ProxySite.start([port], {
+      rewrites: REWRITES,
+      trustedProxies: { from: ['127.0.0.1'] },
+    });
+    const told = ['+X-Forwarded-Host: shop.example:8443'];
+    for (const [scheme, given, expected] of [
+      ['http', 'https://shop.internal:8080/app/x', 'https://shop.example/shop/x'],
+      ['https', 'https://shop.internal:8080/app/x', '/shop/x'],
+      ['https', 'http://shop.internal:8080/app/x', '/shop/x'],
+      ['https', 'https://shop.example:8443/app/x', 'https://shop.example:8443/shop/x'],
+      ['https', 'https://test/app/x', 'https://test/shop/x'],
+      ['https', 'https://other.example/app/x', 'https://other.example/app/x'],
+    ] as const) {
+      const answer = await ask(site, 'GET /shop/', [
+        '302',
+        `Location: ${given}`,
+        'Set-Cookie: a=b; Domain=shop.internal',
+        ...told,
+        `+X-Forwarded-Proto: ${scheme}`,
+      ]);
+      assert.deepEqual(values(answer, 'location'), [expected], `${scheme} ${given}`);
+      assert.deepEqual(values(answer, 'set-cookie'), ['a=b; Domain=shop.example']);
+    }
+    await site.stop();
+  });
+
+  it('lead WebSocket to where members have it', async () => {
+    const site = await ProxySite.start([port], { rewrites: REWRITES });
+    await ask(site, 'GET /shop/socket', ['+Upgrade: websocket']);
+    const socket = await site.connect();
+    socket.write(
+      'GET /shop/socket HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Answer: 101\r\nX-Answer: Upgrade: websocket\r\nX-Answer: Connection: Upgrade\r\n\r\n',
+    );
+    const [bytes] = (await once(socket, 'data')) as [Buffer];
+    assert.match(bytes.toString('latin1'), /^HTTP\/1\.1 101 /);
+    socket.destroy();
+    const [, upgraded] = origin.take();
+    assert.deepEqual(ofMember(upgraded!), ['/app/socket', 'shop.internal:8080', 1]);
+    assert.ok(upgraded!.fields.some(([name, value]) => name === 'upgrade' && value === 'websocket'));
+    await site.stop();
+  });
+
   it('leave out of responses what the policy takes out, mapped or not', async () => {
     const site = await ProxySite.start([port], {
       rewrites: REWRITES,
