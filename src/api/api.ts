@@ -13,6 +13,7 @@ import type { Store } from '../state/store.ts';
 import type { Backend } from './backend.ts';
 import { addCapture } from './capture-route.ts';
 import { addFailureHandlers, answerFailure } from './failure.ts';
+import { addFiguresRoutes } from './figures-routes.ts';
 import { addGuard } from './guard.ts';
 import { addObjectRoutes } from './object-routes.ts';
 import { openApiDocument } from './openapi.ts';
@@ -95,6 +96,7 @@ export function createApi({
   addQuestionRoutes(app, objects, backend);
   addCapture(app, objects, backend);
   addPurge(app, objects, backend);
+  addFiguresRoutes(app, objects, backend);
   addWatch(app, store);
   addObjectRoutes(app, objects);
   return app;

@@ -19,6 +19,7 @@ import type {
   VmView,
 } from '../policy/answers.ts';
 import type { PurgeQuestion } from '../policy/purge.ts';
+import type { ServiceFiguresAnswer } from '../policy/service-figures.ts';
 
 /** A change that a user considers: an object as it would be, or its deletion. */
 export type ProposedChange =
@@ -45,6 +46,10 @@ export interface Backend {
    * Its errors come before the first chunk.
    */
   capture(request: CaptureRequest, ending: AbortSignal, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** What the engines that proxy a service have done for it. Throws ERR_NOT_FOUND where it has no `http`. */
+  serviceFigures(service: string, names: boolean, signal: AbortSignal): Promise<ServiceFiguresAnswer>;
+  /** What the engines do for all services that they proxy, as Prometheus reads it. */
+  metrics(signal: AbortSignal): Promise<string>;
   /** Takes stored responses of a service, which has a cache, out at all engines. */
   purge(question: PurgeQuestion, signal: AbortSignal): Promise<PurgeAnswer>;
   status(): Promise<SystemStatus>;

@@ -177,6 +177,35 @@ export function openApiDocument(): Json {
         },
       },
     },
+    '/api/v1/figures/{service}': {
+      get: {
+        summary: 'What the engines that proxy a service have done for it: counters, histograms, members',
+        parameters: [
+          path('service', 'The virtual service'),
+          query('names', 'Also paths and clients with the most requests', {
+            type: 'string',
+            enum: ['true', 'false'],
+            default: 'false',
+          }),
+        ],
+        responses: {
+          200: ok('Figures by engine, and the engines that did not answer', { type: 'object' }),
+          ...failures('ERR_BODY_INVALID', 'ERR_NOT_FOUND', 'ERR_ENGINE_UNREACHABLE', 'ERR_TIMEOUT'),
+        },
+      },
+    },
+    '/api/v1/metrics': {
+      get: {
+        summary: 'Figures of all services that engines proxy, as Prometheus reads them',
+        responses: {
+          200: {
+            description: 'Text of the exposition format 0.0.4',
+            content: { 'text/plain': { schema: { type: 'string' } } },
+          },
+          ...failures('ERR_TIMEOUT'),
+        },
+      },
+    },
     '/api/v1/purge/{service}': {
       post: {
         summary: 'Take stored responses out of the caches of all engines that carry a service',

@@ -18,6 +18,7 @@ import type {
 } from '../policy/answers.ts';
 import { ERROR_CODES, type ErrorCode, type Problem, WeftError } from '../policy/errors.ts';
 import type { PolicyObject } from '../policy/kind.ts';
+import type { ServiceFiguresAnswer } from '../policy/service-figures.ts';
 import type { Connection } from './connection.ts';
 
 /** A document to apply, or an object to delete. */
@@ -122,6 +123,11 @@ export class ControllerClient {
   /** The flows that fit; of `request` only what is set. */
   flows(request: Record<string, string>): Promise<FlowsAnswer> {
     return this.#call('get', `/api/v1/flows?${new URLSearchParams(request)}`);
+  }
+
+  /** What the engines that proxy a service have done for it, with paths and clients. */
+  serviceFigures(service: string): Promise<ServiceFiguresAnswer> {
+    return this.#call('get', `/api/v1/figures/${segment(service)}?names=true`);
   }
 
   /** Takes stored responses out of the caches of all engines. */

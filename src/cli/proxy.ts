@@ -5,7 +5,9 @@ import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { WeftError } from '../policy/errors.ts';
 import { parseDocuments } from '../policy/parse.ts';
+import { sumThreads } from '../policy/service-figures.ts';
 import { readPolicyFiles } from './policy-files.ts';
+import type { ProxyFigures } from './proxy-metrics.ts';
 import { plain, type Terminal } from './terminal.ts';
 
 interface Options {
@@ -19,6 +21,7 @@ interface Options {
   drainMs: number;
   loop?: 'io_uring' | 'epoll';
   replace?: number;
+  metrics?: Endpoint;
 }
 
 interface Endpoint {
@@ -36,6 +39,7 @@ Examples:
   weft proxy -f shop.yaml
   weft proxy -f shop.yaml --listen 127.0.0.1:8080 --member 127.0.0.1:3000 --member 127.0.0.1:3001
   weft proxy -f shop.yaml --workers 1 --access-log /var/log/weft-shop.json
+  weft proxy -f shop.yaml --metrics 127.0.0.1:9180   # then: weft top --proxy 127.0.0.1:9180
 
 The file holds a virtual-service with \`http: {}\` and its pool, whose members are \`members.addresses\`:
 
@@ -76,6 +80,12 @@ export function registerProxy(program: Command, terminal: Terminal): void {
     .option('--workers <count>', 'threads, each with a core in mind', count(1, 256), availableParallelism())
     .option('--access-log <file>', 'a line of JSON a request; - is stdout')
     .option('--log-every <count>', 'log one of so many requests', count(1, 1_000_000), 1)
+    .addOption(
+      new Option(
+        '--metrics <address:port>',
+        'tell figures here: /metrics for Prometheus, and what "weft top --proxy" shows',
+      ).argParser(endpoint),
+    )
     .option(
       '--drain-ms <ms>',
       'how long requests that have begun may take at the end',
@@ -125,6 +135,11 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
   const logFile = openLog(options.accessLog);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
+  let figures = async (_names: boolean): Promise<ProxyFigures[]> => [];
+  const metrics =
+    options.metrics === undefined
+      ? null
+      : await (await import('./proxy-metrics.ts')).serveMetrics(options.metrics, (names) => figures(names));
   const workers = await ProxyWorkers.start({
     settings: plan.settings,
     workers: options.workers,
@@ -141,6 +156,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
   const where = listeners.map(
     ({ address, port }) => `${scheme}://${isIP(address) === 6 ? `[${address}]` : address}:${port}`,
   );
+  figures = async (names) => [{ service: name, figures: sumThreads(await workers.figures(names)) }];
   const loopKind = await workers.loopKind();
   const health = startHealth(plan, (settings) => workers.reload(settings), say);
 
@@ -183,6 +199,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     say(`${name}: ${why}; requests that have begun have ${options.drainMs} ms`);
   } finally {
     clearInterval(staples);
+    metrics?.close().closeAllConnections();
     process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
     health.stop();
     const reports = await workers.drain(options.drainMs, isReplaced);

@@ -70,6 +70,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./capture.ts')).register,
   },
   {
+    name: 'top',
+    summary: 'show what a proxied service does now: requests, times, members, components',
+    load: async () => (await import('./top.ts')).register,
+  },
+  {
     name: 'status',
     summary: 'show hosts, engines, services and members at a glance',
     load: async () => (await import('./status.ts')).register,

@@ -4,6 +4,7 @@ import type { Inventory, PlannedCall, Platform } from '../hypervisor/platform.ts
 import type { Adoption, Explanation, StepSummary, SystemStatus } from '../policy/answers.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
+import { metricsText } from '../policy/service-metrics.ts';
 import type { Entry } from '../state/store.ts';
 import { type Actual, foundAddresses } from './actual.ts';
 import { captureService } from './capture.ts';
@@ -19,6 +20,7 @@ import type { PolicyCopy } from './policy-copy.ts';
 import { callOf } from './privileges.ts';
 import { purgeEngines } from './purge.ts';
 import { describeAdoption, describeKept } from './remains.ts';
+import { allFigures, serviceFigures } from './service-figures.ts';
 import { type Step, summarize } from './step.ts';
 import { type Ask, traceFlow } from './trace.ts';
 import { indexWorld } from './world.ts';
@@ -117,6 +119,17 @@ export function createBackend(options: BackendOptions): Backend {
     async flows(request, signal) {
       await options.ready(signal);
       return gatherFlows(request, options.view().desired, options.ask, options.isConnected, signal);
+    },
+
+    async serviceFigures(service, names, signal) {
+      await options.ready(signal);
+      const { desired } = options.view();
+      return serviceFigures(service, names, desired, options.ask, options.isConnected, signal);
+    },
+
+    async metrics(signal) {
+      await options.ready(signal);
+      return metricsText(await allFigures(options.view().desired, options.ask, options.isConnected, signal));
     },
 
     async purge(question, signal) {

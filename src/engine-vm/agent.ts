@@ -14,6 +14,7 @@ import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
 import type { PurgeQuestion } from '../policy/purge.ts';
+import type { ServiceFiguresQuestion } from '../policy/service-figures.ts';
 import type { FloodReport, FullTableReport, SharedState } from '../state/shared.ts';
 import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
 import type { CaptureNews } from './dataplane/capture.ts';
@@ -52,7 +53,7 @@ const LINK_RETRY_MS = 1000;
 const HAND_OVER_MS = 5000;
 /** What requests that are proxied have to end in, when the engine ends: a successor waits no longer (predecessor.ts). */
 const DRAIN_MS = 1200;
-const METHODS: readonly string[] = [...REQUEST_METHODS, 'purge'];
+const METHODS: readonly string[] = [...REQUEST_METHODS, 'purge', 'serviceFigures'];
 
 /**
  * Runs an engine in this network namespace, which has the interfaces `out` and `in`, until the signal. Resolves when
@@ -233,6 +234,7 @@ class Agent {
         throw new WeftError('ERR_NOT_FOUND', `engine ${engine} answers no ${method}: ${METHODS.join(', ')}`);
       }
       if (method === 'purge') return this.#proxied.purge(params as PurgeQuestion);
+      if (method === 'serviceFigures') return this.#proxied.figures(params as ServiceFiguresQuestion);
       if (method === 'flows') {
         const ask = async (slice: FlowSliceQuestion): Promise<FlowSlice> =>
           (await this.#thread.request('flows', slice)) as FlowSlice;

@@ -10,7 +10,7 @@ import type { EnginePurge } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { ServiceGraph } from '../policy/graph.ts';
 import type { PurgeQuestion } from '../policy/purge.ts';
-import type { FiguresReport } from './http/figures.ts';
+import { type ServiceFigures, type ServiceFiguresQuestion, sumThreads } from '../policy/service-figures.ts';
 import { proxiedAddresses, proxiedSettings } from './http/graph-settings.ts';
 import { ProxyWorkers } from './http/proxy-workers.ts';
 import type { ServiceSettings } from './http/service.ts';
@@ -120,12 +120,13 @@ export class ProxiedServices {
     }
   }
 
-  /** The figures of each service: of all threads it has. */
-  async figures(): Promise<Map<string, FiguresReport[]>> {
-    const all = new Map<string, FiguresReport[]>();
+  /** The figures of one service, or of each: of all threads it has together. */
+  async figures({ service, names }: ServiceFiguresQuestion): Promise<Record<string, ServiceFigures>> {
+    const all: Record<string, ServiceFigures> = {};
     for (const [name, { workers }] of this.#running) {
+      if (service !== null && service !== name) continue;
       try {
-        all.set(name, await workers.figures());
+        all[name] = sumThreads(await workers.figures(names));
       } catch {
         // It is just ending.
       }

@@ -63,9 +63,25 @@ export interface ServiceFigures {
   sessions: { kept: number; moved: number; begun: number };
   /** Counters of the service's components, by type. */
   components: Record<string, Record<string, number>>;
+  /** Of the memory that the components of all threads share, by type: what is there now. */
+  shared: Record<string, Record<string, number>>;
   /** Since somebody looks, and only while they do: paths and clients with the most requests, near enough. */
   paths: Record<string, number>;
   clients: Record<string, number>;
+}
+
+/** What the engines that proxy a service have done for it; or one proxy without engines. */
+export interface ServiceFiguresAnswer {
+  service: string;
+  engines: { engine: string; host: string; figures: ServiceFigures }[];
+  /** Engines that did not answer, and why. */
+  failures: { engine: string; message: string }[];
+}
+
+/** What an engine is asked; null: all services. `names`: paths and clients too. */
+export interface ServiceFiguresQuestion {
+  service: string | null;
+  names: boolean;
 }
 
 export const MOST_MEMBERS = 200;
@@ -94,12 +110,18 @@ export function noFigures(): ServiceFigures {
     cookies: { kept: 0, moved: 0, unknown: 0, given: 0 },
     sessions: { kept: 0, moved: 0, begun: 0 },
     components: {},
+    shared: {},
     paths: {},
     clients: {},
   };
 }
 
-/** The figures of several threads or engines together. */
+/** The figures of the threads of one proxy together. */
+export function sumThreads(all: readonly ServiceFigures[]): ServiceFigures {
+  return { ...sumFigures(all), shared: all[0]?.shared ?? {} };
+}
+
+/** The figures of several proxies together. */
 export function sumFigures(all: readonly ServiceFigures[]): ServiceFigures {
   const sum = combine(all, (a, b) => a + b);
   sum.paths = most(sum.paths);
@@ -117,6 +139,7 @@ export function figuresBetween(before: ServiceFigures, after: ServiceFigures): S
   const between = combine([after, before], (a, b) => Math.max(0, a - b));
   between.threads = after.threads;
   between.open = after.open;
+  between.shared = after.shared;
   const active = new Map(after.members.map((member) => [keyOf(member), member.active]));
   for (const member of between.members) member.active = active.get(keyOf(member)) ?? 0;
   between.paths = after.paths;
@@ -136,8 +159,10 @@ function combine(all: readonly ServiceFigures[], of: (a: number, b: number) => n
     result.retries = { ...result.retries, ...records({ ...result.retries }, { ...one.retries }, of) };
     result.cookies = { ...result.cookies, ...records({ ...result.cookies }, { ...one.cookies }, of) };
     result.sessions = { ...result.sessions, ...records({ ...result.sessions }, { ...one.sessions }, of) };
-    for (const [type, counters] of Object.entries(one.components)) {
-      result.components[type] = records(result.components[type] ?? {}, counters, of);
+    for (const name of ['components', 'shared'] as const) {
+      for (const [type, counters] of Object.entries(one[name])) {
+        result[name][type] = records(result[name][type] ?? {}, counters, of);
+      }
     }
     for (const member of one.members) {
       const known = members.get(keyOf(member));

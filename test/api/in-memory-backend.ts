@@ -18,6 +18,8 @@ import type {
   VmView,
 } from '../../src/policy/answers.ts';
 import type { PurgeQuestion } from '../../src/policy/purge.ts';
+import { noFigures, type ServiceFiguresAnswer } from '../../src/policy/service-figures.ts';
+import { metricsText } from '../../src/policy/service-metrics.ts';
 
 export const STATUS: SystemStatus = {
   controller: { version: '0.1.0', uptimeMs: 61_000, revision: 7, reconciling: null, lastError: null },
@@ -175,6 +177,14 @@ export class InMemoryBackend implements Backend {
     if (this.error) throw this.error;
     this.listed.push(request);
     return { flows: [], matched: 0, total: 0, engines: [], failures: [] };
+  }
+
+  async serviceFigures(service: string): Promise<ServiceFiguresAnswer> {
+    return { service, engines: [{ engine: 'e1', host: 'h1', figures: noFigures() }], failures: [] };
+  }
+
+  async metrics(): Promise<string> {
+    return metricsText([{ labels: { service: 'web', engine: 'e1' }, figures: noFigures() }]);
   }
 
   readonly purged: PurgeQuestion[] = [];

@@ -22,6 +22,8 @@ export interface HttpComponent {
   tick?(nowMs: number): void;
   /** Since the start, by outcome. */
   counters(): Record<string, number>;
+  /** Of the memory that all threads share: each says the same. */
+  shared?(): Record<string, number>;
 }
 
 /** `onRequest`: the client has its answer, or the component sees to it. */

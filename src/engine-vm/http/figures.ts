@@ -16,7 +16,7 @@ const PATH_BYTES = 128;
 /** What `Figures` itself knows of a report; the rest is that of pools and components. */
 export type OwnFigures = Omit<
   FiguresReport,
-  'members' | 'cookies' | 'ejections' | 'waited' | 'retries' | 'sessions' | 'components'
+  'members' | 'cookies' | 'ejections' | 'waited' | 'retries' | 'sessions' | 'components' | 'shared'
 >;
 
 export class Figures {

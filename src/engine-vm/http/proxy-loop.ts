@@ -258,6 +258,9 @@ export class ProxyLoop implements ExchangeContext {
       ...this.figures.report(),
       ...poolFigures([this.members, ...this.#poolsByName.values()]),
       components: Object.fromEntries(components.map((one) => [one.type, one.counters()])),
+      shared: Object.fromEntries(
+        components.flatMap((one) => (one.shared === undefined ? [] : [[one.type, one.shared()]])),
+      ),
     };
   }
 

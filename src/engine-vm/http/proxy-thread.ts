@@ -22,7 +22,7 @@ export interface ProxyThreadData {
 export type ProxyCommand =
   | { readonly id: number; readonly type: 'reload'; readonly settings: ServiceSettings }
   | { readonly id: number; readonly type: 'drain'; readonly withinMs: number; readonly waitsForIdle: boolean }
-  | { readonly id: number; readonly type: 'figures' };
+  | { readonly id: number; readonly type: 'figures'; readonly names: boolean };
 
 /** `id` 0: the worker is ready, or cannot be. `log`: lines for the main thread to write. */
 export type ProxyAnswer =
@@ -72,6 +72,7 @@ if (proxy !== null) {
       try {
         if (command.type === 'reload') running.reload(command.settings);
         else if (command.type === 'drain') running.drain(command.withinMs, command.waitsForIdle);
+        else if (command.names) running.figures.look(running.nowMs);
         answer({ id: command.id, figures: running.report() });
       } catch (error) {
         answer({ id: command.id, error: (error as Error).message });

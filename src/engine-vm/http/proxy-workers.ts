@@ -160,9 +160,10 @@ export class ProxyWorkers {
     await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'reload', settings: shared })));
   }
 
-  async figures(): Promise<FiguresReport[]> {
+  /** Of each thread. `names`: paths and clients too, which are counted from then on, for ten seconds. */
+  async figures(names = false): Promise<FiguresReport[]> {
     return (await Promise.all(
-      this.#workers.map((worker) => worker.ask({ type: 'figures' })),
+      this.#workers.map((worker) => worker.ask({ type: 'figures', names })),
     )) as FiguresReport[];
   }
 

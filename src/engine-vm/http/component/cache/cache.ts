@@ -436,8 +436,12 @@ export class Cache implements HttpComponent, CacheFetcher {
   }
 
   counters(): Record<string, number> {
-    const { store } = this;
-    return { ...this.#counts, entries: store.entries, usedBytes: store.usedBytes, evicted: store.evicted };
+    return { ...this.#counts };
+  }
+
+  shared(): Record<string, number> {
+    const { entries, usedBytes, evicted } = this.store;
+    return { entries, usedBytes, evicted };
   }
 }
 

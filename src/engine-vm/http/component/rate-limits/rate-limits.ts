@@ -155,7 +155,11 @@ export class RateLimits implements HttpComponent {
 
   counters(): Record<string, number> {
     const limited = [...this.#counts].map(([name, count]) => [`limited ${name}`, count.limited]);
-    return { ...Object.fromEntries(limited), evicted: this.#table.evicted };
+    return Object.fromEntries(limited);
+  }
+
+  shared(): Record<string, number> {
+    return { evicted: this.#table.evicted };
   }
 }
 
