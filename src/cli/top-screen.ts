@@ -164,7 +164,8 @@ function busyText({ busyMs, threads }: ServiceFigures, intervalMs: number): stri
 function percent(part: number, whole: number): string {
   if (whole === 0) return '-';
   const share = (100 * part) / whole;
-  return share > 0 && share < 0.1 ? '<0.1%' : `${share.toFixed(share < 10 || share > 99 ? 1 : 0)}%`;
+  if (share === 0 || share === 100) return `${share}%`;
+  return share < 0.1 ? '<0.1%' : `${share.toFixed(share < 10 || share > 99 ? 1 : 0)}%`;
 }
 
 function total(counts: readonly number[]): number {

@@ -101,6 +101,16 @@ describe('questions over REST', () => {
     assert.equal((await purge('nope', { urls })).statusCode, 404);
   });
 
+  it('figures are of services there are, and metrics are text', async () => {
+    const { engines } = (await fixture.call('GET', '/api/v1/figures/web?names=true')).json();
+    assert.equal(engines[0].engine, 'e1');
+    assert.equal((await fixture.call('GET', '/api/v1/figures/web?names=1')).statusCode, 400);
+    assert.equal((await fixture.call('GET', '/api/v1/figures/nope')).statusCode, 404);
+    const metrics = await fixture.call('GET', '/api/v1/metrics');
+    assert.match(String(metrics.headers['content-type']), /^text\/plain; version=0\.0\.4/);
+    assert.match(metrics.body, /^weft_http_connections_total\{service="web",engine="e1"\} 0$/m);
+  });
+
   it('flows narrows by a query whose every part is checked, of services there are', async () => {
     const flows = (query: string) => fixture.call('GET', `/api/v1/flows${query}`);
     assert.deepEqual((await flows('')).json().flows, []);

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { viewOf } from '../../src/cli/top.ts';
 import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
+import { quantile } from '../../src/policy/service-figures.ts';
 import { requireRoot } from '../root.ts';
 import { REQUESTS } from './requests-program.ts';
 import { type ScenarioLab, startScenarioLab } from './running-lab.ts';
@@ -228,6 +230,25 @@ describe('HTTP that engines proxy', function () {
     }
     await apply(policy('{}'));
     await lab.controller.delete('address-set', 'http-blocked');
+  });
+
+  it('says what each engine has done for the service, in numbers', async () => {
+    await apply(policy('{ responseFields: { set: [{ name: X-Seen, value: "1" }] } }'));
+    const before = await lab.controller.serviceFigures('front');
+    assert.deepEqual(before.failures, []);
+    assert.deepEqual(before.engines.map(({ host }) => host).sort(), ['h1', 'h2', 'h3']);
+    // From each host by its own engine, and from outside by the one that announces the address.
+    for (const place of ['client', 'app1', 'app4']) await ask(place, FRONT[0]!, 80, 8);
+    const after = await lab.controller.serviceFigures('front');
+    const { sum, engines } = viewOf(before, after, 1000);
+    assert.equal(sum.requests, 24);
+    assert.ok(engines.filter(({ figures }) => figures.requests > 0).length >= 2, JSON.stringify(engines));
+    assert.equal(sum.statuses[2], 24);
+    const members = sum.members.reduce((count, { requests }) => count + requests, 0);
+    assert.equal(members, 24);
+    assert.ok(quantile(sum.times.total, 1) >= quantile(sum.times.member, 1));
+    const refused = lab.controller.serviceFigures('shop');
+    await assert.rejects(refused, /engines do not proxy virtual-service shop|there is no/);
   });
 
   it('stores responses in the engines, rewritten, and takes them out of all at once', async () => {
