@@ -190,9 +190,11 @@ export class Members {
       if (this.#waitsFor(wanted)) return ALL_BUSY;
       if (this.#availability.takes(wanted)) return wanted.position;
     }
-    if (this.queue.hasUnbound) return ALL_BUSY;
+    // Some may wait still where the policy has just done away with waiting.
+    const { hasQueue } = this;
+    if (hasQueue && this.queue.hasUnbound) return ALL_BUSY;
     const position = this.#availability.choose(sourceHash, null);
-    return position >= 0 && this.#members[position]!.waiting > 0 ? ALL_BUSY : position;
+    return hasQueue && position >= 0 && this.#members[position]!.waiting > 0 ? ALL_BUSY : position;
   }
 
   /** The same for another attempt, which waits for nobody. `except`: it has just failed. */
