@@ -8,11 +8,13 @@ import { randomFillSync } from 'node:crypto';
 import { KeyedHash } from '../../keyed-hash.ts';
 
 const PLACES = 8;
-/** Threads look at the clock once a turn, so one may be behind another. */
+/** A time is taken as it stands where it is no farther ahead than this beyond what the rate allows. */
 const SKEW_MS = 1000;
+/** In the header, as a number: the latest time that any thread came with. Threads look at the clock once a turn. */
+const LATEST = 1;
 /** Of a place: two words of the key, and the number. */
 const PLACE_WORDS = 4;
-/** In front of the buckets: the key of the hash. */
+/** In front of the buckets: the key of the hash, and LATEST. */
 const HEADER_BYTES = 64;
 
 export class RateTable {
@@ -24,6 +26,7 @@ export class RateTable {
   readonly #words: Int32Array;
   readonly #numbers: Float64Array;
   readonly #locks: Int32Array;
+  readonly #header: Float64Array;
   readonly #mask: number;
 
   /** Reads memory of `allocate`. */
@@ -31,6 +34,7 @@ export class RateTable {
     const buckets = 2 ** Math.floor(Math.log2((memory.byteLength - HEADER_BYTES) / (PLACES * 16 + 4)));
     const header = new Int32Array(memory, 0, 2);
     this.hash = new KeyedHash(header[0]!, header[1]!);
+    this.#header = new Float64Array(memory, 0, HEADER_BYTES / 8);
     this.#words = new Int32Array(memory, HEADER_BYTES, buckets * PLACES * PLACE_WORDS);
     this.#numbers = new Float64Array(memory, HEADER_BYTES, buckets * PLACES * 2);
     this.#locks = new Int32Array(memory, HEADER_BYTES + buckets * PLACES * 16, buckets);
@@ -51,8 +55,10 @@ export class RateTable {
    * Takes one request of the key that was hashed last, if its rate has one left: one comes back each `intervalMs`, up to
    * `burst`. False where none is left; `waitMs` says for how long.
    */
-  take(intervalMs: number, burst: number, nowMs: number): boolean {
+  take(intervalMs: number, burst: number, clockMs: number): boolean {
     const { high, low } = this.hash;
+    const nowMs = Math.max(clockMs, this.#header[LATEST]!);
+    this.#header[LATEST] = nowMs;
     const bucket = low & this.#mask;
     while (Atomics.compareExchange(this.#locks, bucket, 0, 1) !== 0);
     const place = this.#place(bucket * PLACES, high, low, nowMs);
@@ -64,7 +70,6 @@ export class RateTable {
     const isFree = wait <= 1e-6;
     if (isFree) this.#numbers[place * 2 + 1] = from + intervalMs;
     Atomics.store(this.#locks, bucket, 0);
-    // One comes back within the interval: what is more is another thread's clock.
     this.waitMs = isFree ? 0 : Math.min(wait, intervalMs);
     return isFree;
   }
