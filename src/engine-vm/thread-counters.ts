@@ -91,7 +91,11 @@ export class ThreadCounters {
       evictedFlows: counters.evictedFlows,
       floods: this.#alarm.floods(),
       fullTables: this.#tableAlarm.services(),
-      components: { ...counters.components, ...guardCounters(guarded) },
+      components: {
+        ...counters.components,
+        ...guardCounters(guarded),
+        ...cookieCounters(this.#datapath.shares.answered(), counters.components),
+      },
     };
   }
 
@@ -119,10 +123,22 @@ export class ThreadCounters {
 /** As counters of the service's components. */
 function guardCounters(guarded: ReadonlyMap<string, FloodFigures>): Record<string, number> {
   const counters: Record<string, number> = {};
-  for (const [service, { refused, evicted, answered }] of guarded) {
+  for (const [service, { refused, evicted }] of guarded) {
     counters[`${service}/flood-guard/refused`] = refused;
     counters[`${service}/flood-guard/evicted`] = evicted;
-    if (answered > 0) counters[`${service}/flood-guard/answered`] = answered;
+  }
+  return counters;
+}
+
+/** SYNs answered with cookies where the program answered some: those of TypeScript, which `components` has, and its own. */
+function cookieCounters(
+  answered: ReadonlyMap<string, number>,
+  components: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const counters: Record<string, number> = {};
+  for (const [service, count] of answered) {
+    const name = `${service}/syn-cookies/sent`;
+    if (count > 0) counters[name] = (components[name] ?? 0) + count;
   }
   return counters;
 }
