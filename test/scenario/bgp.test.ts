@@ -197,6 +197,21 @@ describe('a service whose address routers learn by BGP', function () {
     await until('requests are answered', answered);
   });
 
+  it('is proxied by the engine that the router chooses, where it has http', async () => {
+    await lab.controller.apply(parseDocuments(POLICY.replace(/\s*$/, '\n  http: {}\n'), 'bgp-http'));
+    const url = `http://${SERVICE}/json`;
+    const ask = async (): Promise<string> =>
+      (await promisify(execFile)('nsenter', [`--net=${where('client')}`, 'curl', '-sS', '-m', '5', url]))
+        .stdout;
+    await until('proxied', async () => (await ask().catch(() => '')).includes('"forwardedFor":"1'));
+    const members = new Set<string>();
+    for (let n = 0; n < 40; n++) members.add((JSON.parse(await ask()) as { vm: string }).vm);
+    assert.deepEqual([...members].sort(), ['app1', 'app2', 'app3', 'app4']);
+    const { flows } = await lab.controller.flows({ service: 'anycast', limit: '1000' });
+    const engines = new Set(flows.filter(({ kind }) => kind === 'proxied').map(({ engine }) => engine));
+    assert.deepEqual([...engines].sort(), ['edge-h1', 'edge-h2']);
+  });
+
   it('is taken away from routers when no service asks for it any more', async () => {
     await lab.controller.apply([{ kind: 'virtual-service', name: 'anycast', delete: true }]);
     await until('no way', async () => (await ways()).length === 0);
