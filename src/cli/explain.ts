@@ -103,8 +103,15 @@ function drawExplanation(terminal: Terminal, explanation: Explanation): string {
   );
   const sentence = choice === null ? `no choice: ${reason}` : `choice ${choice}: ${reason}`;
   const parts = [paint(terminal, plain(title), 'bold'), drawn, plain(sentence)];
+  if (explanation.http !== undefined) parts.push(plain(proxyText(explanation.http)));
   if (explanation.rules !== undefined) parts.push(drawHits(terminal, explanation.rules));
   return parts.join('\n');
+}
+
+/** Who ends clients' connections, why, and what requests go through. */
+function proxyText({ components }: NonNullable<Explanation['http']>): string {
+  const chain = components.length === 0 ? 'no components' : `components: ${components.join(', ')}`;
+  return `this engine ends the connections that clients open here, since the service has "http", and each of its threads chooses a member for each request by its own counts; ${chain}`;
 }
 
 /** What the service's firewall rules did at the engine. */

@@ -202,6 +202,8 @@ export interface Explanation {
   reason: string;
   /** How answers go back to clients. */
   returnPath: ReturnPath;
+  /** Where this engine ends clients' connections: the components that requests go through; with the first tier only. */
+  http?: { components: string[] };
   /** What the service's firewall rules did here, those that judged any packet; with the first tier only. */
   rules?: { policy: string; rule: string; action: string; packets: number; limited: number }[];
 }

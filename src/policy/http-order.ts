@@ -1,5 +1,6 @@
 /** In which order the components of an HTTP service judge and change: the attribute `order` of `http`. */
 import { z } from 'zod';
+import type { HttpService } from './http-service.ts';
 
 /** The components of an HTTP service, in the order that they have where a policy says nothing. */
 export const HTTP_COMPONENTS = [
@@ -31,6 +32,29 @@ export function completeOrder(named: readonly HttpComponentName[]): HttpComponen
   // Where nobody places the cache it stays last.
   const rest = HTTP_COMPONENTS.filter((name) => !named.includes(name));
   return [...named, ...rest];
+}
+
+/** The components that a service asks for, in its order. */
+export function usedComponents(http: HttpService): HttpComponentName[] {
+  const asked: Record<HttpComponentName, readonly unknown[]> = {
+    'request-id': [http.requestId],
+    'access-rules': [http.accessRules],
+    'rate-limits': [http.rateLimits],
+    redirects: [http.redirects],
+    'field-changes': [http.requestFields, http.responseFields],
+    rewrites: [http.rewrites],
+    decompression: [http.decompression],
+    compression: [http.compression],
+    cache: [http.cache],
+  };
+  return completeOrder(http.order).filter((name) => asked[name].some(asksForSomething));
+}
+
+function asksForSomething(value: unknown): boolean {
+  if (value === undefined || value === null) return false;
+  if (Array.isArray(value)) return value.length > 0;
+  const parts = Object.values(value);
+  return parts.length === 0 || parts.some((part) => !Array.isArray(part) || part.length > 0);
 }
 
 export const HttpOrder = z

@@ -1,7 +1,7 @@
 /** HTTP that engines proxy: clients outside and inside, members on every host, changes and deaths under load. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import { viewOf } from '../../src/cli/top.ts';
 import { namespaceFile, namespaceOf } from '../../src/lab/world/names.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
@@ -234,6 +234,12 @@ describe('HTTP that engines proxy', function () {
 
   it('says what each engine has done for the service, in numbers', async () => {
     await apply(policy('{ responseFields: { set: [{ name: X-Seen, value: "1" }] } }'));
+    const deadline = performance.now() + 10_000;
+    for (const wanted = { components: ['field-changes'] }; ; await sleep(50)) {
+      const explained = await lab.controller.explain('front');
+      if (explained.length === 3 && explained.every(({ http }) => isDeepStrictEqual(http, wanted))) break;
+      assert.ok(performance.now() < deadline, JSON.stringify(explained.map(({ http }) => http)));
+    }
     const before = await lab.controller.serviceFigures('front');
     assert.deepEqual(before.failures, []);
     assert.deepEqual(before.engines.map(({ host }) => host).sort(), ['h1', 'h2', 'h3']);

@@ -8,6 +8,7 @@ import { writeChecksums } from '../../packet/checksum.ts';
 import { HEADROOM, Packet } from '../../packet/packet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, parse } from '../../packet/parse.ts';
 import type { Explanation, TraceAnswer, TraceQuestion, TraceStep } from '../../policy/answers.ts';
+import { usedComponents } from '../../policy/http-order.ts';
 import { PASS, REJECT } from '../component/component.ts';
 import { Firewall } from '../component/firewall.ts';
 import { DROPS } from '../drops.ts';
@@ -116,7 +117,10 @@ export class Tracer {
       const explanation = chains[index].balancer.explainTier(position, sample.includes(':') ? 6 : 4, client);
       explanation.reason += this.withoutRoom(index);
       const firewalls = chains[index].components.filter((component) => component instanceof Firewall);
-      if (position > 0 || firewalls.length === 0) return explanation;
+      if (position > 0) return explanation;
+      const { http } = graph.source.services[index];
+      if (http !== undefined) explanation.http = { components: usedComponents(http) };
+      if (firewalls.length === 0) return explanation;
       return { ...explanation, rules: firewalls.flatMap((firewall) => firewall.hits()) };
     });
   }
