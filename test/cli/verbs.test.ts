@@ -629,14 +629,15 @@ describe('the verbs', () => {
     const main = join(import.meta.dirname, '../../src/main.ts');
     const times: number[] = [];
     for (let count = 0; count < 3; count++) {
-      const startedAt = performance.now();
-      await promisify(execFile)(process.execPath, [main, 'get', '--lab', 'none'], { env: {} }).catch(
-        () => {},
+      const timed = `TIMEFORMAT='%U %S'; time { "$0" "$1" get --lab none >/dev/null 2>&1; }`;
+      const { stderr } = await promisify(execFile)('bash', ['-c', timed, process.execPath, main]).catch(
+        (error: { stderr: string }) => error,
       );
-      times.push(performance.now() - startedAt);
+      const [user, system] = stderr.trim().split(' ').map(Number);
+      times.push(user! + system!);
     }
-    // The claim is 300 ms; the best of three says what the machine allows when it is busy with other tests.
-    assert.ok(Math.min(...times) < 1000, `${times}`);
+    // Processor time, whatever else the machine does. The claim is 0.3 s; what is loaded needlessly costs more than 1.
+    assert.ok(Math.min(...times) < 1, `${times}`);
   });
 });
 
