@@ -9,6 +9,7 @@ import { WeftError } from '../policy/errors.ts';
 import { parseJson } from '../policy/json-text.ts';
 import { MAX_TEXT_BYTES } from '../policy/parse.ts';
 import { takeBackup } from '../state/backup.ts';
+import type { Sealer } from '../state/sealer.ts';
 import type { Store } from '../state/store.ts';
 import type { Backend } from './backend.ts';
 import { addCapture } from './capture-route.ts';
@@ -24,6 +25,8 @@ import { addWatch } from './watch.ts';
 
 export interface ApiOptions {
   store: Store;
+  /** Of the secrets that objects come with. */
+  sealer: Sealer;
   backend: Backend;
   /** The bearer token of the operator; at least 16 characters. */
   token: string;
@@ -37,6 +40,7 @@ export interface ApiOptions {
 /** Makes the API. Nothing listens yet: call `listen`, and `close` at the end (it ends open watches too). */
 export function createApi({
   store,
+  sealer,
   backend,
   token,
   log,
@@ -92,7 +96,7 @@ export function createApi({
       'this controller serves no console: start it with --plugin-listen ADDRESS:PORT',
     );
   });
-  const objects = new PolicyStore(store);
+  const objects = new PolicyStore(store, sealer);
   addQuestionRoutes(app, objects, backend);
   addCapture(app, objects, backend);
   addPurge(app, objects, backend);

@@ -8,10 +8,12 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ApplyResult } from '../policy/answers.ts';
+import { certificateUseProblems } from '../policy/certificate-use.ts';
 import { isWeftError, type Problem, WeftError } from '../policy/errors.ts';
 import { firewallProblems } from '../policy/firewall-use.ts';
 import type { Kind, PolicyObject } from '../policy/kind.ts';
 import { nearestName } from '../policy/nearest-name.ts';
+import { jsonPath } from '../policy/problems.ts';
 import {
   addressConflicts,
   missingReferences,
@@ -21,6 +23,7 @@ import {
   uncarriedServices,
 } from '../policy/refs.ts';
 import { KINDS, kindNamed } from '../policy/registry.ts';
+import { type Sealer, secretKey } from '../state/sealer.ts';
 import type { Condition, Entry, Store, Write } from '../state/store.ts';
 
 /** The revision that the object must have: a number (0: it must not exist), `any` (it must exist), or not checked. */
@@ -48,13 +51,23 @@ interface StoredItem extends PolicyItem {
 
 type Items = ReadonlyMap<string, StoredItem>;
 
+/** What is kept sealed beside the specs, by store key. */
+interface Secrets {
+  /** Null where there is none, or it cannot be opened. */
+  get(key: string): string | null;
+  isKept(key: string): boolean;
+  seal(key: string, text: string): Write;
+}
+
 export class PolicyStore {
   readonly #store: Store;
+  readonly #sealer: Sealer;
   /** Changes through this process wait for each other rather than collide. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store) {
+  constructor(store: Store, sealer: Sealer) {
     this.#store = store;
+    this.#sealer = sealer;
   }
 
   get revision(): number {
@@ -105,7 +118,7 @@ export class PolicyStore {
     for (let attempt = 1; ; attempt++) {
       const guard = await this.#store.get(GUARD_KEY);
       const before = await this.#items();
-      const { results, writes, after } = outcome(changes, before);
+      const { results, writes, after } = outcome(changes, before, await this.#secrets());
       if (isDryRun || writes.length === 0) return results;
       const conditions = [
         { key: GUARD_KEY, revision: guard?.revision ?? 0 },
@@ -124,6 +137,15 @@ export class PolicyStore {
     }
   }
 
+  async #secrets(): Promise<Secrets> {
+    const kept = new Map((await this.#store.list('secret/')).map(({ key, value }) => [key, value]));
+    return {
+      get: (key) => this.#sealer.open(kept.get(key), key),
+      isKept: (key) => kept.has(key),
+      seal: (key, text) => ({ key, value: this.#sealer.seal(text, key) }),
+    };
+  }
+
   async #items(): Promise<Items> {
     const items = new Map<string, StoredItem>();
     for (const entry of await this.#store.list('policy/')) {
@@ -139,6 +161,7 @@ export class PolicyStore {
 function outcome(
   changes: readonly PolicyChange[],
   before: Items,
+  secrets: Secrets,
 ): { results: ApplyResult[]; writes: Write[]; after: Items } {
   const after = new Map(before);
   const results: ApplyResult[] = [];
@@ -153,19 +176,23 @@ function outcome(
       if (!current) throw notFound(kind, name);
       after.delete(key);
       writes.push({ key, delete: true });
+      const secret = secretKey(kind, name);
+      if (secrets.isKept(secret)) writes.push({ key: secret, delete: true });
       results.push({ kind, name, result: 'deleted', revision: current.revision });
       continue;
     }
-    const item = { kind, name, spec: change.spec, revision: current?.revision ?? 0, isValid: true };
+    const { spec, secret } = apart(change, current, secrets);
+    const item = { kind, name, spec, revision: current?.revision ?? 0, isValid: true };
     // Deleting and setting again moves the item to the end, so that conflicts are told of the object that came last.
     after.delete(key);
     after.set(key, item);
     touched.push(item);
-    if (current && isDeepStrictEqual(current.spec, change.spec)) {
+    if (secret !== null) writes.push(secrets.seal(secretKey(kind, name), secret));
+    else if (current && isDeepStrictEqual(current.spec, spec)) {
       results.push({ kind, name, result: 'unchanged', revision: current.revision });
       continue;
     }
-    writes.push({ key, value: change.spec });
+    writes.push({ key, value: spec });
     results.push({ kind, name, result: current ? 'changed' : 'created', revision: item.revision });
   }
   const valid = [...after.values()].filter((item) => item.isValid);
@@ -197,13 +224,46 @@ function outcome(
   if (touched.some(({ kind }) => kind === 'virtual-service' || kind === 'firewall-policy')) {
     refuse('ERR_POLICY_INVALID', firewallProblems(valid));
   }
-  if (touched.some(({ kind }) => kind === 'virtual-service' || kind === 'pool')) {
+  if (touched.some(({ kind }) => kind === 'virtual-service' || kind === 'pool' || kind === 'certificate')) {
     refuse('ERR_POLICY_INVALID', uncarriedServices(valid));
+    refuse('ERR_POLICY_INVALID', certificateUseProblems(valid, touched));
   }
   if (touched.some((item) => item.kind === 'virtual-service')) {
     refuse('ERR_ADDRESS_IN_USE', addressConflicts(valid.filter((item) => item.kind === 'virtual-service')));
   }
   return { results, writes, after };
+}
+
+/**
+ * The spec as it is stored, and its secret where that is to be written. Throws ERR_POLICY_INVALID for what the kind
+ * refuses of something new, and where a secret is needed and there is none.
+ */
+function apart(
+  { kind, name, spec: given }: { kind: string; name: string; spec: unknown },
+  current: StoredItem | undefined,
+  secrets: Secrets,
+): { spec: unknown; secret: string | null } {
+  const { secret: of, check } = kindNamed(kind);
+  const where = `${kind} "${name}"`;
+  const { spec, secret } = of?.take(given) ?? { spec: given, secret: null };
+  const kept = of === undefined ? null : secrets.get(secretKey(kind, name));
+  const isNew = current === undefined || !isDeepStrictEqual(current.spec, spec);
+  const isNewSecret = secret !== null && secret !== kept;
+  if (of !== undefined && secret === null && kept === null && isNew) {
+    refuse('ERR_POLICY_INVALID', [
+      { path: `$.spec.${of.attribute}`, message: `is required: ${of.remedy(name)}`, where },
+    ]);
+  }
+  if (check !== undefined && (isNew || isNewSecret)) {
+    const held = secret ?? kept;
+    const whole = of === undefined || held === null ? spec : of.with(spec, held);
+    const problems = check(whole, Date.now());
+    refuse(
+      'ERR_POLICY_INVALID',
+      problems.map(({ path, message }) => ({ path: jsonPath('$.spec', path), message, where })),
+    );
+  }
+  return { spec, secret: isNewSecret ? secret : null };
 }
 
 /** What the change relied on: the objects it touches, and those that they refer to. */

@@ -7,6 +7,7 @@ import { Address, Name, Port, Prefix } from '../policy/attributes.ts';
 import { attributesOf } from '../policy/describe.ts';
 import { WeftError } from '../policy/errors.ts';
 import { fieldOf, type JsonSchema, jsonSchemaOf } from '../policy/json-schema.ts';
+import { withoutSecret } from '../policy/kind.ts';
 import { problemsOf, shown } from '../policy/problems.ts';
 import { KINDS, kindNamed } from '../policy/registry.ts';
 import type { Backend } from './backend.ts';
@@ -81,7 +82,9 @@ export function addQuestionRoutes(app: FastifyInstance, objects: PolicyStore, ba
     await objects.change(changes, true);
     const proposed = changes.map((change) => {
       const { kind, name } = change;
-      return 'delete' in change ? { kind, name, delete: true as const } : { kind, name, spec: change.spec };
+      return 'delete' in change
+        ? { kind, name, delete: true as const }
+        : { kind, name, spec: withoutSecret(kindNamed(kind), change.spec) };
     });
     return { steps: await backend.plan(proposed, deadline(request, reply)) };
   });

@@ -108,6 +108,7 @@ async function runController(options: ControllerArguments, isConsoleWanted: bool
   const [
     { pino },
     { openEmbeddedStore },
+    { openSealer },
     { openAuthority },
     { openHub },
     { createApi },
@@ -120,6 +121,7 @@ async function runController(options: ControllerArguments, isConsoleWanted: bool
   ] = await Promise.all([
     import('pino'),
     import('../state/embedded-store.ts'),
+    import('../state/sealer.ts'),
     import('../pki/authority.ts'),
     import('../state/embedded-hub.ts'),
     import('../api/api.ts'),
@@ -145,6 +147,7 @@ async function runController(options: ControllerArguments, isConsoleWanted: bool
   try {
     const store = await openEmbeddedStore(join(state, 'store.json'));
     opened.push(() => store.close());
+    const sealer = await openSealer(join(state, 'secrets.key'));
     const pidFile = join(state, 'controller.pid');
     await writeDurably(pidFile, `${process.pid}\n`);
     opened.push(() => rm(pidFile, { force: true }));
@@ -176,11 +179,20 @@ async function runController(options: ControllerArguments, isConsoleWanted: bool
           });
       }
     };
-    const controller = await startController({ store, hub, authority, openPlatform, log, hubAdvertise });
+    const controller = await startController({
+      store,
+      sealer,
+      hub,
+      authority,
+      openPlatform,
+      log,
+      hubAdvertise,
+    });
     opened.push(() => controller.close());
     let webConsole: ConsoleServer | null = null;
     const api = createApi({
       store,
+      sealer,
       backend: controller.backend,
       token,
       log,

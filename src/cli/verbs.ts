@@ -115,6 +115,11 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import('./console.ts')).register,
   },
   {
+    name: 'certificate',
+    summary: 'give a certificate with its key, or list those there are',
+    load: async () => (await import('./certificate.ts')).register,
+  },
+  {
     name: 'adopt',
     summary: 'take over what an earlier controller left in a cloud: shows it first, then asks',
     load: async () => (await import('./adopt.ts')).register,

@@ -11,6 +11,7 @@ import type { AutoscaleStatus } from '../policy/autoscale.ts';
 import type { CloudSpec } from '../policy/cloud.ts';
 import { WeftError } from '../policy/errors.ts';
 import type { PolicyItem } from '../policy/refs.ts';
+import type { Sealer } from '../state/sealer.ts';
 import type { HealthReport, SharedHub } from '../state/shared.ts';
 import type { Entry, Store } from '../state/store.ts';
 import { type Actual, TIMING, type Timing } from './actual.ts';
@@ -18,6 +19,7 @@ import { Fleet } from './autoscale/fleet.ts';
 import { scaleStatuses } from './autoscale/scale-status.ts';
 import { ScaleWatch } from './autoscale/scale-watch.ts';
 import { createBackend, type View } from './backend.ts';
+import { certificateStatuses, certificateWarnings } from './certificate-status.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CloudSession } from './cloud-session.ts';
 import { Departures } from './departures.ts';
@@ -26,6 +28,7 @@ import { EngineReports } from './engine-reports.ts';
 import { FloodWatch } from './flood-watch.ts';
 import { GraphBook } from './graph-book.ts';
 import { Journal } from './journal.ts';
+import { KeyDelivery } from './key-delivery.ts';
 import { Labels } from './labels.ts';
 import { Ledger } from './ledger.ts';
 import { LoadReader, READ_EVERY_MS } from './load-reader.ts';
@@ -50,6 +53,8 @@ export interface ControllerOptions {
   store: Store;
   hub: SharedHub;
   authority: Enrolment;
+  /** Of the keys of certificates. */
+  sealer: Sealer;
   /** Opens the platform of a cloud; it may throw, and is tried again. */
   openPlatform(spec: CloudSpec): Platform;
   log: Log;
@@ -95,6 +100,7 @@ class Reconciler implements Controller {
   readonly #scaleWatch = new ScaleWatch();
   readonly #departures = new Departures();
   readonly #graphs = new GraphBook();
+  readonly #keys: KeyDelivery;
   readonly #reports: EngineReports;
   readonly #loads: LoadReader;
   readonly #observer: Observer;
@@ -150,6 +156,8 @@ class Reconciler implements Controller {
     this.#startedAt = clock.now();
     const { hub, log } = options;
     const timing = { ...TIMING, ...options.timing };
+    const { store, sealer } = options;
+    this.#keys = new KeyDelivery({ store, sealer, hub, log, policies: () => this.#policies });
     this.#reports = new EngineReports(hub, clock, () => this.#wake());
     this.#loads = new LoadReader({
       platform: (cloud) => this.#answering(cloud),
@@ -199,6 +207,7 @@ class Reconciler implements Controller {
             fleet,
             graphs: this.#graphs,
             hub,
+            keys: this.#keys,
             enrolment: options.authority,
             hubAdvertise: options.hubAdvertise,
             reportedRevision: () => this.#reports.highestRevision(),
@@ -234,6 +243,7 @@ class Reconciler implements Controller {
   async start(): Promise<void> {
     await this.#statusWriter.start();
     this.#run(this.#followPolicies());
+    this.#run(this.#keys.follow(this.#closing.signal));
     this.#tick();
   }
 
@@ -316,13 +326,14 @@ class Reconciler implements Controller {
       this.#forgetClouds();
       this.#prune(actual);
       this.#keepCopies(actual);
-      this.#statusWriter.put(
-        compileStatuses(desired, actual, (pool) => this.#health(pool), {
-          figures: this.#figures,
-          scaling: this.#scaling,
-          paths: this.#paths,
-        }),
-      );
+      const statuses = compileStatuses(desired, actual, (pool) => this.#health(pool), {
+        figures: this.#figures,
+        scaling: this.#scaling,
+        paths: this.#paths,
+      });
+      for (const [name, status] of certificateStatuses(this.#policies, this.#keys.keyless, Date.now()))
+        statuses.set(`status/certificate/${name}`, status);
+      this.#statusWriter.put(statuses);
       this.#lastError = null;
     } catch (error) {
       // A defect in one round must not end the loop; the next change starts another.
@@ -563,6 +574,7 @@ class Reconciler implements Controller {
         warnings: [
           ...expiryWarnings(this.#options.authority.ca, this.#clock.now()),
           ...this.#copies.problems,
+          ...certificateWarnings(this.#policies, this.#keys.keyless, Date.now()),
         ],
       },
       desired,

@@ -21,6 +21,7 @@ import { type Desired, type Member, rangesFor } from './desired.ts';
 import { SetTable, TagIndex } from './firewall-sets.ts';
 import { canaryOf, isBehind, isReachedThrough } from './interception.ts';
 import { isObserving } from './mirror.ts';
+import { tlsOf } from './tls-names.ts';
 import { hostKey, type SeatedHost } from './world.ts';
 
 /** An engine that exists: placed, keyed, and with a VM on its host whose `out` NIC is known. */
@@ -151,6 +152,7 @@ function compileGraph(
     services: compiled,
     ...(sets.addressSets.length > 0 ? { addressSets: sets.addressSets } : {}),
     ...(sets.memberSets.length > 0 ? { memberSets: sets.memberSets } : {}),
+    ...tlsOf(services, poolNames, desired.policies),
   };
 }
 
@@ -248,6 +250,7 @@ function compilePool(
     name,
     port: spec?.port ?? 0,
     healthMonitors: spec?.healthMonitors ?? [],
+    ...(spec?.tls === undefined ? {} : { tls: spec.tls }),
     members: servedBy(name, desired).flatMap((id) => {
       const index = memberIndex.get(id);
       const found = desired.members.get(id);

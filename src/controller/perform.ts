@@ -7,6 +7,7 @@ import type { Fleet } from './autoscale/fleet.ts';
 import { performClones } from './autoscale/perform-clones.ts';
 import type { Clock } from './clock.ts';
 import type { GraphBook } from './graph-book.ts';
+import type { KeyDelivery } from './key-delivery.ts';
 import { GraphNotDurable, type Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import type { Step } from './step.ts';
@@ -26,6 +27,7 @@ export interface PerformContext {
   fleet: Fleet;
   graphs: GraphBook;
   hub: SharedHub;
+  keys: KeyDelivery;
   enrolment: Enrolment;
   /** `https://address:port` of the hub, as engines reach it. */
   hubAdvertise: string;
@@ -129,6 +131,7 @@ export async function perform(step: Step, context: PerformContext, signal: Abort
       await ledger.forget(step.engine);
       context.graphs.forget(step.engine);
       context.hub.delete(`graph/${step.engine}`);
+      context.keys.forget(step.engine);
       return;
     case 'settle-engine': {
       const placement = ledger.placements.get(step.engine);
@@ -207,7 +210,9 @@ async function pushGraph(
   for (const { key, value } of hub.list(SETS)) {
     if (value !== undefined && !context.graphs.usesSet(key.slice(SETS.length))) hub.delete(key);
   }
+  await context.keys.deliver(engine, content.tls ?? []);
   context.hub.put(`graph/${engine}`, { revision, ...content });
+  context.keys.settle(engine);
 }
 
 function nextAttempt(

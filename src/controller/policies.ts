@@ -1,5 +1,7 @@
 /** The policies as the controller reads them from the store: parsed by kind, with defaults filled in. */
 import { AddressSetSpec } from '../policy/address-set.ts';
+import { AuthoritySetSpec } from '../policy/authority-set.ts';
+import { CertificateSpec } from '../policy/certificate.ts';
 import { CloudSpec } from '../policy/cloud.ts';
 import { EngineGroupSpec } from '../policy/engine-group.ts';
 import { FirewallPolicySpec } from '../policy/firewall-policy.ts';
@@ -14,6 +16,8 @@ export interface Policies {
   groups: ReadonlyMap<string, EngineGroupSpec>;
   pools: ReadonlyMap<string, PoolSpec>;
   addressSets: ReadonlyMap<string, AddressSetSpec>;
+  certificates: ReadonlyMap<string, CertificateSpec>;
+  authoritySets: ReadonlyMap<string, AuthoritySetSpec>;
   firewalls: ReadonlyMap<string, FirewallPolicySpec>;
   services: ReadonlyMap<string, VirtualServiceSpec>;
   /** Objects that are stored but cannot be used, with the reason. */
@@ -29,6 +33,8 @@ export function parsePolicies(entries: readonly Entry[]): Policies {
   const groups = new Map<string, EngineGroupSpec>();
   const pools = new Map<string, PoolSpec>();
   const addressSets = new Map<string, AddressSetSpec>();
+  const certificates = new Map<string, CertificateSpec>();
+  const authoritySets = new Map<string, AuthoritySetSpec>();
   const firewalls = new Map<string, FirewallPolicySpec>();
   const services = new Map<string, VirtualServiceSpec>();
   const unreadable: { kind: string; name: string; message: string }[] = [];
@@ -52,10 +58,12 @@ export function parsePolicies(entries: readonly Entry[]): Policies {
     else if (kind === 'engine-group') keep(EngineGroupSpec, groups);
     else if (kind === 'pool') keep(PoolSpec, pools);
     else if (kind === 'address-set') keep(AddressSetSpec, addressSets);
+    else if (kind === 'certificate') keep(CertificateSpec, certificates);
+    else if (kind === 'authority-set') keep(AuthoritySetSpec, authoritySets);
     else if (kind === 'firewall-policy') keep(FirewallPolicySpec, firewalls);
     else if (kind === 'virtual-service') keep(VirtualServiceSpec, services);
   }
-  return { clouds, groups, pools, addressSets, firewalls, services, unreadable };
+  return { clouds, groups, pools, addressSets, certificates, authoritySets, firewalls, services, unreadable };
 }
 
 /** Stored objects as they are referred to, those that cannot be read left out. */

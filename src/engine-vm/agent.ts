@@ -12,9 +12,10 @@ import { announceTakeover, BgpSpeaker, endTakeover } from '../attract/speaker.ts
 import { speechOf } from '../attract/speech.ts';
 import type { FlowQuestion } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
-import type { AddressSetEntry, ServiceGraph } from '../policy/graph.ts';
+import type { AddressSetEntry, ServiceGraph, TlsEntry } from '../policy/graph.ts';
 import type { PurgeQuestion } from '../policy/purge.ts';
 import type { ServiceFiguresQuestion } from '../policy/service-figures.ts';
+import { tlsPrefix } from '../state/key-owner.ts';
 import type { FloodReport, FullTableReport, SharedState } from '../state/shared.ts';
 import { graphText, SETS_PREFIX, withSets } from './address-sets.ts';
 import type { CaptureNews } from './dataplane/capture.ts';
@@ -215,6 +216,11 @@ class Agent {
       (key, error) => this.#log.error({ key, err: error }, 'an entry of the shared state was passed over'),
     );
     this.#exchange.start();
+    // Before the graph that names them.
+    const keys = tlsPrefix(engine);
+    shared.subscribe(keys, ({ key, value }) => {
+      this.#proxied.takeKeys(key.slice(keys.length), value as TlsEntry | undefined);
+    });
     shared.subscribe(`graph/${engine}`, ({ key, value }) => {
       // A controller that is gone takes its graphs along: the engine keeps the last one.
       if (key === `graph/${engine}` && value !== undefined) this.#adopt(value as ServiceGraph);

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { EnginePurge } from '../policy/answers.ts';
 import { WeftError } from '../policy/errors.ts';
-import type { ServiceGraph } from '../policy/graph.ts';
+import type { ServiceGraph, TlsEntry } from '../policy/graph.ts';
 import type { PurgeQuestion } from '../policy/purge.ts';
 import { type ServiceFigures, type ServiceFiguresQuestion, sumThreads } from '../policy/service-figures.ts';
 import { proxiedAddresses, proxiedSettings } from './http/graph-settings.ts';
@@ -17,6 +17,7 @@ import type { ServiceSettings } from './http/service.ts';
 import type { ToldSession } from './http/session-sharing.ts';
 import { listenerKey } from './kernel/listener-takeover.ts';
 import { setProxiedAddresses } from './proxied-addresses.ts';
+import { KeyRing } from './tls/key-ring.ts';
 
 /** A core is the data plane's. */
 const WORKERS = Math.max(1, availableParallelism() - 1);
@@ -71,6 +72,9 @@ export class ProxiedServices {
   /** When listeners that are late go. */
   #tidy: NodeJS.Timeout | undefined;
   #isStopped = false;
+  readonly #keys = new KeyRing(() => [this.#graph, this.#coming].flatMap((graph) => graph ?? []));
+  /** Services that wait for their keys. */
+  readonly #keyless = new Set<string>();
 
   constructor(options: ProxiedServicesOptions) {
     this.#options = options;
@@ -111,6 +115,16 @@ export class ProxiedServices {
   /** Takes what another engine told of a client. Throws a TypeError for what is no session. */
   learn(service: string, session: ToldSession): void {
     this.#running.get(service)?.workers.sessions?.learn(session);
+  }
+
+  /** Takes a certificate or authorities: `certificate/<name>`, `authority-set/<name>`; taken back where it is undefined. */
+  takeKeys(place: string, entry: TlsEntry | undefined): void {
+    if (entry === undefined) {
+      this.#keys.giveBack(place);
+      return;
+    }
+    this.#keys.take(place, entry);
+    if (this.#graph !== null) void this.#next(() => this.#follow());
   }
 
   #tellSessions(): void {
@@ -164,9 +178,31 @@ export class ProxiedServices {
     return this.#last;
   }
 
+  /** Null for a service whose keys are not here, or cannot be used. */
+  #settings(graph: ServiceGraph): Map<string, ServiceSettings | null> {
+    const all = new Map<string, ServiceSettings | null>();
+    for (const [name, settings] of proxiedSettings(graph, this.#verdicts)) {
+      let filled: ServiceSettings | null = null;
+      let trouble = new WeftError('ERR_NOT_FOUND', 'its certificate or key has not come: see weft status');
+      try {
+        filled = this.#keys.fill(graph, settings);
+      } catch (error) {
+        trouble = error as WeftError;
+      }
+      all.set(name, filled);
+      if (filled !== null) this.#keyless.delete(name);
+      else if (!this.#keyless.has(name)) {
+        this.#keyless.add(name);
+        this.#options.onTrouble(name, trouble);
+      }
+    }
+    return all;
+  }
+
   async #follow(): Promise<void> {
-    const settingsOf = (graph: ServiceGraph | null): Map<string, ServiceSettings> =>
-      graph === null ? new Map() : proxiedSettings(graph, this.#verdicts);
+    this.#keys.forget();
+    const settingsOf = (graph: ServiceGraph | null): Map<string, ServiceSettings | null> =>
+      graph === null ? new Map() : this.#settings(graph);
     const [inForce, coming] = [settingsOf(this.#graph), settingsOf(this.#coming)];
     await this.#take();
     let tidyAtMs = Number.POSITIVE_INFINITY;
@@ -175,6 +211,8 @@ export class ProxiedServices {
     for (const name of new Set([...inForce.keys(), ...coming.keys(), ...this.#running.keys()])) {
       const running = this.#running.get(name);
       const settings = inForce.get(name) ?? coming.get(name);
+      // What runs goes on with what it has until the keys are here.
+      if (settings === null || (settings === undefined && inForce.has(name))) continue;
       const named = listenersOf(inForce.get(name), coming.get(name));
       if (running === undefined) {
         await this.#start(name, { ...settings!, listeners: named });
@@ -263,7 +301,7 @@ function addressesOf(listeners: readonly Listener[]): string[] {
 }
 
 /** Those of both, each once. */
-function listenersOf(...all: readonly (ServiceSettings | undefined)[]): Listener[] {
+function listenersOf(...all: readonly (ServiceSettings | null | undefined)[]): Listener[] {
   const listeners = all.flatMap((one) => one?.listeners ?? []);
   return [...new Map(listeners.map((one) => [listenerKey(one.address, one.port), one])).values()];
 }

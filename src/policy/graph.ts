@@ -11,6 +11,7 @@ import type { BgpSettings, FastPathChoice, FlowTimeouts } from './engine-group.t
 import type { FirewallPolicySpec, FirewallRule } from './firewall-policy.ts';
 import type { HttpService } from './http-service.ts';
 import type { HealthMonitor } from './pool.ts';
+import type { MemberTls } from './pool-tls.ts';
 import type { ReturnPath, SynCookieChoice } from './virtual-service.ts';
 
 export interface ServiceGraph {
@@ -27,7 +28,21 @@ export interface ServiceGraph {
   addressSets?: GraphAddressSet[];
   /** Sets of members (indices into `members`) that firewall rules refer to by index. */
   memberSets?: number[][];
+  /** Certificates and authority sets that services and pools name; what they hold comes apart, and is never kept. */
+  tls?: GraphTls[];
 }
+
+/** Equal hash for equal content. */
+export interface GraphTls {
+  kind: 'certificate' | 'authority-set';
+  name: string;
+  hash: string;
+}
+
+/** The value of the shared-state key `tls/<engine>/<kind>/<name>`. */
+export type TlsEntry =
+  | { hash: string; chain: string; key: string; ocsp?: string | undefined }
+  | { hash: string; certificates: string; revoked?: string | undefined };
 
 /** Prefixes that rules share: an address set of the policy, or the addresses of the VMs that carry some tags. */
 export interface GraphAddressSet {
@@ -114,6 +129,8 @@ export interface GraphPool {
   name: string;
   port: number;
   healthMonitors: HealthMonitor[];
+  /** How proxies speak TLS with the members; plain where it is not said. */
+  tls?: MemberTls;
   members: { member: number; weight: number; isDraining: boolean }[];
 }
 

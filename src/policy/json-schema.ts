@@ -16,6 +16,8 @@ export interface JsonSchema {
   pattern?: string;
   /** Ours: the unit of a number. */
   unit?: string;
+  /** A secret: it is taken, and never shown. */
+  writeOnly?: boolean;
   minLength?: number;
   maxLength?: number;
   minimum?: number;

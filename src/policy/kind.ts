@@ -22,6 +22,35 @@ export interface Kind<Spec extends z.ZodType = z.ZodType> {
   readonly spec: Spec;
   /** Every reference the spec holds. */
   references(spec: z.output<Spec>): Reference[];
+  /** Attributes that are texts of several lines. */
+  readonly texts?: readonly string[];
+  /**
+   * What is wrong with a spec besides its schema, where it is new or changed: what is stored and grows old stays
+   * readable. A secret is in it, given or kept.
+   */
+  check?(spec: z.output<Spec>, nowMs: number): SpecProblem[];
+  /** An attribute that is taken and kept apart, sealed, and that nobody gets back. */
+  readonly secret?: KindSecret<z.output<Spec>>;
+}
+
+export interface SpecProblem {
+  /** Inside the spec. */
+  path: readonly (string | number)[];
+  message: string;
+}
+
+export interface KindSecret<Spec> {
+  readonly attribute: string;
+  /** The spec as it is stored and shown, and the secret where one was given. */
+  take(spec: Spec): { spec: Spec; secret: string | null };
+  with(spec: Spec, secret: string): Spec;
+  /** What to do where an object of that name has none. */
+  remedy(name: string): string;
+}
+
+/** A spec as it may be shown: without a secret. */
+export function withoutSecret(kind: Kind, spec: unknown): unknown {
+  return kind.secret === undefined ? spec : kind.secret.take(spec).spec;
 }
 
 /** A stored object. `spec` is intent, written by users; `status` is observation, written by the controller. */

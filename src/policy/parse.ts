@@ -149,7 +149,7 @@ export interface Place {
 /** Fills the defaults of a spec in, or says what is wrong with it. */
 export function checkSpec(kind: Kind, spec: unknown, at: Place = {}): { spec: unknown; problems: Problem[] } {
   const root = `${at.root ?? '$'}.spec`;
-  const problems = forbidden(spec, ['spec'], at);
+  const problems = forbidden(spec, ['spec'], at, kind.texts);
   const result = kind.spec.safeParse(spec);
   if (result.success) return { spec: result.data, problems };
   const found = problemsOf(jsonSchemaOf(kind), spec, result.error.issues, root, (path) =>
@@ -182,10 +182,16 @@ function collect<Item>(text: string, source: string, check: (value: unknown, at:
   return items;
 }
 
-/** Control characters in text, and names that reach a prototype: refused in every kind alike. */
-function forbidden(value: unknown, path: readonly PropertyKey[], at: Place): Problem[] {
+/** Control characters in text, and names that reach a prototype: refused in every kind alike. `texts` may have lines. */
+function forbidden(
+  value: unknown,
+  path: readonly PropertyKey[],
+  at: Place,
+  texts: readonly string[] = [],
+): Problem[] {
   if (typeof value === 'string') {
-    return /\p{Cc}/u.test(value)
+    const isText = path.length === 2 && texts.includes(path[1] as string);
+    return /\p{Cc}/u.test(isText ? value.replaceAll(/[\t\r\n]/g, '') : value)
       ? [
           problem(
             at,
@@ -197,11 +203,12 @@ function forbidden(value: unknown, path: readonly PropertyKey[], at: Place): Pro
       : [];
   }
   if (typeof value !== 'object' || value === null) return [];
-  if (Array.isArray(value)) return value.flatMap((item, index) => forbidden(item, [...path, index], at));
+  if (Array.isArray(value))
+    return value.flatMap((item, index) => forbidden(item, [...path, index], at, texts));
   return Object.entries(value).flatMap(([name, field]) =>
     FORBIDDEN_NAMES.has(name)
       ? [problem(at, path, `must not hold the name ${shown(name)}`, jsonPath(at.root ?? '$', path))]
-      : forbidden(field, [...path, name], at),
+      : forbidden(field, [...path, name], at, texts),
   );
 }
 

@@ -4,7 +4,7 @@ import { DurationMs, Name, Port } from './attributes.ts';
 import { AutoscaleSpec, type AutoscaleStatus } from './autoscale.ts';
 import { defineKind } from './kind.ts';
 import { MemberSelector } from './member-selector.ts';
-import { MemberTls } from './pool-tls.ts';
+import { MemberTls, memberTlsReferences } from './pool-tls.ts';
 
 const rounds = {
   intervalMs: DurationMs.min(50).default(1000).meta({ description: 'Time between two probes of a member.' }),
@@ -117,5 +117,8 @@ export const pool = defineKind({
   name: 'pool',
   summary: 'the application instances that serve one tier, and how their health is known',
   spec: PoolSpec,
-  references: (spec) => [{ path: '$.spec.cloud', kind: 'cloud', name: spec.cloud }],
+  references: (spec) => [
+    { path: '$.spec.cloud', kind: 'cloud', name: spec.cloud },
+    ...memberTlsReferences(spec.tls, '$.spec.tls'),
+  ],
 });

@@ -44,6 +44,8 @@ export function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === 'object' && value !== null) return 'a mapping';
+  // Of a key that stands in the wrong place nothing is shown.
+  if (typeof value === 'string' && value.includes('PRIVATE KEY')) return 'a private key';
   const isLong = typeof value === 'string' && value.length > 60;
   return escaped(JSON.stringify(isLong ? `${(value as string).slice(0, 57)}...` : value) ?? String(value));
 }
@@ -100,6 +102,7 @@ function findingsOf(schema: JsonSchema, value: unknown, issue: Issue): Finding[]
   const path = issue.path;
   const found = path.reduce<unknown>((at, segment) => fieldOf(at, segment), value);
   const place = schemaAt(schema, value, path);
+  const seen = place?.writeOnly === true && found !== undefined ? 'something else' : shown(found);
   switch (issue.code) {
     case 'unrecognized_keys': {
       const fields = Object.keys((place && variantFor(place, found))?.properties ?? {});
@@ -123,16 +126,18 @@ function findingsOf(schema: JsonSchema, value: unknown, issue: Issue): Finding[]
       return [{ path, message: choice(issue.values.map(String), found) }];
     case 'custom':
     case 'invalid_format':
-      return [{ path, message: `${issue.message}${isScalar(found) ? `, found ${shown(found)}` : ''}` }];
+      return [{ path, message: `${issue.message}${isScalar(found) ? `, found ${seen}` : ''}` }];
     default: {
       const expected = place ? expectation(place) : issue.message;
       if (found === undefined) return [{ path, message: `is required: expected ${expected}` }];
       const needsQuotes =
-        place?.type === 'string' && (typeof found === 'number' || typeof found === 'boolean');
+        place?.type === 'string' &&
+        place.writeOnly !== true &&
+        (typeof found === 'number' || typeof found === 'boolean');
       return [
         {
           path,
-          message: `expected ${expected}, found ${shown(found)}${needsQuotes ? `; write it in quotes: "${found}"` : ''}`,
+          message: `expected ${expected}, found ${seen}${needsQuotes ? `; write it in quotes: "${found}"` : ''}`,
         },
       ];
     }

@@ -88,9 +88,12 @@ export function addressConflicts(services: readonly PolicyItem[]): Problem[] {
 
 /** What engines do not do for services with `http`, which `weft proxy` does: files of its machine, sets in its rules. */
 export function uncarriedServices(items: readonly PolicyItem[]): Problem[] {
-  const secured = new Set(
+  const filed = new Set(
     items
-      .filter(({ kind, spec }) => kind === 'pool' && (spec as PoolSpec).tls !== undefined)
+      .filter(({ kind, spec }) => {
+        const { authoritiesFile, certificateFile } = (kind === 'pool' && (spec as PoolSpec).tls) || {};
+        return (authoritiesFile ?? certificateFile) !== undefined;
+      })
       .map(({ name }) => name),
   );
   return items.flatMap((item): Problem[] => {
@@ -103,15 +106,30 @@ export function uncarriedServices(items: readonly PolicyItem[]): Problem[] {
     const refuse = (path: string, why: string): void => {
       problems.push({
         path: `$.spec.${path}`,
-        message: `is not carried by engines so far: ${why}; run the service with \`weft proxy\`, or leave it out`,
+        message: `is not carried by engines: ${why}; or run the service with \`weft proxy\``,
         where,
       });
     };
-    if (http.tls !== undefined) refuse('http.tls', 'they have no keys');
+    http.tls?.certificates.forEach(({ certificate }, index) => {
+      if (certificate === undefined)
+        refuse(
+          `http.tls.certificates[${index}].certificateFile`,
+          'they have no files; give it by `weft certificate NAME --chain FILE --key FILE` and name it as certificate',
+        );
+    });
+    if (http.tls?.clientCertificates?.authoritiesFile !== undefined)
+      refuse(
+        'http.tls.clientCertificates.authoritiesFile',
+        'they have no files; name an authority-set as authorities',
+      );
     if (http.sessionCookie?.keyFile !== undefined)
       refuse('http.sessionCookie.keyFile', 'the engines of a group have a key for cookies anyway');
     for (const pool of poolsOf(spec)) {
-      if (secured.has(pool)) refuse('http', `pool "${pool}" has tls, whose files they do not have`);
+      if (filed.has(pool))
+        refuse(
+          'http',
+          `the tls of pool "${pool}" names files, which they do not have; let it name an authority-set and a certificate`,
+        );
     }
     return problems;
   });

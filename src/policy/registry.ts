@@ -1,5 +1,7 @@
 /** The kinds there are. To add one: write its file, add its line here. */
 import { addressSet } from './address-set.ts';
+import { authoritySet } from './authority-set.ts';
+import { certificate } from './certificate.ts';
 import { cloud } from './cloud.ts';
 import { engineGroup } from './engine-group.ts';
 import { WeftError } from './errors.ts';
@@ -12,6 +14,8 @@ import { virtualService } from './virtual-service.ts';
 export const KINDS: readonly Kind[] = [
   cloud,
   engineGroup,
+  certificate,
+  authoritySet,
   pool,
   addressSet,
   firewallPolicy,

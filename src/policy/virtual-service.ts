@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { Address, DurationMs, Name, Port } from './attributes.ts';
 import { BALANCING_METHODS, isFlowMethod } from './balancing-methods.ts';
 import { HttpService } from './http-service.ts';
+import { clientTlsReferences } from './http-tls.ts';
 import { defineKind } from './kind.ts';
 
 export const LoadBalancing = z.strictObject({
@@ -330,6 +331,7 @@ export const virtualService = defineKind({
         name,
       })),
     ),
+    ...clientTlsReferences(spec.http?.tls, '$.spec.http.tls'),
     ...spec.components.flatMap((component, index) =>
       component.type === 'firewall'
         ? [{ path: `$.spec.components[${index}].policy`, kind: 'firewall-policy', name: component.policy }]

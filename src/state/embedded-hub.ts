@@ -14,7 +14,7 @@ import { FanOut } from './fan-out.ts';
 import type { HubAuthority } from './hub-authority.ts';
 import { HubEntries, type HubEntry } from './hub-entries.ts';
 import { type HubListener, listenHub, type Refusal } from './hub-listener.ts';
-import { graphKey, isCommon, isEngineLease, ownerOf } from './key-owner.ts';
+import { isCommon, isEngineLease, ownerOf, soleReader } from './key-owner.ts';
 import { type LeaseHolder, LeaseTable } from './lease-table.ts';
 import { SILENT, type StateLog } from './log.ts';
 import type { SharedEntry, SharedHub } from './shared.ts';
@@ -311,9 +311,8 @@ class Hub implements EmbeddedHub {
 
   /** What the engine may see under the prefix; reads the table as it is when each entry is asked for. */
   *#visible(prefix: string, engine: string): Generator<HubEntry> {
-    const own = graphKey(engine);
     for (const entry of this.#entries.list(prefix)) {
-      if (isCommon(entry.key) || entry.key === own) yield entry;
+      if (isCommon(entry.key) || soleReader(entry.key) === engine) yield entry;
     }
   }
 

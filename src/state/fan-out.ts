@@ -4,7 +4,7 @@
  */
 import type { EngineLink } from './engine-link.ts';
 import type { HubEntry } from './hub-entries.ts';
-import { graphKey, isCommon, reachesCommon } from './key-owner.ts';
+import { isCommon, reachesCommon, soleReader } from './key-owner.ts';
 import { BATCH_CHARACTERS } from './wire.ts';
 
 const FLUSH_MS = 5;
@@ -21,7 +21,7 @@ export class FanOut {
 
   /** Sends the entry soon. */
   push(entry: HubEntry): void {
-    if (!isCommon(entry.key) && !entry.key.startsWith(graphKey(''))) return;
+    if (!isCommon(entry.key) && soleReader(entry.key) === null) return;
     this.#changed.set(entry.key, entry);
     this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
   }
@@ -35,11 +35,11 @@ export class FanOut {
     const changed = [...this.#changed.values()];
     this.#changed.clear();
     const common = changed.filter((entry) => isCommon(entry.key));
-    const graphs = changed.filter((entry) => !isCommon(entry.key));
+    const own = changed.filter((entry) => !isCommon(entry.key));
     const links = this.#links();
     if (common.length > 0) this.#sendCommon(links.values(), common);
-    for (const entry of graphs) {
-      const link = links.get(entry.key.slice(graphKey('').length));
+    for (const entry of own) {
+      const link = links.get(soleReader(entry.key)!);
       if (link === undefined || !startsWithOne(entry.key, [...link.prefixes])) continue;
       for (const message of messagesOf([entry])) link.sendText(message);
     }

@@ -25,7 +25,7 @@ export function ownerOf(key: string): KeyOwner {
   return { type: 'controller' };
 }
 
-/** Where what every engine may see stands. Besides it, an engine sees `graph/<itself>`. */
+/** Where what every engine may see stands. Besides it, an engine sees `graph/<itself>` and `tls/<itself>/`. */
 const COMMON_PREFIXES = ['connections/', 'session/', 'http-session/', 'health/', 'address-set/'];
 
 /** True where every engine may see the key. */
@@ -38,9 +38,21 @@ export function reachesCommon(prefix: string): boolean {
   return COMMON_PREFIXES.some((common) => prefix.startsWith(common) || common.startsWith(prefix));
 }
 
-/** The key that only `engine` may see. */
+/** The key that only `engine` may see, besides those of `tlsPrefix`. */
 export function graphKey(engine: string): string {
   return `graph/${engine}`;
+}
+
+/** Where certificates and keys of services of `engine` stand, which only that engine may see. */
+export function tlsPrefix(engine: string): string {
+  return `tls/${engine}/`;
+}
+
+/** The only engine that may see the key; null where none or all may. */
+export function soleReader(key: string): string | null {
+  const parts = key.split('/');
+  if (parts[0] === 'graph' && parts.length === 2) return parts[1]!;
+  return parts[0] === 'tls' && parts.length === 4 ? parts[1]! : null;
 }
 
 /** True for leases that engines may ask for. */

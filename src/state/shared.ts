@@ -9,6 +9,7 @@
  * Keys and their writers:
  *   graph/<engine>          controller      ServiceGraph for that engine
  *   address-set/<name>      controller      AddressSetEntry of policy/graph.ts
+ *   tls/<engine>/<kind>/<name>   controller   TlsEntry of policy/graph.ts: seen by that engine alone
  *   engine/<engine>         that engine     EngineReport
  *   connections/<engine>    that engine     ConnectionReport
  *   session/<service>/<client>/<engine>     that engine     SessionRecord (readers take the latest by time, then id)

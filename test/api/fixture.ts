@@ -1,4 +1,5 @@
 /** An API over a real store in a temporary file, and requests with or without its token. */
+
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { createApi } from '../../src/api/api.ts';
 import type { ConsoleAddress } from '../../src/policy/answers.ts';
 import { parseDocuments } from '../../src/policy/parse.ts';
 import { openEmbeddedStore } from '../../src/state/embedded-store.ts';
+import { sealerOf } from '../../src/state/sealer.ts';
 import type { Store } from '../../src/state/store.ts';
 import { InMemoryBackend } from './in-memory-backend.ts';
 
@@ -64,7 +66,15 @@ export async function openApi(
   const lines: string[] = [];
   const clock = { ms: 1000 };
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const api = createApi({ store, backend, token: TOKEN, log, now: () => clock.ms, console: consoleAddress });
+  const api = createApi({
+    store,
+    sealer: sealerOf(Buffer.alloc(32, 7)),
+    backend,
+    token: TOKEN,
+    log,
+    now: () => clock.ms,
+    console: consoleAddress,
+  });
   await api.ready();
   const call: ApiFixture['call'] = (method, url, body, headers = {}) =>
     api.inject({

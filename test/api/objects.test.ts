@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { policyKey } from '../../src/api/policy-store.ts';
 import { type BalancingMethod, isFlowMethod } from '../../src/policy/balancing-methods.ts';
 import { KINDS, kindNamed } from '../../src/policy/registry.ts';
+import { sealerOf } from '../../src/state/sealer.ts';
 import { names, specsOf } from '../policy/objects.ts';
 import { type ApiFixture, openApi } from './fixture.ts';
 
@@ -43,7 +44,8 @@ describe('policy objects over REST', () => {
         value: kindNamed('pool').spec.parse(POOL),
       })),
     ]);
-    for (const kind of KINDS) {
+    // What is judged by more than its shape is not generated: certificates.
+    for (const kind of KINDS.filter(({ check }) => check === undefined)) {
       await fc.assert(
         fc.asyncProperty(specsOf(kind), async (generated) => {
           // References point to what there is; everything else is arbitrary.
@@ -56,8 +58,9 @@ describe('policy objects over REST', () => {
             if (rule.fromSets) rule.fromSets = ['known'];
             if (rule.toSets) rule.toSets = ['known'];
           }
-          // Engines do not carry it so far, and the API says so.
+          // It names certificates and files.
           delete spec.http;
+          delete spec.tls;
           for (const one of (spec.components ?? []) as {
             method?: BalancingMethod;
             persistence?: { type: string };
@@ -285,7 +288,8 @@ describe('policy objects over REST', () => {
   it('never dangle through two APIs over one store either', async () => {
     await fixture.applySample();
     const { PolicyStore } = await import('../../src/api/policy-store.ts');
-    const [left, right] = [new PolicyStore(fixture.store), new PolicyStore(fixture.store)];
+    const sealer = sealerOf(Buffer.alloc(32, 7));
+    const [left, right] = [new PolicyStore(fixture.store, sealer), new PolicyStore(fixture.store, sealer)];
     const spec = kindNamed('pool').spec.parse(POOL);
     for (let round = 0; round < 20; round++) {
       await fixture.store.write([

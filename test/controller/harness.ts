@@ -8,6 +8,7 @@ import type { Vm } from '../../src/hypervisor/platform.ts';
 import type { StepSummary, SystemStatus } from '../../src/policy/answers.ts';
 import type { ServiceGraph } from '../../src/policy/graph.ts';
 import { kindNamed } from '../../src/policy/registry.ts';
+import { sealerOf } from '../../src/state/sealer.ts';
 import type { Store } from '../../src/state/store.ts';
 import { type DatacenterState, MemoryDatacenter } from '../hypervisor/memory-platform.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -70,6 +71,7 @@ export class Harness {
       revoke: async (engine) => void this.revoked.push(engine),
     };
     this.#controller = await startController({
+      sealer: sealerOf(Buffer.alloc(32, 7)),
       store: this.store,
       hub: this.hub,
       authority,

@@ -1,6 +1,7 @@
 /** Two controllers with stores of their own on one cloud: one drives it, the other says why it does not. */
 import assert from 'node:assert/strict';
 import { type Controller, startController } from '../../src/controller/controller.ts';
+import { sealerOf } from '../../src/state/sealer.ts';
 import { datacenterOf } from '../hypervisor/memory-platform.ts';
 import { FakeHub } from './fake-hub.ts';
 import { applyShop, Harness } from './harness.ts';
@@ -30,6 +31,7 @@ describe('ownership of a cloud', () => {
     const store = new MemoryStore();
     for (const { key, value } of await harness.store.list('policy/')) await store.write([{ key, value }]);
     const other = await startController({
+      sealer: sealerOf(Buffer.alloc(32, 7)),
       store,
       hub: new FakeHub(),
       authority: { ca: 'CA', createToken: async () => 'token', revoke: async () => undefined },

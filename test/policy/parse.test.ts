@@ -153,6 +153,7 @@ describe('policy text', () => {
       ['guarded.yaml', 3],
       ['rewrites.yaml', 3],
       ['proxy-protocol.yaml', 2],
+      ['lab-tls.yaml', 1],
     ] as const) {
       const text = readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
       assert.equal(parseDocuments(text, name).length, count);

@@ -77,13 +77,21 @@ describe('what engines do not do of a service with http', () => {
     return uncarriedServices(items).map(({ path }) => path);
   };
 
-  it('is refused by name: keys, files, TLS with members', () => {
+  it('is refused by name: files', () => {
     assert.deepEqual(problemsOf({}), []);
     const certificates = [{ certificateFile: '/c.pem', keyFile: '/k.pem' }];
-    assert.deepEqual(problemsOf({ tls: { certificates } }), ['$.spec.http.tls']);
+    assert.deepEqual(problemsOf({ tls: { certificates } }), [
+      '$.spec.http.tls.certificates[0].certificateFile',
+    ]);
+    assert.deepEqual(problemsOf({ tls: { certificates: [{ certificate: 'c' }] } }), []);
+    const clientCertificates = { authoritiesFile: '/a.pem' };
+    assert.deepEqual(problemsOf({ tls: { certificates: [{ certificate: 'c' }], clientCertificates } }), [
+      '$.spec.http.tls.clientCertificates.authoritiesFile',
+    ]);
     assert.deepEqual(problemsOf({ sessionCookie: { keyFile: '/k' } }), ['$.spec.http.sessionCookie.keyFile']);
     const rules = [{ name: 'bad', action: 'deny', fromSets: ['bad'] }];
     assert.deepEqual(problemsOf({ accessRules: { rules } }), []);
-    assert.deepEqual(problemsOf({}, {}), ['$.spec.http']);
+    assert.deepEqual(problemsOf({}, { authoritiesFile: '/a.pem' }), ['$.spec.http']);
+    assert.deepEqual(problemsOf({}, { authorities: 'a' }), []);
   });
 });

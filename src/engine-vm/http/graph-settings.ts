@@ -47,7 +47,12 @@ function settingsOf(graph: ServiceGraph, service: GraphService, verdicts: Verdic
     members: membersOf(graph, pool, verdicts),
     pools: graph.pools
       .filter((one) => further.has(one.name))
-      .map((one) => ({ name: one.name, members: membersOf(graph, one, verdicts) })),
+      .map((one) => ({
+        name: one.name,
+        members: membersOf(graph, one, verdicts),
+        ...(one.tls === undefined ? {} : { poolTls: one.tls }),
+      })),
+    ...(pool.tls === undefined ? {} : { poolTls: pool.tls }),
     http,
     addressSets: addressSetsOf(graph, http),
     // A cookie that one engine gives, all others of the group know, also after a restart.

@@ -224,7 +224,7 @@ function withShared(
 ): ServiceSettings {
   const left = legacy?.keys.get(settings.name);
   const cookieKey = settings.cookieKey ?? before?.cookieKey ?? keyOf(left?.cookieKey);
-  const secret = before?.tls?.ticketSecret ?? keyOf(left?.ticketSecret);
+  const secret = settings.tls?.ticketSecret ?? before?.tls?.ticketSecret ?? keyOf(left?.ticketSecret);
   const tls = settings.tls === undefined ? {} : { tls: { ...settings.tls, ticketSecret: secret } };
   return withSessions(
     withRateMemory(withCacheMemory({ ...settings, cookieKey, ...tls }, before), before),

@@ -2,6 +2,7 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import { dnsNamesOf } from '../../policy/certificate-check.ts';
 import { WeftError } from '../../policy/errors.ts';
 import type { ClientCertificates, ClientTls } from '../../policy/http-tls.ts';
 import type { MemberTls } from '../../policy/pool-tls.ts';
@@ -50,6 +51,29 @@ export interface TlsSettings {
   readonly ticketSecret?: Uint8Array;
 }
 
+/** A `certificate` of the policy, with its key. */
+export interface CertificateSource {
+  readonly chain: string;
+  readonly key: string;
+  /** Base64 of DER. */
+  readonly ocsp?: string | undefined;
+}
+
+/** An `authority-set` of the policy. */
+export interface AuthoritySource {
+  readonly certificates: string;
+  readonly revoked?: string | undefined;
+}
+
+/** Where objects that the policy names are; undefined for those that are not there. */
+export interface TlsSources {
+  certificate(name: string): CertificateSource | undefined;
+  authorities(name: string): AuthoritySource | undefined;
+}
+
+/** For policies that name files alone. */
+export const NO_OBJECTS: TlsSources = { certificate: () => undefined, authorities: () => undefined };
+
 /** Whose certificates of members are believed, and what we show ourselves. */
 export interface MemberTlsSettings {
   /** Differs where anything does. */
@@ -67,8 +91,14 @@ export interface MemberTlsSettings {
  * Reads and judges the files. What somebody should look at, and does not forbid to run, goes to `notes`. Throws
  * ERR_POLICY_INVALID, which names the file and never shows what is in it.
  */
-export function loadTls(policy: ClientTls, isHttp2: boolean, notes: string[] = []): TlsSettings {
-  const judged = policy.certificates.map(({ certificateFile, keyFile, ocspFile }) => {
+export function loadTls(
+  policy: ClientTls,
+  isHttp2: boolean,
+  notes: string[] = [],
+  sources: TlsSources = NO_OBJECTS,
+): TlsSettings {
+  const judged = policy.certificates.map(({ certificate, certificateFile = '', keyFile = '', ocspFile }) => {
+    if (certificate !== undefined) return ofObject(certificate, sources, notes);
     const chain = readPem(certificateFile);
     const key = readPem(keyFile);
     const ocsp = ocspFile === undefined ? null : readOcsp(ocspFile, certificateFile, chain, notes);
@@ -97,7 +127,9 @@ export function loadTls(policy: ClientTls, isHttp2: boolean, notes: string[] = [
     ...judged.filter(({ hasExpired }) => hasExpired),
   ].map(({ hasExpired: _known, validTo: _until, ...one }) => one);
   const clients =
-    policy.clientCertificates === undefined ? undefined : loadClients(policy.clientCertificates, notes);
+    policy.clientCertificates === undefined
+      ? undefined
+      : loadClients(policy.clientCertificates, notes, sources);
   const protocols = isHttp2 ? ['h2', 'http/1.1'] : ['http/1.1'];
   const hash = createHash('sha256').update(policy.minVersion).update(protocols.join());
   for (const { chain, key, ocsp } of certificates) {
@@ -139,6 +171,53 @@ export function withFreshStaples(tls: TlsSettings, notes: string[]): TlsSettings
   return isChanged ? { ...tls, id: hash.digest('hex'), certificates } : null;
 }
 
+const judgedSources = new WeakMap<CertificateSource, ReturnType<typeof judge>>();
+
+/** A certificate of the policy: judged once. Throws ERR_POLICY_INVALID. */
+function ofObject(
+  name: string,
+  sources: TlsSources,
+  notes: string[],
+): CertificateSettings & ReturnType<typeof judge> {
+  const source = sources.certificate(name);
+  const certificateFile = `certificate "${name}"`;
+  if (source === undefined) throw invalid(`${certificateFile} is not here, or its key is not`);
+  let judged = judgedSources.get(source);
+  if (judged === undefined) {
+    judged = judge(certificateFile, source.chain, `the key of ${certificateFile}`, source.key);
+    judgedSources.set(source, judged);
+  }
+  const response = source.ocsp === undefined ? null : Buffer.from(source.ocsp, 'base64');
+  const ocsp = response && stapleOf(response, 'its OCSP response', certificateFile, source.chain, notes);
+  return {
+    chain: source.chain,
+    key: source.key,
+    certificateFile,
+    ...(ocsp === null ? {} : { ocsp }),
+    ...judged,
+  };
+}
+
+/** PEM of authorities and lists, of an object or of files. Throws ERR_POLICY_INVALID. */
+function believed(
+  policy: Pick<ClientCertificates, 'authorities' | 'authoritiesFile' | 'revokedFile'>,
+  notes: string[],
+  sources: TlsSources,
+): { authorities: string; revoked: string } {
+  const { authorities: name, authoritiesFile = '', revokedFile } = policy;
+  if (name === undefined)
+    return {
+      authorities: readAuthorities(authoritiesFile, notes),
+      revoked: revokedFile === undefined ? '' : readRevoked(revokedFile),
+    };
+  const source = sources.authorities(name);
+  if (source === undefined) throw invalid(`authority-set "${name}" is not here`);
+  return {
+    authorities: authoritiesOf(`authority-set "${name}"`, source.certificates, notes),
+    revoked: source.revoked ?? '',
+  };
+}
+
 /** Null where it cannot be stapled, which is noted: a certificate without is better than none. */
 function readOcsp(path: string, certificateFile: string, chain: string, notes: string[]): Staple | null {
   let response: Uint8Array;
@@ -150,6 +229,16 @@ function readOcsp(path: string, certificateFile: string, chain: string, notes: s
     );
     return null;
   }
+  return stapleOf(response, path, certificateFile, chain, notes);
+}
+
+function stapleOf(
+  response: Uint8Array,
+  path: string,
+  certificateFile: string,
+  chain: string,
+  notes: string[],
+): Staple | null {
   const verdict = judgeOcsp(response, chain);
   const wrong =
     typeof verdict === 'string'
@@ -168,12 +257,15 @@ function readOcsp(path: string, certificateFile: string, chain: string, notes: s
 }
 
 /** The same for TLS with members; what somebody should look at goes to `notes`. Throws ERR_POLICY_INVALID. */
-export function loadMemberTls(policy: MemberTls, notes: string[]): MemberTlsSettings {
-  const { authoritiesFile, revokedFile, certificateFile, keyFile, serverName, minVersion } = policy;
-  const authorities = readAuthorities(authoritiesFile, notes);
-  const revoked = revokedFile === undefined ? '' : readRevoked(revokedFile);
+export function loadMemberTls(policy: MemberTls, notes: string[], sources: TlsSources): MemberTlsSettings {
+  const { certificate, certificateFile, keyFile, serverName, minVersion } = policy;
+  const { authorities, revoked } = believed(policy, notes, sources);
   let own: { chain?: string; key?: string } = {};
-  if (certificateFile !== undefined && keyFile !== undefined) {
+  if (certificate !== undefined) {
+    const { chain, key, hasExpired, validTo } = ofObject(certificate, sources, notes);
+    if (hasExpired) notes.push(`certificate "${certificate}" has expired (${validTo}): renew it`);
+    own = { chain, key };
+  } else if (certificateFile !== undefined && keyFile !== undefined) {
     const chain = readPem(certificateFile);
     const key = readPem(keyFile);
     const { hasExpired, validTo } = judge(certificateFile, chain, keyFile, key);
@@ -191,12 +283,9 @@ export function loadMemberTls(policy: MemberTls, notes: string[]): MemberTlsSett
   return { id: createHash('sha256').update(JSON.stringify(all)).digest('hex'), ...all };
 }
 
-function loadClients(
-  { authoritiesFile, revokedFile, mode, fields }: ClientCertificates,
-  notes: string[],
-): ClientSettings {
-  const authorities = readAuthorities(authoritiesFile, notes);
-  const revoked = revokedFile === undefined ? '' : readRevoked(revokedFile);
+function loadClients(policy: ClientCertificates, notes: string[], sources: TlsSources): ClientSettings {
+  const { mode, fields } = policy;
+  const { authorities, revoked } = believed(policy, notes, sources);
   const hash = createHash('sha256')
     .update(mode)
     .update('\0')
@@ -208,7 +297,10 @@ function loadClients(
 
 /** PEM of authorities that are believed. Throws ERR_POLICY_INVALID; those that have expired are noted. */
 export function readAuthorities(path: string, notes: string[]): string {
-  const text = readPem(path);
+  return authoritiesOf(path, readPem(path), notes);
+}
+
+function authoritiesOf(path: string, text: string, notes: string[]): string {
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0) throw invalid(`${path} holds no certificate in PEM`);
   for (const block of blocks) {
@@ -273,10 +365,7 @@ export function judge(
   } catch (error) {
     throw invalid(`${certificateFile} is refused by TLS: ${(error as Error).message}`);
   }
-  const names = (certificate.subjectAltName ?? '').split(', ').flatMap((text) => {
-    const name = /^DNS:((?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)$/i.exec(text)?.[1];
-    return name === undefined ? [] : [name.toLowerCase()];
-  });
+  const names = dnsNamesOf(certificate);
   return { names, hasExpired: certificate.validToDate.getTime() <= Date.now(), validTo: certificate.validTo };
 }
 

@@ -319,13 +319,18 @@ for (const loop of loopKinds()) {
         to: '200201000000Z',
       });
       const notes: string[] = [];
-      const tls = loadTls({ certificates: [old, certificates[0]!], minVersion: '1.2' }, true, notes);
+      const { certificateFile, keyFile } = old;
+      const certified = [{ certificateFile, keyFile }, certificates[0]!];
+      const tls = loadTls({ certificates: certified, minVersion: '1.2' }, true, notes);
       assert.match(notes.join(), /old\.pem has expired .*renew it/);
       assert.deepEqual(
         tls.certificates.map(({ certificateFile }) => certificateFile),
         [certificates[0]!.certificateFile, old.certificateFile],
       );
-      assert.throws(() => loadTls({ certificates: [old], minVersion: '1.2' }, true), /old\.pem has expired/);
+      assert.throws(
+        () => loadTls({ certificates: [{ certificateFile, keyFile }], minVersion: '1.2' }, true),
+        /old\.pem has expired/,
+      );
     });
 
     it('reads a thousand certificates in little time', () => {

@@ -4,9 +4,11 @@
  *
  *   node kill-site.ts STORE URL USER THUMBPRINT OVA       the password is in WEFT_TEST_PASSWORD
  */
+
 import { startController } from '../../../src/controller/controller.ts';
 import type { Vm } from '../../../src/hypervisor/platform.ts';
 import { openEmbeddedStore } from '../../../src/state/embedded-store.ts';
+import { sealerOf } from '../../../src/state/sealer.ts';
 import { openVcenter } from '../../../src/vcenter/index.ts';
 import { FakeEngines } from '../../controller/fake-engines.ts';
 import { FakeHub } from '../../controller/fake-hub.ts';
@@ -41,6 +43,7 @@ const engines = new FakeEngines(
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const store = await openEmbeddedStore(file);
 const controller = await startController({
+  sealer: sealerOf(Buffer.alloc(32, 7)),
   store,
   hub,
   authority: { ca: 'CA', createToken: async (engine) => `token of ${engine}`, revoke: async () => undefined },

@@ -18,6 +18,7 @@ import { Vms } from '../../../src/lab/world/vms.ts';
 import type { StepSummary } from '../../../src/policy/answers.ts';
 import { WeftError } from '../../../src/policy/errors.ts';
 import { kindNamed } from '../../../src/policy/registry.ts';
+import { sealerOf } from '../../../src/state/sealer.ts';
 import type { Store } from '../../../src/state/store.ts';
 import { openVcenter } from '../../../src/vcenter/index.ts';
 import { FakeEngines } from '../../controller/fake-engines.ts';
@@ -158,6 +159,7 @@ export class Site {
     };
     const controller = await this.time.until(
       startController({
+        sealer: sealerOf(Buffer.alloc(32, 7)),
         store: this.#storeOf(life),
         hub: life.hub,
         authority: {
