@@ -126,7 +126,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
       members: options.member,
     });
     for (const note of plan.notes) say(`note: ${note}`);
-    const { settings, notes } = withTls(withCookieKey(plan.settings));
+    const { settings, notes } = withTls(withCookieKey(plan.settings), plan.sources);
     for (const note of notes) say(`note: ${note}`);
     return { ...plan, settings };
   };

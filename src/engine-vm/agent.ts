@@ -154,6 +154,7 @@ class Agent {
       signal,
       onTrouble: (service, error) =>
         log.error({ service, err: error }, 'a service is not proxied as it should be'),
+      onNote: (service, note) => log.warn({ service }, note),
       onSession: (service, session, timeoutMs) => this.#exchange?.putHttpSession(service, session, timeoutMs),
       knownSessions: (service) => this.#exchange?.httpSessions(service) ?? [],
     });

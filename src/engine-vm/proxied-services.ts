@@ -30,6 +30,8 @@ export interface ProxiedServicesOptions {
   signal: AbortSignal;
   /** A service cannot be proxied, or its thread has failed: it is tried again with the next change, or a second later. */
   onTrouble: (service: string, error: Error) => void;
+  /** Somebody should look at a certificate of a service. */
+  onNote: (service: string, note: string) => void;
   /** A client has a member, for so long: other engines should know. */
   onSession: (service: string, session: ToldSession, timeoutMs: number) => void;
   /** What other engines told of clients of a service. */
@@ -72,7 +74,10 @@ export class ProxiedServices {
   /** When listeners that are late go. */
   #tidy: NodeJS.Timeout | undefined;
   #isStopped = false;
-  readonly #keys = new KeyRing(() => [this.#graph, this.#coming].flatMap((graph) => graph ?? []));
+  readonly #keys = new KeyRing(
+    () => [this.#graph, this.#coming].flatMap((graph) => graph ?? []),
+    (service, note) => this.#options.onNote(service, note),
+  );
   /** Services that wait for their keys. */
   readonly #keyless = new Set<string>();
 

@@ -136,7 +136,7 @@ export const ClientTls = z
   })
   .meta({
     description:
-      'Speak TLS with clients, HTTP/2 (with `http2`) and HTTP/1.1 by ALPN. Engines use `certificate` and `authority-set` objects; `weft proxy` takes files, too.',
+      'Speak TLS with clients, HTTP/2 (with `http2`) and HTTP/1.1 by ALPN. It names `certificate` and `authority-set` objects, which `weft proxy` reads from its policy files; it takes files of certificates, too.',
   });
 
 export type ClientTls = z.output<typeof ClientTls>;

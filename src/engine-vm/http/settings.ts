@@ -2,11 +2,14 @@
 import { isIP } from 'node:net';
 import { packPrefixes } from '../../packet/packed-prefixes.ts';
 import type { AddressSetSpec } from '../../policy/address-set.ts';
+import type { AuthoritySetSpec } from '../../policy/authority-set.ts';
+import type { CertificateSpec } from '../../policy/certificate.ts';
 import { WeftError } from '../../policy/errors.ts';
 import type { HttpService } from '../../policy/http-service.ts';
 import type { PolicyDocument } from '../../policy/parse.ts';
 import type { HealthMonitor, PoolSpec } from '../../policy/pool.ts';
 import type { VirtualServiceSpec } from '../../policy/virtual-service.ts';
+import type { TlsSources } from '../tls/settings.ts';
 import type { MemberSettings, ServiceSettings } from './service.ts';
 
 /** An address and port in the place of what the policy says. */
@@ -29,6 +32,8 @@ export interface ProxyPlan {
   readonly healthMonitors: readonly HealthMonitor[];
   /** By the name of the pool, for those of routes. */
   readonly poolMonitors: ReadonlyMap<string, readonly HealthMonitor[]>;
+  /** Certificates and authority sets of the files. */
+  readonly sources: TlsSources;
   /** What the policy says and a proxy by itself does not do. */
   readonly notes: readonly string[];
 }
@@ -87,7 +92,20 @@ export function planProxy(documents: readonly PolicyDocument[], options: Setting
     },
     healthMonitors: poolSpec.healthMonitors,
     poolMonitors: new Map(further.map((pool) => [pool.name, pool.spec.healthMonitors])),
+    sources: sourcesOf(documents),
     notes,
+  };
+}
+
+function sourcesOf(documents: readonly PolicyDocument[]): TlsSources {
+  const find = (kind: string, name: string) =>
+    documents.find((one) => one.kind === kind && one.name === name)?.spec;
+  return {
+    certificate: (name) => {
+      const spec = find('certificate', name) as CertificateSpec | undefined;
+      return spec?.key === undefined ? undefined : { chain: spec.chain, key: spec.key, ocsp: spec.ocsp };
+    },
+    authorities: (name) => find('authority-set', name) as AuthoritySetSpec | undefined,
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * What the time of requests goes to: the client, the member, or us. One clock a thread, read when a turn begins and when
  * it ends. An exchange that anything happens to in a turn is ours until that turn's end; from then on it waits for one
- * of its two sides (`Exchange.waitsFor`) or in a queue of ours, until the turn in which something happens to it again.
+ * of its two sides (`Exchange.rest`) or in a queue of ours, until the turn in which something happens to it again.
  *
  * What has come and lies in the kernel while a turn lasts counts for the side that it came from: `busyMs` says how much
  * that can be.

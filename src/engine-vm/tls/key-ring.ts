@@ -14,10 +14,14 @@ export class KeyRing {
   /** Places whose entry was taken back. */
   readonly #returned = new Set<string>();
   readonly #graphs: () => readonly ServiceGraph[];
+  readonly #onNote: (service: string, note: string) => void;
+  /** By service, what was said of its certificates last. */
+  readonly #notes = new Map<string, string>();
 
-  /** `graphs`: in force and on their way. */
-  constructor(graphs: () => readonly ServiceGraph[]) {
+  /** `graphs`: in force and on their way. `onNote`: what somebody should look at, once. */
+  constructor(graphs: () => readonly ServiceGraph[], onNote: (service: string, note: string) => void) {
     this.#graphs = graphs;
+    this.#onNote = onNote;
   }
 
   /** Takes an entry, `certificate/<name>` or `authority-set/<name>`. */
@@ -70,7 +74,10 @@ export class KeyRing {
       authorities: (name) => find('authority-set', name) as AuthoritySource | undefined,
     };
     try {
-      const { settings: filled } = withTls(settings, sources);
+      const { settings: filled, notes } = withTls(settings, sources);
+      const said = notes.join('; ');
+      if (said !== '' && said !== this.#notes.get(settings.name)) this.#onNote(settings.name, said);
+      this.#notes.set(settings.name, said);
       if (filled.tls === undefined) return filled;
       const ticketSecret = ticketSecretOf(graph, settings.name, filled.tls.certificates[0]!.key);
       return { ...filled, tls: { ...filled.tls, ticketSecret } };

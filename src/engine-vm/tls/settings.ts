@@ -71,7 +71,7 @@ export interface TlsSources {
   authorities(name: string): AuthoritySource | undefined;
 }
 
-/** For policies that name files alone. */
+/** For settings that name files alone. */
 export const NO_OBJECTS: TlsSources = { certificate: () => undefined, authorities: () => undefined };
 
 /** Whose certificates of members are believed, and what we show ourselves. */
@@ -181,7 +181,8 @@ function ofObject(
 ): CertificateSettings & ReturnType<typeof judge> {
   const source = sources.certificate(name);
   const certificateFile = `certificate "${name}"`;
-  if (source === undefined) throw invalid(`${certificateFile} is not here, or its key is not`);
+  if (source === undefined)
+    throw invalid(`${certificateFile} is not here, or its key is not: put both into the files`);
   let judged = judgedSources.get(source);
   if (judged === undefined) {
     judged = judge(certificateFile, source.chain, `the key of ${certificateFile}`, source.key);
@@ -211,7 +212,7 @@ function believed(
       revoked: revokedFile === undefined ? '' : readRevoked(revokedFile),
     };
   const source = sources.authorities(name);
-  if (source === undefined) throw invalid(`authority-set "${name}" is not here`);
+  if (source === undefined) throw invalid(`authority-set "${name}" is not here: put it into the files`);
   return {
     authorities: authoritiesOf(`authority-set "${name}"`, source.certificates, notes),
     revoked: source.revoked ?? '',
