@@ -29,23 +29,7 @@ export class ProxyProcess {
     const port = await freePort();
     const folder = mkdtempSync(join(tmpdir(), 'weft-proxy-test-'));
     const file = join(folder, 'site.yaml');
-    writeFileSync(
-      file,
-      `kind: virtual-service
-name: site
-spec:
-  engineGroup: any
-  tiers: [{ name: web, addresses: [127.0.0.1], port: ${port}, pool: web }]
-  http: ${JSON.stringify(http)}
----
-kind: pool
-name: web
-spec:
-  cloud: any
-  members: { addresses: [127.0.0.1] }
-  port: ${memberPort}
-`,
-    );
+    writeFileSync(file, sitePolicy(port, memberPort, JSON.stringify(http)));
     const child = spawn(
       process.execPath,
       ['--disable-warning=ExperimentalWarning', MAIN, 'proxy', '-f', file, '--workers', '1', ...options],
@@ -73,4 +57,23 @@ spec:
     }
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** A service on 127.0.0.1 with one member there; `http` as YAML. */
+export function sitePolicy(port: number, memberPort: number, http: string): string {
+  return `
+kind: virtual-service
+name: shop
+spec:
+  engineGroup: any
+  tiers: [{ name: web, addresses: [127.0.0.1], port: ${port}, pool: web }]
+  http: ${http}
+---
+kind: pool
+name: web
+spec:
+  cloud: any
+  members: { addresses: [127.0.0.1] }
+  port: ${memberPort}
+`;
 }

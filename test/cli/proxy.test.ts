@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,27 +12,11 @@ import { run } from '../../src/cli/program.ts';
 import { INSTALL_TIMEOUT_MS, lackOf } from '../debian-package.ts';
 import { freePort } from '../engine-vm/http/proxy-site.ts';
 import { RecordingOrigin } from '../engine-vm/http/recording-origin.ts';
+import { makeCertificate } from '../engine-vm/tls/certificates.ts';
 import { capturedTerminal } from './captured-terminal.ts';
+import { ProxyProcess, sitePolicy } from './proxy-process.ts';
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
-
-function policy(port: number, memberPort: number, http: string): string {
-  return `
-kind: virtual-service
-name: shop
-spec:
-  engineGroup: any
-  tiers: [{ name: web, addresses: [127.0.0.1], port: ${port}, pool: web }]
-  http: ${http}
----
-kind: pool
-name: web
-spec:
-  cloud: any
-  members: { addresses: [127.0.0.1] }
-  port: ${memberPort}
-`;
-}
 
 describe('weft proxy', () => {
   const folder = mkdtempSync(join(tmpdir(), 'weft-proxy-test-'));
@@ -48,7 +34,7 @@ describe('weft proxy', () => {
     const origin = new RecordingOrigin();
     const memberPort = await origin.listen();
     const port = await freePort();
-    writeFileSync(file, policy(port, memberPort, '{}'));
+    writeFileSync(file, sitePolicy(port, memberPort, '{}'));
     const args = [
       '--disable-warning=ExperimentalWarning',
       MAIN,
@@ -84,12 +70,12 @@ describe('weft proxy', () => {
       assert.match(await curl('/a/../b', '--path-as-is'), /^HTTP\/1\.1 400 [\s\S]*target-dot-segment/);
       writeFileSync(
         file,
-        policy(port, memberPort, '{ responseFields: { set: [{ name: X-New, value: "1" }] } }'),
+        sitePolicy(port, memberPort, '{ responseFields: { set: [{ name: X-New, value: "1" }] } }'),
       );
       child.kill('SIGHUP');
       await until(/the new policy is in force/);
       assert.match(await curl('/d'), /\r\nX-New: 1\r\n/);
-      writeFileSync(file, policy(port, memberPort, '{ maxHeadBytes: much }'));
+      writeFileSync(file, sitePolicy(port, memberPort, '{ maxHeadBytes: much }'));
       child.kill('SIGHUP');
       await until(/left as it was: .*maxHeadBytes/);
       assert.match(await curl('/e'), /\r\nX-New: 1\r\n/);
@@ -110,16 +96,19 @@ describe('weft proxy', () => {
 
   it('says what a file lacks', async () => {
     for (const [text, message] of [
-      [policy(1, 2, '{}').replace('  http: {}\n', ''), /\$\.spec\.http is required/],
-      [policy(1, 2, '{}').split('---')[0]!, /needs pool "web"/],
+      [sitePolicy(1, 2, '{}').replace('  http: {}\n', ''), /\$\.spec\.http is required/],
+      [sitePolicy(1, 2, '{}').split('---')[0]!, /needs pool "web"/],
       [
-        policy(1, 2, '{}').replace('{ addresses: [127.0.0.1] }', '{ tags: [web] }'),
+        sitePolicy(1, 2, '{}').replace('{ addresses: [127.0.0.1] }', '{ tags: [web] }'),
         /members\.addresses: names no address/,
       ],
-      [policy(1, 2, '{}').replace('[127.0.0.1] }', '[10.0.0.0/8] }'), /10\.0\.0\.0\/8 is no single address/],
-      [policy(1, 2, '{}').replace('  http', '  protocol: udp\n  http'), /must be tcp with http/],
       [
-        policy(1, 2, '{}').replace(
+        sitePolicy(1, 2, '{}').replace('[127.0.0.1] }', '[10.0.0.0/8] }'),
+        /10\.0\.0\.0\/8 is no single address/,
+      ],
+      [sitePolicy(1, 2, '{}').replace('  http', '  protocol: udp\n  http'), /must be tcp with http/],
+      [
+        sitePolicy(1, 2, '{}').replace(
           '  http: {}',
           '  components: [{ type: load-balancer, method: peak-ewma }]',
         ),
@@ -134,5 +123,34 @@ describe('weft proxy', () => {
     const terminal = capturedTerminal();
     assert.equal(await run(['proxy', '-f', file, '--listen', 'localhost'], terminal), 2);
     assert.match(terminal.complained(), /127\.0\.0\.1:8080/);
+  });
+
+  it('takes certificates and their keys from its files, and says where one is not there', async () => {
+    const origin = new RecordingOrigin();
+    const memberPort = await origin.listen();
+    const { certificateFile, keyFile } = makeCertificate(folder, 'objects', ['localhost']);
+    const [chain, key] = [certificateFile, keyFile].map((one) => readFileSync(one, 'utf8'));
+    const certificates = join(folder, 'certificates.yaml');
+    const http = { tls: { certificates: [{ certificate: 'shop' }] } };
+    const give = (spec: object) =>
+      writeFileSync(certificates, JSON.stringify({ kind: 'certificate', name: 'shop', spec }));
+    give({ chain });
+    writeFileSync(file, sitePolicy(await freePort(), memberPort, JSON.stringify(http)));
+    const terminal = capturedTerminal({ env: {} });
+    assert.equal(await run(['proxy', '-f', file, '-f', certificates], terminal), 2);
+    assert.match(
+      terminal.complained(),
+      /certificate "shop" is not here, or its key is not: put both into the files/,
+    );
+    give({ chain, key });
+    const site = await ProxyProcess.start(memberPort, http, '-f', certificates);
+    const asked = get({ port: site.port, host: 'localhost', ca: chain, path: '/by-tls', agent: false });
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    assert.equal(response.statusCode, 200);
+    response.resume();
+    await once(response, 'end');
+    assert.match(origin.take()[0]!.line, /\/by-tls/);
+    await site.stop();
+    await origin.close();
   });
 });

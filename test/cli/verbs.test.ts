@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ import type {
 } from '../../src/policy/answers.ts';
 import { type ApiFixture, openApi, SAMPLE, TOKEN } from '../api/fixture.ts';
 import { STATUS } from '../api/in-memory-backend.ts';
+import { makeCertificate } from '../engine-vm/tls/certificates.ts';
 import { capturedTerminal } from './captured-terminal.ts';
 
 // Importing nock puts it before every socket of the process; other tests need theirs as they are.
@@ -133,6 +134,47 @@ describe('the verbs against a real API', () => {
     } finally {
       await rm(runDirectory, { recursive: true });
     }
+  });
+
+  it('certificate gives a chain with its key, renews it, and lists it without', async () => {
+    const files = makeCertificate(directory, 'shop', ['shop.test']);
+    const other = makeCertificate(directory, 'other', ['shop.test']);
+    const give = (chain: string, ...more: string[]) =>
+      weft(['certificate', 'shop', '--chain', chain, ...more], { env });
+    assert.match((await weft(['certificate'], { env })).out, /^no certificates: weft certificate NAME/);
+    const keyless = await give(files.certificateFile);
+    assert.deepEqual([keyless.code, keyless.out], [2, '']);
+    assert.match(
+      keyless.err,
+      /\$\.spec\.key is required: give it: `weft certificate shop --chain FILE --key FILE`/,
+    );
+    const dry = await give(files.certificateFile, '--key', files.keyFile, '--dry-run');
+    assert.equal(dry.out, 'certificate shop would be created\n');
+    const key = await readFile(files.keyFile, 'utf8');
+    const args = ['certificate', 'shop', '--chain', files.certificateFile, '--key', '-'];
+    assert.equal((await weft(args, { env, stdin: key })).out, 'certificate shop created\n');
+    // The key that is kept fits no other certificate.
+    assert.match((await give(other.certificateFile)).err, /key is not the key of the certificate/);
+    const renewed = await give(other.certificateFile, '--key', other.keyFile);
+    assert.equal(renewed.out, 'certificate shop changed\n');
+    const list = await weft(['certificate'], { env });
+    assert.match(list.out, /^CERTIFICATE +STATE +UNTIL +NAMES +USED BY\nshop /);
+    const shown = (await weft(['get', 'certificate', 'shop', '-o', 'yaml'], { env })).out;
+    assert.match(shown, /chain: \|/);
+    assert.ok(!/key/i.test(shown), shown);
+    // What was read is applied again without its key.
+    await writeFile(join(directory, 'read.yaml'), shown);
+    const again = await weft(['apply', '-f', join(directory, 'read.yaml')], { env });
+    assert.match(again.out, /^certificate shop unchanged$/m);
+    for (const [words, message] of [
+      [['certificate', '--chain', files.certificateFile], /say which certificate: give its name/],
+      [['certificate', 'none'], /there is no certificate "none"/],
+      [['certificate', 'shop', '--key', join(directory, 'none.key')], /none\.key cannot be read \(ENOENT\)/],
+    ] as const) {
+      assert.match((await weft([...words], { env })).err, message);
+    }
+    await weft(['delete', 'certificate', 'shop'], { env });
+    await rm(join(directory, 'read.yaml'));
   });
 
   it('completes object names through the API', async () => {

@@ -63,7 +63,8 @@ describe('certificates as policy', () => {
 
   it('are refused where the chain is out of order, has a key in it, or is no PEM', () => {
     assert.match(problems({ chain: chain + other.chain, key }), /was not issued by the next one \(other\)/);
-    for (const bad of [key, chain + key, 'hello', chain.replace('MII', 'XXX')]) {
+    const damaged = chain.replace('MII', 'AAA');
+    for (const bad of [key, chain + key, 'hello', damaged]) {
       assert.match(problems({ chain: bad, key }), /^chain holds no certificates in PEM/);
     }
   });

@@ -36,19 +36,11 @@ const inside = async (lab: ScenarioLab, place: string, ...command: string[]): Pr
   const entry = `--net=${namespaceFile(namespaceOf(lab.name, place))}`;
   return (await promisify(execFile)('nsenter', [entry, ...command])).stdout;
 };
+const curl = (lab: ScenarioLab, place: string, ...options: string[]): Promise<string> =>
+  inside(lab, place, 'curl', '-sS', '-m', '20', ...options);
 /** The pages of several requests on one connection. */
 const ask = async (lab: ScenarioLab, place: string, url: string, count: number): Promise<Told[]> => {
-  const text = await inside(
-    lab,
-    place,
-    'curl',
-    '-sS',
-    '-m',
-    '5',
-    '-w',
-    '\n',
-    ...new Array(count).fill(`${url}/json`),
-  );
+  const text = await curl(lab, place, '-w', '\n', ...new Array(count).fill(`${url}/json`));
   return text
     .trim()
     .split('\n')
@@ -89,19 +81,7 @@ describe('HTTP in line, of the sample and at an address of a VM', function () {
     assert.equal(new Set(told.map(({ vm }) => vm)).size, 6, JSON.stringify(told));
     const members = new Set<string>();
     for (let n = 0; n < 8; n++) {
-      const head = await inside(
-        lab,
-        'client',
-        'curl',
-        '-sS',
-        '-m',
-        '5',
-        '-D',
-        '-',
-        '-o',
-        '/dev/null',
-        `${shop}/bytes?n=10`,
-      );
+      const head = await curl(lab, 'client', '-D', '-', '-o', '/dev/null', `${shop}/bytes?n=10`);
       assert.match(head, /^x-storefront: weft\r$/im);
       members.add(/^x-weft-vm: (.*)\r$/im.exec(head)?.[1] ?? '');
     }
@@ -109,13 +89,9 @@ describe('HTTP in line, of the sample and at an address of a VM', function () {
   });
 
   it('compresses pages for clients that take it', async () => {
-    const head = await inside(
+    const head = await curl(
       lab,
       'client',
-      'curl',
-      '-sS',
-      '-m',
-      '5',
       '-H',
       'Accept-Encoding: gzip',
       '-D',
@@ -131,21 +107,7 @@ describe('HTTP in line, of the sample and at an address of a VM', function () {
     const statuses = async (place: string): Promise<string[]> => {
       const all: string[] = [];
       for (let n = 0; n < 7; n++) {
-        all.push(
-          await inside(
-            lab,
-            place,
-            'curl',
-            '-sS',
-            '-m',
-            '5',
-            '-o',
-            '/dev/null',
-            '-w',
-            '%{http_code}',
-            `${shop}/slow?ms=1`,
-          ),
-        );
+        all.push(await curl(lab, place, '-o', '/dev/null', '-w', '%{http_code}', `${shop}/slow?ms=1`));
       }
       return all;
     };
@@ -197,13 +159,9 @@ describe('HTTP in line, with a router between engines', function () {
       const told = await ask(lab, place, 'http://10.77.0.161', 12);
       assert.equal(new Set(told.map(({ vm }) => vm)).size, 6, `${place}: ${JSON.stringify(told)}`);
     }
-    const size = await inside(
+    const size = await curl(
       lab,
       'client',
-      'curl',
-      '-sS',
-      '-m',
-      '20',
       '-o',
       '/dev/null',
       '-w',

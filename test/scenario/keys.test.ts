@@ -1,7 +1,8 @@
 /** TLS that engines speak with clients: keys given once, on every engine, replaced under load, and nowhere to be read. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createPrivateKey } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,6 +55,14 @@ Promise.all([worker(kept), worker(kept), worker(fresh), worker(fresh)]).then(() 
   console.log(JSON.stringify({ done, failed, seen: Object.keys(seen) }));
   process.exit(0);
 });`;
+
+/** A member that speaks TLS: `node -e MEMBER NAME CERTIFICATE KEY`. */
+const MEMBER = `
+const [name, cert, key] = process.argv.slice(1);
+const { readFileSync } = require('node:fs');
+require('node:https')
+  .createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (_, response) => response.end(name))
+  .listen(8443, () => console.log('ready'));`;
 
 describe('keys of services on engines', function () {
   this.timeout(90_000);
@@ -210,6 +219,61 @@ spec:
     assert.equal(await code('--cert', own.certificateFile, '--key', own.keyFile), '200');
     await apply(service(`{ ${both} }`));
     await soon(async () => assert.equal(await code(), '200'));
+  });
+
+  it('speaks TLS with members, and with none whose certificate is not believed', async () => {
+    const authority = new Authority(directory, 'members');
+    const name = 'members.test';
+    const good = authority.issue('good', { use: 'serverAuth', names: `DNS:${name}` });
+    const bad = makeCertificate(directory, 'bad', [name]);
+    const ends = [
+      ['app1', good],
+      ['app4', good],
+      ['app5', bad],
+    ].map(([vm, files]) => {
+      const { certificateFile, keyFile } = files as CertificateFiles;
+      const entry = `--net=${namespaceFile(namespaceOf(lab.name, vm as string))}`;
+      const args = [MEMBER, vm as string, certificateFile, keyFile];
+      return spawn('nsenter', [entry, process.execPath, '-e', ...args], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+    });
+    try {
+      for (const { stdout } of ends) await once(stdout, 'data');
+      const set = `
+kind: authority-set
+name: members
+spec:
+  certificates: |
+    ${indented(readFileSync(authority.certificateFile, 'utf8').replace(/^[\s\S]*?(?=-----BEGIN)/, ''))}
+---
+kind: pool
+name: behind-tls
+spec:
+  cloud: lab
+  members: { names: [app1, app4, app5] }
+  port: 8443
+  tls: { authorities: members, serverName: ${name} }
+  healthMonitors: [{ type: http, path: /, tls: true, intervalMs: 500, timeoutMs: 400 }]
+`;
+      const inner = service('{}', 80)
+        .replace('name: secure', 'name: inner')
+        .replace('pool: shop', 'pool: behind-tls')
+        .replace('http: { tls: {} }', 'http: { retries: 0 }');
+      await apply(set, inner);
+      const ask = () =>
+        inside('client', 'curl', '-sS', '-m', '5', '-w', ' %{response_code}', `http://${ADDRESS}/`);
+      const answers = new Set<string>();
+      await soon(async () => {
+        answers.add(await ask());
+        assert.ok(answers.has('app1 200') && answers.has('app4 200'), [...answers].join());
+      });
+      for (let n = 0; n < 12; n++) answers.add(await ask());
+      assert.ok(![...answers].some((answer) => answer.includes('app5')), [...answers].join());
+      await lab.controller.delete('virtual-service', 'inner');
+    } finally {
+      for (const child of ends) child.kill();
+    }
   });
 
   it('shows keys nowhere: no answer, no file, no log', async () => {

@@ -33,7 +33,11 @@ describe('the keys of an engine', () => {
 
   it('are not there before they come, and are those that the graph names', () => {
     let graphs: ServiceGraph[] = [graphOf('old')];
-    const ring = new KeyRing(() => graphs);
+    const notes: string[] = [];
+    const ring = new KeyRing(
+      () => graphs,
+      (service, note) => notes.push(`${service}: ${note}`),
+    );
     assert.equal(ring.fill(graphs[0]!, settings), null);
     ring.take('certificate/shop', entries.old!);
     const before = ring.fill(graphs[0]!, settings)!;
@@ -44,6 +48,7 @@ describe('the keys of an engine', () => {
     graphs = [graphs[0]!, graphOf('new')];
     const after = ring.fill(graphs[1]!, settings)!;
     assert.notEqual(after.tls!.id, before.tls!.id);
+    assert.deepEqual(notes, []);
     graphs = [graphs[1]!];
     ring.forget();
     assert.equal(ring.fill(graphOf('old'), settings), null);
@@ -52,7 +57,7 @@ describe('the keys of an engine', () => {
 
   it('go when they are taken back and no graph names them', () => {
     let graphs: ServiceGraph[] = [graphOf('old')];
-    const ring = new KeyRing(() => graphs);
+    const ring = new KeyRing(() => graphs, assert.fail);
     ring.take('certificate/shop', entries.old!);
     ring.giveBack('certificate/shop');
     assert.notEqual(ring.fill(graphs[0]!, settings), null, 'the graph in force names it still');
@@ -62,12 +67,26 @@ describe('the keys of an engine', () => {
     assert.equal(ring.fill(last, settings), null);
   });
 
+  it('are said, once, to be such as somebody should look at', () => {
+    const graph = graphOf('odd');
+    const notes: string[] = [];
+    const ring = new KeyRing(
+      () => [graph],
+      (service, note) => notes.push(`${service}: ${note}`),
+    );
+    ring.take('certificate/shop', { ...entries.old!, hash: 'odd', ocsp: 'AAAA' } as TlsEntry);
+    for (let n = 0; n < 3; n++)
+      assert.equal(ring.fill(graph, settings)!.tls!.certificates[0]!.ocsp, undefined);
+    assert.equal(notes.length, 1);
+    assert.match(notes[0]!, /^test: its OCSP response is not stapled to certificate "shop": /);
+  });
+
   it('make the same secret of tickets on all engines of a group, and another in another', () => {
     const secretOf = (key: number): string => {
       const graph = { ...graphOf('old') };
       const groupKey = Buffer.alloc(32, key).toString('base64');
       const own = { ...graph, engine: { ...graph.engine, groupKey } };
-      const ring = new KeyRing(() => [own]);
+      const ring = new KeyRing(() => [own], assert.fail);
       ring.take('certificate/shop', entries.old!);
       return Buffer.from(ring.fill(own, settings)!.tls!.ticketSecret!).toString('hex');
     };

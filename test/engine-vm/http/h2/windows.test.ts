@@ -1,11 +1,10 @@
 /** Windows of HTTP/2 and clients that leave: slow uploads beside others, overflows, a client that reads no more. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type ClientHttp2Session, connect } from 'node:http2';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { NodeMember } from '../node-member.ts';
 import { loopKinds, ProxySite, request } from '../proxy-site.ts';
 import { RecordingOrigin } from '../recording-origin.ts';
 import { block, frame, GET, number, RawClient } from './raw-client.ts';
@@ -19,12 +18,13 @@ const MOST = 0x7fff_ffff;
 const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Answers uploads with their digest; those to `/slow` are not read before `release`. */
-class SlowMember {
+class SlowMember extends NodeMember {
   #waiting: (() => void)[] = [];
-  readonly #server = createServer((received, response) => {
+
+  protected serve(received: IncomingMessage, response: ServerResponse): void {
     if (received.url === '/slow') this.#waiting.push(() => this.#read(received, response));
     else this.#read(received, response);
-  });
+  }
 
   get waiting(): number {
     return this.#waiting.length;
@@ -38,18 +38,6 @@ class SlowMember {
 
   release(): void {
     for (const read of this.#waiting.splice(0)) read();
-  }
-
-  async listen(): Promise<number> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  async close(): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
   }
 }
 

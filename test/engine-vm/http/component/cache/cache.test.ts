@@ -1,37 +1,26 @@
 /** The cache on sockets: what members are asked, what clients get. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as zlib from 'node:zlib';
+import { NodeMember } from '../../node-member.ts';
 import { loopKinds, ProxySite } from '../../proxy-site.ts';
 import { fetchRaw, type RawResponse } from '../../raw-client.ts';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** A member that answers as the test says, and counts. */
-class Member {
+class Member extends NodeMember {
   answer: Answer = (_, response) => response.end();
   asked: string[] = [];
   headers: IncomingMessage['headers'][] = [];
-  readonly #server = createServer((request, response) => {
+
+  protected serve(request: IncomingMessage, response: ServerResponse): void {
     this.asked.push(`${request.method} ${request.url}`);
     this.headers.push(request.headers);
     request.resume();
     this.answer(request, response);
-  });
-
-  async listen(): Promise<number> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  async close(): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
   }
 }
 
